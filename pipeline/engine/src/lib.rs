@@ -1,1 +1,38 @@
-//! Stub.
+//! The engine: what a stage is, which steps a config asks for, which of them must run, and how their results are stored whole.
+//!
+//! It knows Arrow and Parquet alone; no stage, no SQL engine and no model. Read in this order:
+//! [`stage`] (the one trait), [`config`] (what the user wrote), [`plan`] (what must run and why),
+//! [`run`] (running it), [`draft`] (an artifact while it is written) and [`artifact`] (afterwards).
+
+pub mod artifact;
+pub mod balance;
+pub mod config;
+pub mod context;
+pub mod draft;
+pub mod error;
+pub mod files;
+pub mod journal;
+pub mod key;
+pub mod manifest;
+pub mod part;
+pub mod plan;
+pub mod reason;
+pub mod run;
+pub mod schema;
+pub mod site;
+pub mod stage;
+pub mod suggest;
+pub mod usage;
+pub mod workspace;
+
+pub use artifact::{Artifact, Table, TableFile};
+pub use context::{Context, Progress, Quiet, Sql};
+pub use draft::Draft;
+pub use error::{ConfigError, Locked, Stopped};
+pub use files::InputFile;
+pub use manifest::Manifest;
+pub use part::{Part, PartWriter};
+pub use schema::Kind;
+pub use site::{Site, StepView};
+pub use stage::{Inputs, Port, Stage, StageEntry, entry};
+pub use suggest::{list, suggest};

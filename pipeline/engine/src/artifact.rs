@@ -1,0 +1,240 @@
+//! A finished artifact: reading its manifest and tables, and describing a draft's files for the manifest.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::de::DeserializeOwned;
+
+use crate::draft::{Draft, is_bookkeeping};
+use crate::manifest::{self, FileManifest, Identity, Manifest, TableManifest, Usage};
+use crate::{list, suggest};
+
+/// An immutable folder with a manifest.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    pub dir: PathBuf,
+    pub manifest: Manifest,
+}
+
+/// A table of an artifact: its files in order of parts.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub name: String,
+    pub files: Vec<TableFile>,
+    pub schema: SchemaRef,
+    pub rows: u64,
+}
+
+/// A file of a table.
+#[derive(Clone, Debug)]
+pub struct TableFile {
+    pub path: PathBuf,
+    pub rows: u64,
+    pub bytes: u64,
+    /// From a folder `split=NAME`.
+    pub split: Option<String>,
+}
+
+impl Artifact {
+    /// Opens a folder that must hold a manifest.
+    pub fn open(dir: &Path) -> Result<Artifact> {
+        match Manifest::read(dir)? {
+            Some(manifest) => Ok(Artifact { dir: dir.to_path_buf(), manifest }),
+            None => bail!("`{}` is no artifact: it has no {}", dir.display(), manifest::FILE),
+        }
+    }
+
+    /// The name of the table that bears the step's name in SQL.
+    pub fn main(&self) -> &'static str {
+        self.manifest.kind.main_table()
+    }
+
+    /// A table by name, or an error that lists the tables.
+    pub fn table(&self, name: &str) -> Result<Table> {
+        let Some(entry) = self.manifest.tables.get(name) else {
+            let names = || self.manifest.tables.keys().map(String::as_str);
+            bail!("step `{}` has no table `{name}`{}; tables: {}", self.manifest.step, suggest(name, names()), list(names()));
+        };
+        let files: Vec<TableFile> = self
+            .manifest
+            .files
+            .iter()
+            .filter(|file| file.table.as_deref() == Some(name))
+            .map(|file| TableFile { path: self.dir.join(&file.path), rows: file.rows, bytes: file.bytes, split: file.split.clone() })
+            .collect();
+        let first = files.first().with_context(|| format!("table `{name}` of step `{}` has no file", self.manifest.step))?;
+        Ok(Table { name: name.to_string(), schema: schema_of(&first.path)?, rows: entry.rows, files })
+    }
+
+    /// A fact that the stage noted.
+    pub fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let step = &self.manifest.step;
+        let value = self.manifest.facts.get(name).with_context(|| format!("step `{step}` noted no fact `{name}`"))?;
+        serde_json::from_value(value.clone()).with_context(|| format!("fact `{name}` of step `{step}`"))
+    }
+}
+
+impl Table {
+    /// Reads one Parquet file of the table in batches of at most `batch_rows` rows; `columns` in the table's order, all when `None`.
+    pub fn read(
+        &self,
+        file: usize,
+        columns: Option<&[&str]>,
+        batch_rows: usize,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+        let path = self.files.get(file).with_context(|| format!("table `{}` has no file {file}", self.name))?.path.clone();
+        let builder = open_parquet(&path)?;
+        let projection = match columns {
+            None => ProjectionMask::all(),
+            Some(names) => {
+                for name in names {
+                    self.column(name)?;
+                }
+                ProjectionMask::columns(builder.parquet_schema(), names.iter().copied())
+            }
+        };
+        let reader = builder.with_projection(projection).with_batch_size(batch_rows).build()?;
+        Ok(reader.map(move |batch| batch.with_context(|| format!("reading `{}`", path.display()))))
+    }
+
+    /// The index of a column, or an error that lists the columns.
+    pub fn column(&self, name: &str) -> Result<usize> {
+        self.schema.index_of(name).map_err(|_| {
+            let names = || self.schema.fields().iter().map(|field| field.name().as_str());
+            anyhow::anyhow!("table `{}` has no column `{name}`{}; columns: {}", self.name, suggest(name, names()), list(names()))
+        })
+    }
+
+    pub fn has_column(&self, name: &str) -> bool {
+        self.schema.index_of(name).is_ok()
+    }
+
+    /// One part of work per file.
+    pub fn plan(&self) -> Vec<crate::Part> {
+        self.files.iter().map(|file| crate::Part { bytes: file.bytes }).collect()
+    }
+}
+
+fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let file = File::open(path).with_context(|| format!("opening `{}`", path.display()))?;
+    ParquetRecordBatchReaderBuilder::try_new(file).with_context(|| format!("`{}` is no readable Parquet file", path.display()))
+}
+
+fn schema_of(path: &Path) -> Result<SchemaRef> {
+    if path.extension().is_some_and(|extension| extension == "arrow") {
+        let file = File::open(path).with_context(|| format!("opening `{}`", path.display()))?;
+        let reader = arrow::ipc::reader::FileReader::try_new(file, None);
+        return Ok(reader.with_context(|| format!("`{}` is no readable Arrow file", path.display()))?.schema());
+    }
+    Ok(open_parquet(path)?.schema().clone())
+}
+
+/// Describes every data file of a draft. Hashes noted by parts are used, other files are read once.
+pub(crate) fn describe(draft: &Draft, identity: Identity, usage: Usage) -> Result<Manifest> {
+    let mut relative = Vec::new();
+    walk(draft.dir(), "", &mut relative)?;
+    relative.retain(|path| !is_bookkeeping(path));
+    relative.sort();
+    let state = draft.state();
+    let noted: BTreeMap<&str, &FileManifest> =
+        state.done.values().flat_map(|line| &line.files).map(|file| (file.path.as_str(), file)).collect();
+    let mut files = Vec::new();
+    for path in &relative {
+        let mut file = match noted.get(path.as_str()) {
+            Some(file) => (*file).clone(),
+            None => describe_file(draft.dir(), path, state.rows.get(path).copied())?,
+        };
+        file.volatile = state.volatile.iter().any(|prefix| path.starts_with(prefix.as_str()));
+        files.push(file);
+    }
+    let mut counts = state.counts.clone();
+    for (name, n) in state.done.values().flat_map(|line| &line.counts) {
+        *counts.entry(name.clone()).or_default() += n;
+    }
+    let mut fingerprint = blake3::Hasher::new();
+    for file in files.iter().filter(|file| !file.volatile) {
+        fingerprint.update(file.path.as_bytes()).update(b"\0").update(file.blake3.as_bytes()).update(b"\n");
+    }
+    Ok(Manifest {
+        format: manifest::FORMAT,
+        kind: identity.kind,
+        step: identity.step,
+        stage: identity.stage,
+        version: identity.version,
+        key: identity.key,
+        key_parts: identity.key_parts,
+        fingerprint: fingerprint.finalize().to_hex().to_string(),
+        tables: describe_tables(draft.dir(), &files)?,
+        files,
+        counts,
+        facts: state.facts.clone(),
+        usage,
+        finished: SystemTime::now().duration_since(UNIX_EPOCH).map(|time| time.as_secs()).unwrap_or(0),
+        program: concat!("mill ", env!("CARGO_PKG_VERSION")).to_string(),
+    })
+}
+
+fn describe_file(dir: &Path, relative: &str, rows: Option<u64>) -> Result<FileManifest> {
+    let path = dir.join(relative);
+    let (bytes, blake3) = crate::files::hash_file(&path)?;
+    let parquet = relative.ends_with(".parquet");
+    let is_table = parquet || relative.ends_with(".arrow");
+    let table = if is_table { relative.split_once('/').map(|(table, _)| table.to_string()) } else { None };
+    let split = relative.split('/').find_map(|folder| folder.strip_prefix("split=")).map(str::to_string);
+    let rows = match rows {
+        Some(rows) => rows,
+        None if parquet => open_parquet(&path)?.metadata().file_metadata().num_rows() as u64,
+        None => 0,
+    };
+    File::open(&path).and_then(|file| file.sync_all()).with_context(|| format!("syncing `{}`", path.display()))?;
+    Ok(FileManifest { path: relative.to_string(), table, split, rows, bytes, blake3, volatile: false })
+}
+
+fn describe_tables(dir: &Path, files: &[FileManifest]) -> Result<BTreeMap<String, TableManifest>> {
+    let mut tables: BTreeMap<String, TableManifest> = BTreeMap::new();
+    for file in files {
+        let Some(name) = &file.table else { continue };
+        if !tables.contains_key(name) {
+            let schema = schema_of(&dir.join(&file.path))?;
+            let columns = schema.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
+            tables.insert(name.clone(), TableManifest { rows: 0, bytes: 0, columns });
+        }
+        let table = tables.get_mut(name).expect("inserted above");
+        table.rows += file.rows;
+        table.bytes += file.bytes;
+    }
+    Ok(tables)
+}
+
+pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<()> {
+    let path = dir.join(manifest::FILE);
+    let temporary = dir.join(".manifest");
+    let mut text = serde_json::to_vec_pretty(manifest)?;
+    text.push(b'\n');
+    let written = File::create(&temporary).and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()));
+    written.and_then(|()| std::fs::rename(&temporary, &path)).with_context(|| format!("writing `{}`", path.display()))
+}
+
+/// Relative paths of all files below `dir`, `/` separated.
+fn walk(dir: &Path, prefix: &str, out: &mut Vec<String>) -> Result<()> {
+    let entries = std::fs::read_dir(dir.join(prefix)).with_context(|| format!("listing `{}`", dir.join(prefix).display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("listing `{}`", dir.display()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let relative = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        if entry.file_type()?.is_dir() {
+            walk(dir, &relative, out)?;
+        } else {
+            out.push(relative);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! What a stage may look at while the plan is made: the root folder, files, the steps above it, and SQL parsing.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::files::HashCache;
+use crate::{InputFile, Sql};
+
+/// A planned step as later steps see it.
+#[derive(Clone, Debug)]
+pub struct StepView {
+    pub name: String,
+    pub stage: String,
+    /// Settings after `prepare`.
+    pub settings: Value,
+    /// Ports with the names of the connected steps.
+    pub inputs: Vec<(String, Vec<String>)>,
+}
+
+/// The surroundings of one step while the plan is made.
+pub struct Site<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) above: &'a [StepView],
+    pub(crate) inputs: &'a [(String, Vec<String>)],
+    pub(crate) hashes: &'a mut HashCache,
+    pub(crate) sql: &'a dyn Sql,
+    pub(crate) files: Vec<InputFile>,
+}
+
+impl Site<'_> {
+    /// Where relative paths of the config start.
+    pub fn root(&self) -> &Path {
+        self.root
+    }
+
+    /// Files below the root, hashed; they become part of the step's key and reach the stage as [`crate::Inputs::files`].
+    pub fn files(&mut self, patterns: &[String]) -> Result<Vec<InputFile>> {
+        let files = self.hashes.find(self.root, patterns)?;
+        self.files.extend(files.iter().cloned());
+        Ok(files)
+    }
+
+    /// The text of a file below the root, `None` when there is none. Not part of the key: what is used of it goes into the settings.
+    pub fn text_file(&self, path: &str) -> Result<Option<String>> {
+        let path: PathBuf = self.root.join(path);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("reading `{}`", path.display())),
+        }
+    }
+
+    /// The step connected to a port.
+    pub fn upstream(&self, port: &str) -> Option<&StepView> {
+        let (_, steps) = self.inputs.iter().find(|(name, _)| name == port)?;
+        self.step(steps.first()?)
+    }
+
+    /// The nearest step of a stage along the inputs, breadth first.
+    pub fn nearest(&self, stage: &str) -> Option<&StepView> {
+        let mut level: Vec<&str> = self.inputs.iter().flat_map(|(_, steps)| steps).map(String::as_str).collect();
+        while !level.is_empty() {
+            let steps: Vec<&StepView> = level.iter().filter_map(|name| self.step(name)).collect();
+            if let Some(step) = steps.iter().find(|step| step.stage == stage) {
+                return Some(step);
+            }
+            level = steps.iter().flat_map(|step| &step.inputs).flat_map(|(_, steps)| steps).map(String::as_str).collect();
+        }
+        None
+    }
+
+    pub fn sql(&self) -> &dyn Sql {
+        self.sql
+    }
+
+    fn step(&self, name: &str) -> Option<&StepView> {
+        self.above.iter().find(|step| step.name == name)
+    }
+}

@@ -1,0 +1,173 @@
+//! The one trait of the pipeline, and its erased form that the engine keeps in a list.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{Artifact, Context, Draft, InputFile, Kind, Site};
+
+/// A step of the pipeline: a struct of settings with one verb. It does only its own work; the engine does the bookkeeping.
+///
+/// The struct's serde fields are the settings (`deny_unknown_fields`, a default and a doc comment on each).
+/// Fields that [`Stage::prepare`] fills carry `#[schemars(skip)]`: they enter the key, users cannot set them.
+pub trait Stage: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    /// Kebab-case verb, as written in configs.
+    const NAME: &'static str;
+    /// One sentence for `mill stages`.
+    const ABOUT: &'static str;
+    /// Raised whenever the bytes of the output change for the same settings and inputs.
+    const VERSION: u32;
+    const INPUTS: &'static [Port];
+    const OUTPUT: Kind;
+    /// Whether the run's seed is part of the key.
+    const SEEDED: bool = false;
+
+    /// Runs while planning, before any step: completes the settings from files and steps above, and fails early on wrong ones.
+    fn prepare(&mut self, _site: &mut Site) -> Result<()> {
+        Ok(())
+    }
+
+    /// Does the work: reads `inputs`, writes into `draft`.
+    fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()>;
+}
+
+/// A named input of a stage.
+#[derive(Clone, Copy, Debug)]
+pub struct Port {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// A step may leave it unconnected; then it is never connected by itself.
+    pub optional: bool,
+    /// Takes a list of steps.
+    pub many: bool,
+}
+
+impl Port {
+    /// An input that must be there; without `inputs` the nearest fitting step above is taken.
+    pub const fn one(name: &'static str, kind: Kind) -> Port {
+        Port { name, kind, optional: false, many: false }
+    }
+
+    /// An input that is connected only when the config names it.
+    pub const fn optional(name: &'static str, kind: Kind) -> Port {
+        Port { name, kind, optional: true, many: false }
+    }
+
+    /// A list of inputs of one kind.
+    pub const fn many(name: &'static str, kind: Kind) -> Port {
+        Port { name, kind, optional: false, many: true }
+    }
+}
+
+/// What a running stage reads: the artifacts on its ports and the files it asked for in `prepare`.
+pub struct Inputs {
+    pub(crate) artifacts: Vec<(String, Artifact)>,
+    pub(crate) files: Vec<InputFile>,
+}
+
+impl Inputs {
+    /// For tests of a stage alone.
+    pub fn new(artifacts: Vec<(String, Artifact)>, files: Vec<InputFile>) -> Inputs {
+        Inputs { artifacts, files }
+    }
+
+    /// The artifact on a port that is not optional.
+    pub fn artifact(&self, port: &str) -> Result<&Artifact> {
+        self.artifact_opt(port).with_context(|| format!("no step is connected to the input `{port}`"))
+    }
+
+    pub fn artifact_opt(&self, port: &str) -> Option<&Artifact> {
+        self.artifacts.iter().find(|(name, _)| name == port).map(|(_, artifact)| artifact)
+    }
+
+    pub fn artifacts(&self, port: &str) -> Vec<&Artifact> {
+        self.artifacts.iter().filter(|(name, _)| name == port).map(|(_, artifact)| artifact).collect()
+    }
+
+    /// Input files in the order of their relative paths.
+    pub fn files(&self) -> &[InputFile] {
+        &self.files
+    }
+
+    /// All artifacts with their ports.
+    pub fn all(&self) -> &[(String, Artifact)] {
+        &self.artifacts
+    }
+}
+
+/// A stage with its type erased: one line in a stage crate's list.
+#[derive(Clone)]
+pub struct StageEntry {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub version: u32,
+    pub inputs: &'static [Port],
+    pub output: Kind,
+    pub seeded: bool,
+    /// JSON schema of the settings: names, types, docs and defaults.
+    pub schema: Value,
+    pub(crate) parse: fn(Value) -> std::result::Result<Box<dyn AnyStage>, serde_path_to_error::Error<serde_json::Error>>,
+}
+
+/// Makes the list entry of a stage.
+pub fn entry<S: Stage>() -> StageEntry {
+    StageEntry {
+        name: S::NAME,
+        about: S::ABOUT,
+        version: S::VERSION,
+        inputs: S::INPUTS,
+        output: S::OUTPUT,
+        seeded: S::SEEDED,
+        schema: schemars::schema_for!(S).to_value(),
+        parse: |value| Ok(Box::new(serde_path_to_error::deserialize::<_, S>(value)?)),
+    }
+}
+
+impl StageEntry {
+    /// Names of the settings that a config may give.
+    pub fn settings(&self) -> Vec<&str> {
+        self.schema["properties"].as_object().map(|properties| properties.keys().map(String::as_str).collect()).unwrap_or_default()
+    }
+}
+
+/// What the engine calls on a stage whose type it does not know.
+pub(crate) trait AnyStage: Send + Sync {
+    fn prepare(&mut self, site: &mut Site) -> Result<()>;
+    fn settings(&self) -> Result<Value>;
+    fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()>;
+}
+
+impl<S: Stage> AnyStage for S {
+    fn prepare(&mut self, site: &mut Site) -> Result<()> {
+        Stage::prepare(self, site)
+    }
+
+    fn settings(&self) -> Result<Value> {
+        serde_json::to_value(self).context("settings cannot be written as JSON")
+    }
+
+    fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
+        Stage::run(self, ctx, inputs, draft)
+    }
+}
+
+/// Runs a stage alone into `dir` (a folder that does not exist yet) and returns the artifact: for tests of stage crates.
+pub fn run_alone<S: Stage>(stage: &S, ctx: &Context, inputs: &Inputs, dir: &Path) -> Result<Artifact> {
+    if dir.exists() {
+        bail!("`{}` exists", dir.display());
+    }
+    let draft = Draft::open(dir.with_extension("draft"), "test")?;
+    Stage::run(stage, ctx, inputs, &draft)?;
+    let identity = crate::manifest::Identity {
+        step: S::NAME.to_string(),
+        stage: S::NAME.to_string(),
+        version: S::VERSION,
+        kind: S::OUTPUT,
+        key: "test".to_string(),
+        key_parts: serde_json::json!({"settings": AnyStage::settings(stage)?}),
+    };
+    draft.finish(identity, inputs, dir, &Default::default())
+}
