@@ -72,8 +72,8 @@ def share(text):
 class Blocks(html.parser.HTMLParser):
     """Collects the text of a page as (element id, text) blocks, in page order."""
 
-    BREAKS = set("address article aside blockquote br caption dd details div dl dt footer form h1 h2 h3 h4 h5 h6 header hr li main ol p pre "
-                 "section summary table tbody td tfoot th thead tr ul".split())
+    BREAKS = set("address article aside blockquote br caption dd details div dl dt footer form h1 h2 h3 h4 h5 h6 header hr li main ol "
+                 "p pre section summary table tbody td tfoot th thead tr ul".split())
     SKIPPED = {"script", "style", "nav", "button", "noscript", "svg", "title", "head"}
     VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
@@ -128,7 +128,7 @@ def blocks(source, skip=lambda tag, attributes: False):
 
 
 def help_pages(packages, name, language):
-    """(file, title, blocks) of every LibreOffice help page. Variants for other operating systems are hidden on the page and left out here."""
+    """(file, title, blocks) of every LibreOffice help page, without the hidden variants for other operating systems."""
     def other_system(tag, attributes):
         return tag == "span" and re.match(r"(MAC|UNIX|WIN)", attributes.get("id") or "") is not None
 
@@ -148,12 +148,17 @@ def is_text_page(file):
 def help_text(packages, name, language, code):
     for file, title, found in help_pages(packages, name, language):
         if is_text_page(file) and found:
-            yield {"text": "\n".join(text for _, text in found), "title": title, "url": f"{language}/text/{file}", "language": code, "source": "libreoffice-help"}
+            text = "\n".join(text for _, text in found)
+            yield {"text": text, "title": title, "url": f"{language}/text/{file}", "language": code, "source": "libreoffice-help"}
 
 
 RUST_BOOKS = ["book", "reference", "nomicon", "rust-by-example", "edition-guide", "embedded-book", "rustc", "rustdoc"]
-RUST_PAGES = re.compile(r"(std|core|alloc)/(any|borrow|boxed|cell|cmp|collections|convert|default|env|error|fmt|fs|hash|io|iter|mem|net|ops|option|panic|path|"
-                        r"process|rc|result|str|string|sync|thread|time|vec)/(.*/)?(index|(struct|enum|trait)\.\w+)\.html")
+RUST_PAGES = re.compile(
+    r"(std|core|alloc)/(any|borrow|boxed|cell|cmp|collections|convert|default|env|error|fmt|fs|hash|io|iter|mem|net|ops|option|panic|"
+    r"path|process|rc|result|str|string|sync|thread|time|vec)/(.*/)?(index|(struct|enum|trait)\.\w+)\.html"
+)
+RUST_FURNITURE = {"srclink", "rightside", "out-of-band", "notable-traits", "since", "anchor", "hideme", "tooltip", "test-arrow"}
+RUST_PROSE_ENDS = r'<h2 id="(?:trait-implementations|synthetic-implementations|blanket-implementations|foreign-impls|implementors)"'
 RUST_PAGE_CHARACTERS = range(600, 15_000)
 
 
@@ -161,11 +166,12 @@ def rust_doc(packages):
     """The Rust books, and those pages of the standard library that std shows again from core and alloc: natural duplicates."""
     def furniture(tag, attributes):
         classes = set((attributes.get("class") or "").split())
-        return bool(classes & {"srclink", "rightside", "out-of-band", "notable-traits", "since", "anchor", "hideme", "tooltip", "test-arrow"})
+        return bool(classes & RUST_FURNITURE)
 
     root = fetch("rust-doc", packages) / "usr/share/doc/rust-doc/html"
     files = [f for book in RUST_BOOKS for f in (root / book).rglob("*.html")]
-    files += [f for crate in ("std", "core", "alloc") for f in (root / crate).rglob("*.html") if RUST_PAGES.fullmatch(f.relative_to(root).as_posix())]
+    pages = [f for crate in ("std", "core", "alloc") for f in (root / crate).rglob("*.html")]
+    files += [f for f in pages if RUST_PAGES.fullmatch(f.relative_to(root).as_posix())]
     for file in sorted(files, key=lambda f: f.relative_to(root).as_posix()):
         url = file.relative_to(root).as_posix()
         if re.search(r"/(first-edition|second-edition|2018-edition)/|/(print|toc)\.html$", url):
@@ -175,7 +181,7 @@ def rust_doc(packages):
         if not body:
             continue
         # Lists of implementors follow the prose and are the same on hundreds of pages.
-        prose = re.split(r'<h2 id="(?:trait-implementations|synthetic-implementations|blanket-implementations|foreign-impls|implementors)"', body.group(1))[0]
+        prose = re.split(RUST_PROSE_ENDS, body.group(1))[0]
         found = blocks(prose, furniture)
         text = "\n".join(text for _, text in found)
         if url.split("/")[0] in RUST_BOOKS or len(text) in RUST_PAGE_CHARACTERS:
@@ -197,16 +203,17 @@ def speeches(packages):
         if not re.match(r"\d{4}_", file.name):
             continue
         speech = json.loads(file.read_text(encoding="utf-8"))
-        if int(speech["year"]) % 3 == 0:
+        year = int(speech["year"])
+        if year % 3 == 0:
             for n, text in enumerate(sections(speech["text"].strip()), 1):
-                title = f"{speech['name']}, {speech['year']}, section {n}"
-                yield {"text": text, "title": title, "year": int(speech["year"]), "file": file.name, "language": "en", "source": "state-of-the-union"}
+                title = f"{speech['name']}, {year}, section {n}"
+                yield {"text": text, "title": title, "year": year, "file": file.name, "language": "en", "source": "state-of-the-union"}
 
 
 def poems(packages):
     """Poems of 80 characters or more in two editions of the Complete Tang Poems: near-duplicates of each other."""
     root = fetch("poems", packages) / "package/dist"
-    imperial = [f for f in sorted((root / "yudingquantangshi").rglob("*.json")) if re.fullmatch(r"\d{3}\.json", f.name) and 200 <= int(f.stem) < 300]
+    imperial = [root / f"yudingquantangshi/json/{volume}.json" for volume in range(200, 300)]
     modern = sorted((root / "quantangshi").glob("poet.tang.*.json"), key=lambda f: int(f.name.split(".")[2]))
     authors = set()
 
@@ -217,7 +224,8 @@ def poems(packages):
                 if edition == "imperial":
                     authors.add(poem["author"])
                 if len(text) >= 80 and poem["author"] in authors:
-                    yield {"text": text, "title": poem["title"], "author": poem["author"], "edition": edition, "language": "zh", "source": "tang-poems"}
+                    yield {"text": text, "title": poem["title"], "author": poem["author"], "edition": edition, "language": "zh",
+                           "source": "tang-poems"}
 
     yield from read(imperial, "imperial")
     yield from read(modern, "complete")
@@ -284,7 +292,8 @@ def mails(packages):
 
 def translation(packages):
     """Paragraphs with the same element id on the same page, from pages and with sentences that are not in text/."""
-    pages = {code: {file: found for file, _, found in help_pages(packages, name, language)} for name, language, code in (("help-en", "en-US", "en"), ("help-zh", "zh-CN", "zh"))}
+    languages = (("help-en", "en-US", "en"), ("help-zh", "zh-CN", "zh"))
+    pages = {code: {file: found for file, _, found in help_pages(packages, name, language)} for name, language, code in languages}
     seen = {text for code in pages for file, found in pages[code].items() if is_text_page(file) for _, text in found}
     emitted = set()
     for file, chinese in pages["zh"].items():
@@ -326,7 +335,8 @@ def write(out, name, rows):
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     data = ("\n".join(lines) + "\n").encode()
     path.write_bytes(subprocess.run(["zstd", "-19", "-q", "-c", "--single-thread"], input=data, stdout=subprocess.PIPE, check=True).stdout)
-    print(f"{path.relative_to(out)}: {len(lines)} records, {len(data) / 1e6:.2f} MB, {path.stat().st_size / 1e6:.2f} MB compressed", flush=True)
+    compressed = path.stat().st_size
+    print(f"{path.relative_to(out)}: {len(lines)} records, {len(data) / 1e6:.2f} MB, {compressed / 1e6:.2f} MB compressed", flush=True)
 
 
 def main():
