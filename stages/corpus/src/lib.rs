@@ -1,1 +1,33 @@
-//! Stub.
+//! The corpus stages: `import`, `clean`, `filter`, `dedup` and `split`, from raw files to the documents that a model is trained on.
+//!
+//! Every stage maps parts of its input to parts of its output and names the reason for each document it drops.
+//! SQL is evaluated by the crate `query` through [`engine::Sql`]; tokens and models are of no concern here.
+
+mod clean;
+mod documents;
+mod filter;
+mod import;
+mod profile;
+mod rejects;
+
+pub use clean::Clean;
+pub use filter::Filter;
+pub use import::Import;
+
+use engine::{StageEntry, entry};
+
+/// All stages of this crate.
+pub fn stages() -> Vec<StageEntry> {
+    vec![entry::<Import>(), entry::<Clean>(), entry::<Filter>()]
+}
+
+/// The content hash of a document: the first 16 bytes of BLAKE3 of its text.
+pub(crate) fn content_hash(text: &str) -> [u8; 16] {
+    first_16(blake3::hash(text.as_bytes()))
+}
+
+pub(crate) fn first_16(hash: blake3::Hash) -> [u8; 16] {
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash.as_bytes()[..16]);
+    first
+}

@@ -1,0 +1,242 @@
+//! `clean`: rewrites the text of every document and computes its signals, both as SQL expressions of a profile and of the config.
+//!
+//! Drops nothing but documents whose text a rewrite emptied; judging signals is `filter`'s work.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Int64Builder, RecordBatch, StringArray, StringBuilder};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use engine::{Context, Draft, Inputs, Kind, PartWriter, Port, Site, Stage, list, schema, suggest};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::documents::{Provenance, id_at};
+use crate::profile::{Profile, Rewrite, Signal, SignalType, leave_out, merge};
+use crate::rejects::{Reject, Rejects};
+
+/// Rewrites the text and computes signals, as a profile says. After `prepare` the lists hold all that is applied.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Clean {
+    /// Name of a profile: `sql/profiles/NAME.toml` below the root, or one that ships with the program. None: only what stands here.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// Further rewrites, applied after the profile's; one with a name of the profile's takes its place.
+    #[serde(default)]
+    pub rewrites: Vec<Rewrite>,
+    /// Further signals; one with a name of the profile's takes its place.
+    #[serde(default)]
+    pub signals: Vec<Signal>,
+    /// Names of rewrites and signals of the profile that are left out.
+    #[serde(default)]
+    pub without: Vec<String>,
+}
+
+impl Stage for Clean {
+    const NAME: &'static str = "clean";
+    const ABOUT: &'static str = "Rewrites the text of every document and computes its signals, as a profile says.";
+    const VERSION: u32 = 1;
+    const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents)];
+    const OUTPUT: Kind = Kind::Documents;
+
+    fn prepare(&mut self, site: &mut Site) -> Result<()> {
+        let mut profile = match &self.profile {
+            Some(name) => Profile::find(site, name)?,
+            None => Profile::default(),
+        };
+        let mut known = leave_out(&mut profile.rewrite, &self.without, |entry| &entry.name);
+        known.extend(leave_out(&mut profile.signal, &self.without, |entry| &entry.name));
+        if let Some(name) = self.without.iter().find(|name| !known.contains(name)) {
+            let names = || known.iter().map(String::as_str);
+            bail!("`without`: the profile has no `{name}`{}; rewrites and signals: {}", suggest(name, names()), list(names()));
+        }
+        self.rewrites = merge("rewrite", site.sql(), profile.rewrite, std::mem::take(&mut self.rewrites))?;
+        self.signals = merge("signal", site.sql(), profile.signal, std::mem::take(&mut self.signals))?;
+        self.without.clear();
+        let fixed = schema::documents(&[]);
+        match self.signals.iter().find(|signal| fixed.index_of(&signal.name).is_ok() || signal.name == "split") {
+            Some(signal) => bail!("signal `{}` has the name of a column of every document: name it otherwise", signal.name),
+            None => Ok(()),
+        }
+    }
+
+    fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
+        let table = inputs.artifact("documents")?.table("documents")?;
+        let columns = self.columns(&table.schema);
+        draft.declare("documents", columns.clone())?;
+        draft.declare("rejects", schema::rejects())?;
+        draft.declare("edits", schema::edits())?;
+        let projections = self.projections(&table.schema, &columns);
+        draft.parts(ctx, &table.plan(), |index, part| {
+            let mut rejects = Rejects::new("clean");
+            ctx.sql().select_chain(&table, index, &projections, &mut |batch| {
+                ctx.check_stop()?;
+                self.write(&batch, &columns, part, &mut rejects)
+            })?;
+            rejects.write(part)
+        })
+    }
+}
+
+impl Clean {
+    /// The input's columns without signals that are computed anew, then the signals.
+    fn columns(&self, input: &Schema) -> SchemaRef {
+        let mut fields: Vec<Field> = input.fields().iter().map(|field| field.as_ref().clone()).collect();
+        fields.retain(|field| !self.signals.iter().any(|signal| signal.name == *field.name()));
+        fields.extend(self.signals.iter().map(|signal| Field::new(&signal.name, data_type(signal.kind), true)));
+        Arc::new(Schema::new(fields))
+    }
+
+    /// One projection per rewrite, each of which keeps the text before it as `before_N`, then the one that computes the signals.
+    fn projections(&self, input: &Schema, output: &Schema) -> Vec<Vec<(String, String)>> {
+        let column = |name: &str| (name.to_string(), format!("\"{}\"", name.replace('"', "\"\"")));
+        let mut chain = Vec::new();
+        for (step, rewrite) in self.rewrites.iter().enumerate() {
+            let mut projection: Vec<(String, String)> =
+                input.fields().iter().map(|field| field.name().as_str()).filter(|name| *name != "text").map(column).collect();
+            projection.extend((0..step).map(|step| column(&before(step))));
+            projection.push((before(step), "\"text\"".to_string()));
+            projection.push(("text".to_string(), rewrite.sql.clone()));
+            chain.push(projection);
+        }
+        let signal = |name: &str| self.signals.iter().find(|signal| signal.name == name);
+        let mut last: Vec<(String, String)> = output
+            .fields()
+            .iter()
+            .map(|field| match signal(field.name()) {
+                Some(signal) => (signal.name.clone(), signal.sql.clone()),
+                None => column(field.name()),
+            })
+            .collect();
+        last.extend((0..self.rewrites.len()).map(|step| column(&before(step))));
+        chain.push(last);
+        chain
+    }
+
+    /// Writes one batch: kept documents with the hash of their new text, what each rewrite took, and documents left without text.
+    fn write(&self, batch: &RecordBatch, columns: &SchemaRef, part: &mut PartWriter, rejects: &mut Rejects) -> Result<()> {
+        let width = columns.fields().len();
+        let documents = cast_to(&batch.project(&(0..width).collect::<Vec<_>>())?, columns)?;
+        // The text before each rewrite and after the last.
+        let mut texts = (width..batch.num_columns()).map(|index| utf8(batch.column(index))).collect::<Result<Vec<_>>>()?;
+        texts.push(utf8(documents.column_by_name("text").context("the documents have no text")?)?);
+        self.write_edits(&documents, &texts, part)?;
+        let (first, last) = (&texts[0], &texts[texts.len() - 1]);
+        let kept: BooleanArray = (0..documents.num_rows()).map(|row| Some(!self.is_emptied(last.value(row)))).collect();
+        let provenance = Provenance::of(&documents)?;
+        let (mut bytes_in, mut bytes_out) = (0, 0);
+        for row in 0..documents.num_rows() {
+            bytes_in += first.value(row).len() as i64;
+            if kept.value(row) {
+                bytes_out += last.value(row).len() as i64;
+                continue;
+            }
+            let step = (1..texts.len()).find(|step| texts[*step].value(row).trim().is_empty()).unwrap_or(1);
+            let detail = format!("rewrite `{}` left no text", self.rewrites[step - 1].name);
+            rejects.push(&Reject { rule: "empty_text", detail: Some(&detail), ..provenance.reject(row) })?;
+        }
+        part.count("bytes_in", bytes_in);
+        part.count("bytes_out", bytes_out);
+        part.count("bytes_removed", bytes_in - bytes_out);
+        let documents = with_content_hash(&documents, first, last)?;
+        let documents = if kept.true_count() == kept.len() { documents } else { filter_record_batch(&documents, &kept)? };
+        part.write("documents", &documents)
+    }
+
+    fn is_emptied(&self, text: &str) -> bool {
+        !self.rewrites.is_empty() && text.trim().is_empty()
+    }
+
+    fn write_edits(&self, documents: &RecordBatch, texts: &[StringArray], part: &mut PartWriter) -> Result<()> {
+        let ids = documents.column_by_name("id").context("the documents have no id")?.as_fixed_size_binary();
+        let mut rows = (FixedSizeBinaryBuilder::new(16), StringBuilder::new(), Int64Builder::new(), Int64Builder::new());
+        for row in 0..documents.num_rows() {
+            for (step, rewrite) in self.rewrites.iter().enumerate() {
+                let (before, after) = (texts[step].value(row), texts[step + 1].value(row));
+                if before != after {
+                    rows.0.append_value(id_at(ids, row))?;
+                    rows.1.append_value(&rewrite.name);
+                    rows.2.append_value(changed_lines(before, after));
+                    rows.3.append_value(before.len() as i64 - after.len() as i64);
+                }
+            }
+        }
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(rows.0.finish()), Arc::new(rows.1.finish()), Arc::new(rows.2.finish()), Arc::new(rows.3.finish())];
+        part.write("edits", &RecordBatch::try_new(schema::edits(), columns)?)
+    }
+}
+
+fn before(step: usize) -> String {
+    format!("before_{step}")
+}
+
+fn data_type(kind: SignalType) -> DataType {
+    match kind {
+        SignalType::Float => DataType::Float64,
+        SignalType::Integer => DataType::Int64,
+        SignalType::String => DataType::Utf8,
+    }
+}
+
+/// How many lines of `before` are not found unchanged in `after`; at least 1, for the texts differ.
+fn changed_lines(before: &str, after: &str) -> i64 {
+    let mut left: HashMap<&str, i64> = HashMap::new();
+    for line in after.split('\n') {
+        *left.entry(line).or_default() += 1;
+    }
+    let mut changed = 0;
+    for line in before.split('\n') {
+        match left.get_mut(line) {
+            Some(count) if *count > 0 => *count -= 1,
+            _ => changed += 1,
+        }
+    }
+    changed.max(1)
+}
+
+fn cast_to(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        cast(column, field.data_type()).with_context(|| format!("signal or column `{}` gives {}", field.name(), column.data_type()))
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    RecordBatch::try_new(schema.clone(), columns).context("a rewrite gives null for a text: use coalesce")
+}
+
+fn utf8(column: &ArrayRef) -> Result<StringArray> {
+    Ok(cast(column, &DataType::Utf8)?.as_string().clone())
+}
+
+/// The documents with the content hash of changed texts.
+fn with_content_hash(documents: &RecordBatch, first: &StringArray, last: &StringArray) -> Result<RecordBatch> {
+    let index = documents.schema().index_of("content_hash")?;
+    let old = documents.column(index).as_fixed_size_binary();
+    let mut hashes = FixedSizeBinaryBuilder::with_capacity(documents.num_rows(), 16);
+    for row in 0..documents.num_rows() {
+        let (before, after) = (first.value(row), last.value(row));
+        if before == after {
+            hashes.append_value(old.value(row))?;
+        } else {
+            hashes.append_value(crate::content_hash(after))?;
+        }
+    }
+    let mut columns = documents.columns().to_vec();
+    columns[index] = Arc::new(hashes.finish());
+    Ok(RecordBatch::try_new(documents.schema(), columns)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_lines_count_removed_and_rewritten_ones() {
+        assert_eq!(changed_lines("a\nb\nc", "a\nc"), 1);
+        assert_eq!(changed_lines("a\na\nb", "a\nB"), 2);
+        assert_eq!(changed_lines("a\nb", "b\na"), 1);
+        assert_eq!(changed_lines("a", ""), 1);
+    }
+}

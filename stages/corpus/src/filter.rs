@@ -1,0 +1,224 @@
+//! `filter`: keeps the documents whose signals lie within the rules.
+//!
+//! Computes nothing itself: signals are columns, made by `clean` or imported. Changing a limit reruns this stage and what follows, no more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Float64Array, Float64Builder, RecordBatch, StringBuilder,
+};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
+use engine::{Context, Draft, Inputs, Kind, PartWriter, Port, Site, Stage, list, schema, suggest};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::documents::Provenance;
+use crate::profile::{Profile, Rule};
+use crate::rejects::{Reject, Rejects};
+
+const BATCH_ROWS: usize = 2048;
+
+/// Keeps the documents whose signals lie within the rules.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// Profile whose rules apply; by default that of the nearest `clean` above.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// Limits by signal, `{ word_count = { min = 50, max = 100000 } }`: a given limit takes the place of the profile's, rules for other
+    /// signals or numeric columns are added. A document whose signal is null or NaN fails the rule.
+    #[serde(default)]
+    pub rules: BTreeMap<String, Rule>,
+    /// Signals of the profile whose rules are left out.
+    #[serde(default)]
+    pub without: Vec<String>,
+    /// The names of the rules in the order in which they are tried: that of the profile's signals, then by name.
+    #[serde(default)]
+    #[schemars(skip)]
+    pub order: Vec<String>,
+}
+
+impl Stage for Filter {
+    const NAME: &'static str = "filter";
+    const ABOUT: &'static str = "Keeps the documents whose signals lie within the rules of a profile or the config.";
+    const VERSION: u32 = 1;
+    const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents)];
+    const OUTPUT: Kind = Kind::Documents;
+
+    fn prepare(&mut self, site: &mut Site) -> Result<()> {
+        let clean = site.nearest("clean").map(|step| step.settings.clone()).unwrap_or_default();
+        let inherited = clean["profile"].as_str().map(str::to_string);
+        let profile = match self.profile.take().or(inherited) {
+            Some(name) => Profile::find(site, &name)?,
+            None => Profile::default(),
+        };
+        self.resolve(profile)?;
+        if self.rules.is_empty() {
+            bail!("no rules: give `rules` or `profile`, or a profile to the `clean` above");
+        }
+        self.check_signals(site, &clean)
+    }
+
+    fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
+        let table = inputs.artifact("documents")?.table("documents")?;
+        let indices = self.ordered().map(|(signal, _)| table.column(signal)).collect::<Result<Vec<_>>>()?;
+        draft.declare("documents", table.schema.clone())?;
+        draft.declare("rejects", schema::rejects())?;
+        draft.declare("failures", failures_schema())?;
+        draft.parts(ctx, &table.plan(), |index, part| {
+            for batch in table.read(index, None, BATCH_ROWS)? {
+                ctx.check_stop()?;
+                self.write(&batch?, &indices, part)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Filter {
+    /// Puts the profile's rules beside those of the config, and their order.
+    fn resolve(&mut self, profile: Profile) -> Result<()> {
+        let mut rules = profile.rules;
+        if let Some(name) = self.without.iter().find(|name| !rules.contains_key(*name)) {
+            let names = || rules.keys().map(String::as_str);
+            bail!("`without`: the profile has no rule `{name}`{}; rules: {}", suggest(name, names()), list(names()));
+        }
+        rules.retain(|name, _| !self.without.contains(name));
+        for (name, given) in &self.rules {
+            let rule = rules.entry(name.clone()).or_default();
+            rule.min = given.min.or(rule.min);
+            rule.max = given.max.or(rule.max);
+            rule.check(name)?;
+        }
+        rules.values_mut().for_each(|rule| rule.source.clear());
+        let place = |name: &String| profile.signal.iter().position(|signal| signal.name == *name).unwrap_or(usize::MAX);
+        self.order = rules.keys().cloned().collect();
+        self.order.sort_by_key(place);
+        self.rules = rules;
+        self.without.clear();
+        Ok(())
+    }
+
+    /// The rules with their signals, in order.
+    fn ordered(&self) -> impl Iterator<Item = (&String, &Rule)> {
+        self.order.iter().filter_map(|name| self.rules.get_key_value(name))
+    }
+
+    /// Refuses rules for columns that no step above can have made, before anything runs.
+    fn check_signals(&self, site: &Site, clean: &Value) -> Result<()> {
+        let names = |list: &Value| -> Vec<String> {
+            list.as_array().into_iter().flatten().filter_map(|entry| Some(entry["name"].as_str()?.to_string())).collect()
+        };
+        let signals = names(&clean["signals"]);
+        let imported: Vec<String> = site
+            .nearest("import")
+            .and_then(|step| step.settings["columns"].as_object())
+            .map(|columns| columns.keys().cloned().collect())
+            .unwrap_or_default();
+        let valid = || signals.iter().chain(&imported).map(String::as_str);
+        let fixed = ["position", "line"];
+        for signal in &self.order {
+            if !valid().chain(fixed).any(|name| name == signal) {
+                bail!(
+                    "unknown rule `{signal}`{}; signals of the nearest `clean`: {}; columns of `import`: {}",
+                    suggest(signal, valid()),
+                    list(signals.iter().map(String::as_str)),
+                    list(imported.iter().map(String::as_str))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, batch: &RecordBatch, indices: &[usize], part: &mut PartWriter) -> Result<()> {
+        let values = self.ordered().zip(indices).map(|((signal, _), index)| numbers(signal, batch.column(*index)));
+        let values = values.collect::<Result<Vec<Float64Array>>>()?;
+        let provenance = Provenance::of(batch)?;
+        let mut rejects = Rejects::new("filter");
+        let mut failures = Failures::default();
+        let mut kept = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            let mut first = true;
+            for ((signal, rule), values) in self.ordered().zip(&values) {
+                let value = values.is_valid(row).then(|| values.value(row));
+                let Some(threshold) = rule.broken_by(value) else { continue };
+                if first {
+                    let detail = value.is_none_or(f64::is_nan).then_some("the signal is undefined for this document");
+                    let reject = Reject { rule: signal, value, threshold: Some(threshold), detail, ..provenance.reject(row) };
+                    rejects.push(&reject)?;
+                    first = false;
+                }
+                failures.push(provenance.id(row), signal, value, threshold)?;
+            }
+            kept.push(first);
+        }
+        rejects.write(part)?;
+        part.write("failures", &failures.finish()?)?;
+        let kept = BooleanArray::from(kept);
+        if kept.true_count() == kept.len() {
+            part.write("documents", batch)
+        } else {
+            part.write("documents", &filter_record_batch(batch, &kept)?)
+        }
+    }
+}
+
+/// The values of a numeric column.
+fn numbers(name: &str, column: &ArrayRef) -> Result<Float64Array> {
+    if !column.data_type().is_numeric() && column.data_type() != &DataType::Boolean {
+        bail!("rule `{name}`: the column is {}, a rule needs numbers", column.data_type());
+    }
+    Ok(cast(column, &DataType::Float64).with_context(|| format!("rule `{name}`"))?.as_primitive::<Float64Type>().clone())
+}
+
+/// All failing rules of every rejected document, not only the first.
+fn failures_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("id", schema::ID, false),
+        Field::new("rule", DataType::Utf8, false),
+        Field::new("value", DataType::Float64, true),
+        Field::new("threshold", DataType::Float64, false),
+    ]))
+}
+
+struct Failures {
+    ids: FixedSizeBinaryBuilder,
+    rules: StringBuilder,
+    values: Float64Builder,
+    thresholds: Float64Builder,
+}
+
+impl Default for Failures {
+    fn default() -> Self {
+        Failures {
+            ids: FixedSizeBinaryBuilder::new(16),
+            rules: StringBuilder::new(),
+            values: Float64Builder::new(),
+            thresholds: Float64Builder::new(),
+        }
+    }
+}
+
+impl Failures {
+    fn push(&mut self, id: [u8; 16], rule: &str, value: Option<f64>, threshold: f64) -> Result<()> {
+        self.ids.append_value(id)?;
+        self.rules.append_value(rule);
+        self.values.append_option(value);
+        self.thresholds.append_value(threshold);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<RecordBatch> {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.ids.finish()),
+            Arc::new(self.rules.finish()),
+            Arc::new(self.values.finish()),
+            Arc::new(self.thresholds.finish()),
+        ];
+        Ok(RecordBatch::try_new(failures_schema(), columns)?)
+    }
+}

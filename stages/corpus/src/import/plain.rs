@@ -1,0 +1,125 @@
+//! Line files (JSON Lines, a line per document) and files that are one document.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::lines::Lines;
+use super::plan::Piece;
+use super::rows::{Fault, Place, Record, Rows, excerpt};
+use super::{Encoding, Shape, archive, json};
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// A JSON object per line. Blank lines are no records.
+pub fn read_jsonl(piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Result<()> {
+    let mut scratch = String::new();
+    each_line(piece, path, shape, rows, |line, place, rows| {
+        match json::parse(line, shape, &mut scratch, |record| rows.document(place, record)) {
+            Ok(result) => result,
+            Err(fault) => rows.reject(place, fault),
+        }
+    })
+}
+
+/// A document per line. Blank lines are no records.
+pub fn read_lines(piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Result<()> {
+    let cells = shape.no_cells();
+    each_line(piece, path, shape, rows, |line, place, rows| {
+        rows.document(place, Record { text: line, cells: &cells, extra: "", source: None })
+    })
+}
+
+/// The whole file is one document.
+pub fn read_file(_piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Result<()> {
+    let failed = || format!("reading `{}`", path.display());
+    let place = Place { position: 0, line: Some(1) };
+    let mut bytes = Vec::new();
+    let limit = shape.record_bytes_max as u64;
+    if let Err(error) = archive::open(path).with_context(failed)?.take(limit + 1).read_to_end(&mut bytes) {
+        // Half a document is none.
+        return rows.reject(place, archive::broken(path, error).with_context(failed)?);
+    }
+    if bytes.len() as u64 > limit {
+        return rows.reject(place, too_long(&bytes, "the file", shape));
+    }
+    match decode(bytes.strip_prefix(BOM).unwrap_or(&bytes), shape.encoding) {
+        Ok(text) => rows.document(place, Record { text: &text, cells: &shape.no_cells(), extra: "", source: None }),
+        Err(fault) => rows.reject(place, fault),
+    }
+}
+
+/// Calls `sink` for every line that is neither blank, nor too long, nor wrongly encoded.
+fn each_line(
+    piece: &Piece,
+    path: &Path,
+    shape: &Shape,
+    rows: &mut Rows,
+    mut sink: impl FnMut(&str, Place, &mut Rows) -> Result<()>,
+) -> Result<()> {
+    let failed = || format!("reading `{}`", path.display());
+    let reader = open_piece(piece, path).with_context(failed)?;
+    let mut lines = Lines::new(reader, shape.record_bytes_max, piece.start, piece.line);
+    loop {
+        let (offset, number) = lines.place();
+        let line = match lines.next() {
+            Ok(Some(line)) => line,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let fault = archive::broken(path, error).with_context(failed)?;
+                return rows.reject(Place { position: offset, line: Some(number) }, fault);
+            }
+        };
+        let mut place = Place { position: line.offset, line: Some(line.number) };
+        let mut bytes = line.bytes;
+        if line.offset == 0 && bytes.starts_with(BOM) {
+            bytes = &bytes[BOM.len()..];
+            place.position = BOM.len() as u64;
+        }
+        if line.length > line.bytes.len() as u64 {
+            rows.reject(place, too_long(bytes, &format!("the line has {} bytes, that", line.length), shape))?;
+        } else if !bytes.trim_ascii().is_empty() {
+            match decode(bytes, shape.encoding) {
+                Ok(text) => sink(&text, place, rows)?,
+                Err(fault) => rows.reject(place, fault)?,
+            }
+        }
+    }
+}
+
+fn open_piece(piece: &Piece, path: &Path) -> io::Result<Box<dyn Read>> {
+    if piece.end == u64::MAX {
+        return archive::open(path);
+    }
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(piece.start))?;
+    Ok(Box::new(file.take(piece.end - piece.start)))
+}
+
+pub fn too_long(bytes: &[u8], what: &str, shape: &Shape) -> Fault {
+    let limit = shape.record_bytes_max;
+    Fault::new("record_too_long", format!("{what} is more than record_bytes_max = {limit}: {}", excerpt(&bytes[..bytes.len().min(400)])))
+}
+
+/// Bytes as text, or the place of the first byte that is none.
+pub fn decode(bytes: &[u8], encoding: Encoding) -> Result<Cow<'_, str>, Fault> {
+    match encoding {
+        Encoding::Latin1 => Ok(Cow::Owned(bytes.iter().map(|byte| char::from(*byte)).collect())),
+        Encoding::Utf8 => std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|error| {
+            let at = error.valid_up_to();
+            Fault::new(
+                "invalid_utf8",
+                format!("byte 0x{:02x} at byte {at} of the record: {}", bytes[at], excerpt(&bytes[context(bytes, at)..])),
+            )
+        }),
+    }
+}
+
+/// Start of a short stretch before `at` that begins with a whole character.
+fn context(bytes: &[u8], at: usize) -> usize {
+    let start = at.saturating_sub(20);
+    (start..at).find(|index| bytes[*index] & 0xc0 != 0x80).unwrap_or(at)
+}
