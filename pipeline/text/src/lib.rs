@@ -3,6 +3,16 @@
 //! This is the only crate that knows the crate `tokenizers`. It knows nothing of files of documents, Arrow or stages: texts come in, words,
 //! texts and token ids go out.
 
+mod bpe;
+mod learn;
+mod normal;
+mod script_ranges;
+mod scripts;
+mod tokenizer;
 mod words;
 
+pub use learn::{END_OF_TEXT, Kind, WordCounts};
+pub use normal::{dedup_normal, nfc};
+pub use scripts::{Script, main_script, script, script_share};
+pub use tokenizer::{Encoded, SpecialIds, Tokenizer};
 pub use words::{Words, sentences, words};
