@@ -15,9 +15,6 @@ pub struct Provenance<'a> {
     lines: &'a Int64Array,
 }
 
-/// Names of the columns that [`Provenance`] reads.
-pub const PROVENANCE: [&str; 5] = ["id", "source", "path", "position", "line"];
-
 impl<'a> Provenance<'a> {
     pub fn of(batch: &'a RecordBatch) -> Result<Provenance<'a>> {
         let column = |name: &str| batch.column_by_name(name).with_context(|| format!("the documents have no column `{name}`"));

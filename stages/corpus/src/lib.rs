@@ -4,21 +4,25 @@
 //! SQL is evaluated by the crate `query` through [`engine::Sql`]; tokens and models are of no concern here.
 
 mod clean;
+mod dedup;
 mod documents;
 mod filter;
 mod import;
 mod profile;
 mod rejects;
+mod split;
 
 pub use clean::Clean;
+pub use dedup::Dedup;
 pub use filter::Filter;
 pub use import::Import;
+pub use split::Split;
 
 use engine::{StageEntry, entry};
 
 /// All stages of this crate.
 pub fn stages() -> Vec<StageEntry> {
-    vec![entry::<Import>(), entry::<Clean>(), entry::<Filter>()]
+    vec![entry::<Import>(), entry::<Clean>(), entry::<Filter>(), entry::<Dedup>(), entry::<Split>()]
 }
 
 /// The content hash of a document: the first 16 bytes of BLAKE3 of its text.
