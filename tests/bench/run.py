@@ -33,7 +33,7 @@ def ours(arguments, work):
     shutil.rmtree(work / "runs", ignore_errors=True)
     command = [arguments.mill, "run", CONFIG, "--threads", str(arguments.threads), "--memory", arguments.memory]
     subprocess.run([sys.executable, HERE / "memory.py", "--json", "memory.json", *command], cwd=work, check=True)
-    seconds = {row["name"]: row["wall_seconds"] for row in query(arguments.mill, work, "select name, wall_seconds from steps")}
+    seconds = {row["step"]: row["wall_seconds"] for row in query(arguments.mill, work, "select step, wall_seconds from steps")}
     text = {}
     previous = "import"
     for step in ("clean", "filter", "dedup", "split"):
