@@ -1,0 +1,125 @@
+//! Expressions of configs and profiles: their canonical form, which enters keys, and what they may contain.
+//!
+//! An expression is evaluated per row and must give the same value on every run, so aggregates, subqueries and functions such as `now()` or
+//! `random()` are refused here, while planning.
+
+use std::ops::ControlFlow;
+
+use anyhow::{Result, bail};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::Volatility;
+use datafusion::sql::parser::DFParserBuilder;
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, VisitMut, VisitorMut};
+use engine::suggest;
+
+use crate::errors::explain;
+
+/// The canonical form: one spacing, no comments, unquoted names in lower case. Fails with a message for the user if the expression cannot
+/// be parsed, calls an unknown function, or may differ from run to run. Columns are not checked: they are known when a table is.
+pub fn canonical(state: &SessionState, expression: &str) -> Result<String> {
+    let parsed = DFParserBuilder::new(expression).build().and_then(|mut parser| parser.parse_into_expr());
+    let parsed = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => bail!("`{}` is no SQL expression: {:#}", expression.trim(), explain(error)),
+    };
+    if let Some(alias) = parsed.alias {
+        bail!("`{}` gives itself the name `{alias}`; write the expression alone", expression.trim());
+    }
+    let mut expr = parsed.expr;
+    match VisitMut::visit(&mut expr, &mut Canonical { state }) {
+        ControlFlow::Break(message) => bail!("{message}"),
+        ControlFlow::Continue(()) => Ok(expr.to_string()),
+    }
+}
+
+struct Canonical<'a> {
+    state: &'a SessionState,
+}
+
+impl VisitorMut for Canonical<'_> {
+    type Break = String;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        match expr {
+            Expr::Identifier(name) => lower(name),
+            Expr::CompoundIdentifier(names) => names.iter_mut().for_each(lower),
+            Expr::Function(function) => {
+                lower_name(&mut function.name);
+                if let Err(message) = self.check_function(&function.name) {
+                    return ControlFlow::Break(message);
+                }
+            }
+            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
+                return ControlFlow::Break(format!("`{expr}`: an expression sees one row; a subquery is not possible"));
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Canonical<'_> {
+    fn check_function(&self, name: &ObjectName) -> Result<(), String> {
+        let name = name.to_string().trim_matches('"').to_string();
+        if let Some(function) = self.state.scalar_functions().get(&name) {
+            return match function.signature().volatility {
+                Volatility::Immutable => Ok(()),
+                _ => Err(format!("`{name}` may give other values on the next run; an artifact must depend on its inputs alone")),
+            };
+        }
+        if self.state.aggregate_functions().contains_key(&name) || self.state.window_functions().contains_key(&name) {
+            return Err(format!("`{name}` needs many rows; an expression sees one"));
+        }
+        if self.state.higher_order_functions().contains_key(&name) {
+            return Ok(());
+        }
+        let known = || self.state.scalar_functions().keys().map(String::as_str);
+        Err(format!("unknown function `{name}`{}; `.functions` in `mill sql` lists all", suggest(&name, known())))
+    }
+}
+
+fn lower(name: &mut Ident) {
+    if name.quote_style.is_none() {
+        name.value = name.value.to_lowercase();
+    }
+}
+
+fn lower_name(name: &mut ObjectName) {
+    for part in &mut name.0 {
+        if let ObjectNamePart::Identifier(name) = part {
+            lower(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Session, Settings};
+    use engine::Sql;
+
+    fn check(expression: &str, expected: &str) {
+        let session = Session::new(&Settings::default()).unwrap();
+        let shown = session.canonical(expression).unwrap_or_else(|error| format!("{error:#}"));
+        assert_eq!(shown, expected, "{expression}");
+    }
+
+    #[test]
+    fn comments_and_spaces_vanish() {
+        check("word_count( text )/2 -- half", "word_count(text) / 2");
+        check("Word_Count(TEXT) /* all\nof it */\n", "word_count(text)");
+        check("\"Title\" like 'A  b%' AND not x", "\"Title\" LIKE 'A  b%' AND NOT x");
+        check("case when a>1 then gopher_quality(text)['word_count'] end", "CASE WHEN a > 1 THEN gopher_quality(text)['word_count'] END");
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        check("word_cuont(text)", "unknown function `word_cuont`, did you mean `word_count`?; `.functions` in `mill sql` lists all");
+        check("random() < 0.5", "`random` may give other values on the next run; an artifact must depend on its inputs alone");
+        check("sum(x)", "`sum` needs many rows; an expression sees one");
+        check("(select 1)", "`(SELECT 1)`: an expression sees one row; a subquery is not possible");
+        check("text as t", "`text as t` gives itself the name `t`; write the expression alone");
+        let session = Session::new(&Settings::default()).unwrap();
+        assert!(session.canonical("a +").unwrap_err().to_string().starts_with("`a +` is no SQL expression: "));
+        assert!(session.canonical("a, b").is_err());
+    }
+}

@@ -1,0 +1,70 @@
+//! The SQL functions of Corpusmill: one file each, listed in [`functions`].
+//!
+//! All are immutable, give null for null, and take any string type. Characters are Unicode scalar values, words are those of the crate
+//! `text` (UAX-29 words, each Han character one word). What SQL says well by itself has no function here.
+
+mod ngrams;
+mod record;
+mod text_function;
+
+mod blake3_hex;
+mod char_count;
+mod digit_ratio;
+mod duplicate_ngram_char_ratio;
+mod gopher_quality;
+mod gopher_repetition;
+mod han_ratio;
+mod line_count;
+mod nfc;
+mod normalize_whitespace;
+mod punctuation_ratio;
+mod remove_control_characters;
+mod sentence_count;
+mod top_ngram_char_ratio;
+mod xxh3;
+
+use datafusion::logical_expr::ScalarUDF;
+
+/// Every function of ours. A new one is a file, a `mod` line above and a line here.
+pub fn functions() -> Vec<ScalarUDF> {
+    let mut functions = vec![
+        blake3_hex::function(),
+        char_count::function(),
+        digit_ratio::function(),
+        duplicate_ngram_char_ratio::function(),
+        han_ratio::function(),
+        line_count::function(),
+        nfc::function(),
+        normalize_whitespace::function(),
+        punctuation_ratio::function(),
+        remove_control_characters::function(),
+        sentence_count::function(),
+        top_ngram_char_ratio::function(),
+        xxh3::function(),
+    ];
+    // Functions that share one pass over the text: the record and each of its fields.
+    for record in [&gopher_quality::RECORD, &gopher_repetition::RECORD] {
+        functions.extend(record::functions(record));
+    }
+    functions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::logical_expr::Volatility;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_snake_case_and_documented() {
+        let mut names = HashSet::new();
+        for function in functions() {
+            let name = function.name().to_string();
+            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{name}");
+            assert!(names.insert(name.clone()), "`{name}` is listed twice");
+            assert_eq!(function.signature().volatility, Volatility::Immutable, "{name}");
+            let documentation = function.documentation().unwrap_or_else(|| panic!("`{name}` has no documentation"));
+            assert!(documentation.description.ends_with('.') && documentation.description.len() > 20, "{name}");
+        }
+    }
+}

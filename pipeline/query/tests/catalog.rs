@@ -1,0 +1,242 @@
+//! A workspace made by the engine, opened as a catalog.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, new_null_array};
+use engine::stage::run_alone;
+use engine::workspace::Workspace;
+use engine::{Artifact, Context, Draft, Inputs, Kind, Part, Port, Quiet, Sql, Stage, schema};
+use expect_test::{Expect, expect};
+use query::{Catalog, Format, Session, Settings, run_queries, shipped, shipped_names};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Stands for `import`: three texts, two files, one reject.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Texts {}
+
+impl Stage for Texts {
+    const NAME: &'static str = "texts";
+    const ABOUT: &'static str = "Three texts.";
+    const VERSION: u32 = 1;
+    const INPUTS: &'static [Port] = &[];
+    const OUTPUT: Kind = Kind::Documents;
+
+    fn run(&self, ctx: &Context, _: &Inputs, draft: &Draft) -> anyhow::Result<()> {
+        draft.declare("documents", schema::documents(&[]))?;
+        draft.declare("rejects", schema::rejects())?;
+        draft.declare("clusters", schema::clusters())?;
+        let plan = [Part { bytes: 1 }, Part { bytes: 1 }];
+        draft.parts(ctx, &plan, |index, part| {
+            let texts = [&["one two", "- three\n三"][..], &["four"][..]][index];
+            part.write("documents", &documents(index as u8, texts))?;
+            if index == 1 {
+                part.write("rejects", &reject())?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn documents(file: u8, texts: &[&str]) -> RecordBatch {
+    let ids = |salt: u8| -> ArrayRef {
+        let ids = (0..texts.len() as u8).map(|row| [file * 16 + row + salt; 16]);
+        Arc::new(FixedSizeBinaryArray::try_from_iter(ids).unwrap())
+    };
+    let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text; texts.len()])) };
+    let columns: Vec<ArrayRef> = vec![
+        ids(0),
+        ids(128),
+        constant("web"),
+        constant("a.jsonl"),
+        Arc::new(Int64Array::from_iter_values((0..texts.len() as i64).map(|row| row * 10))),
+        Arc::new(Int64Array::from(vec![None; texts.len()])),
+        Arc::new(StringArray::from(texts.to_vec())),
+        constant("{}"),
+    ];
+    RecordBatch::try_new(schema::documents(&[]), columns).unwrap()
+}
+
+fn reject() -> RecordBatch {
+    let schema = schema::rejects();
+    let columns = schema.fields().iter().map(|field| -> ArrayRef {
+        match (field.name().as_str(), field.is_nullable()) {
+            ("position", _) => Arc::new(Int64Array::from(vec![7])),
+            ("source", _) => Arc::new(StringArray::from(vec!["web"])),
+            (_, false) => Arc::new(StringArray::from(vec![format!("some {}", field.name())])),
+            _ => new_null_array(field.data_type(), 1),
+        }
+    });
+    RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
+}
+
+/// A workspace with the one step `texts`.
+fn workspace(dir: &Path, session: &Arc<Session>) -> (Workspace, Artifact) {
+    let workspace = Workspace::new(dir.join("runs"));
+    workspace.create().unwrap();
+    let ctx = Context {
+        seed: 0,
+        threads: 2,
+        memory: 1 << 30,
+        device: "cpu".to_string(),
+        progress: Arc::new(Quiet),
+        stop: Arc::new(AtomicBool::new(false)),
+        sql: session.clone(),
+    };
+    let store = workspace.artifact_dir("texts", "0123456789abcdef0123");
+    let artifact = run_alone(&Texts {}, &ctx, &Inputs::new(Vec::new(), Vec::new()), &store).unwrap();
+    workspace.link("texts", &store).unwrap();
+    std::fs::write(workspace.dir.join("journal/r1.jsonl"), "{\"run\": \"r1\", \"event\": \"run_started\"}\n{\"run\":").unwrap();
+    (workspace, artifact)
+}
+
+/// What `sql` prints in `format`, or its error.
+fn check(sql: &str, format: &str, expected: Expect) {
+    let dir = tempfile::tempdir().unwrap();
+    // Characters that mean something in URLs and patterns.
+    let dir = dir.path().join("a b%20[c]*?#d");
+    let session = Arc::new(Session::new(&Settings::default()).unwrap());
+    let (workspace, _) = workspace(&dir, &session);
+    let catalog = Catalog::open(&session, &workspace).unwrap();
+    let mut out = Vec::new();
+    let shown = match run_queries(&catalog, sql, Format::parse(format).unwrap(), &mut out) {
+        Ok(()) => String::from_utf8(out).unwrap(),
+        Err(error) => format!("error: {error:#}\n"),
+    };
+    expected.assert_eq(&shown);
+}
+
+#[test]
+fn tables_of_steps() {
+    check(
+        "select id, text, line from texts order by id",
+        "csv",
+        expect![[r#"
+        id,text,line
+        00000000000000000000000000000000,one two,
+        01010101010101010101010101010101,"- three
+        三",
+        10101010101010101010101010101010,four,
+    "#]],
+    );
+    check(
+        "select count(*) as n from texts.documents",
+        "json",
+        expect![[r#"
+        [{"n":3}]
+    "#]],
+    );
+    check(
+        "select * from texts.clusters",
+        "csv",
+        expect![[r#"
+        id,cluster_id,size,similarity,kept
+    "#]],
+    );
+    check(
+        "select text from texts where id = '10101010101010101010101010101010'",
+        "ndjson",
+        expect![[r#"
+        {"text":"four"}
+    "#]],
+    );
+}
+
+#[test]
+fn tables_of_the_workspace() {
+    check(
+        "select number, step, stage, kind, inputs, rows from steps",
+        "ndjson",
+        expect![[r#"
+        {"number":1,"step":"texts","stage":"texts","kind":"documents","inputs":"","rows":3}
+    "#]],
+    );
+    check(
+        "select step, table_name, path, rows from files order by path",
+        "csv",
+        expect![[r#"
+        step,table_name,path,rows
+        texts,clusters,clusters/part-00000.parquet,0
+        texts,documents,documents/part-00000.parquet,2
+        texts,documents,documents/part-00001.parquet,1
+        texts,rejects,rejects/part-00001.parquet,1
+    "#]],
+    );
+    check(
+        "select run, event, error from runs",
+        "ndjson",
+        expect![[r#"
+        {"run":"r1","event":"run_started","error":null}
+    "#]],
+    );
+    check(
+        "select step, rule, value from steps.rejects",
+        "ndjson",
+        expect![[r#"
+        {"step":"texts","rule":"some rule","value":null}
+    "#]],
+    );
+}
+
+#[test]
+fn numbers_keep_their_precision() {
+    check(
+        "select 0.1 + 0.2 as a, 9007199254740993 as b, cast('nan' as double) as c, x'0aff' as d, [1, null] as e",
+        "ndjson",
+        expect![[""]],
+    );
+    check("select 1 as a, '' as b, null as c", "table", expect![[""]]);
+    check("select [1] as a", "csv", expect![[""]]);
+}
+
+#[test]
+fn only_queries() {
+    check("drop table texts", "table", expect![[""]]);
+    check("create view v as select 1", "table", expect![[""]]);
+    check("insert into texts select * from texts", "table", expect![[""]]);
+    check("set datafusion.execution.time_zone = 'Asia/Shanghai'", "table", expect![[""]]);
+    check("copy texts to 'x.parquet'", "table", expect![[""]]);
+    check("select * from txets", "table", expect![[""]]);
+    check("select wrod_count(text) from texts", "table", expect![[""]]);
+    check("select 1; select 2", "json", expect![[""]]);
+    check("selec 1", "json", expect![[""]]);
+}
+
+#[test]
+fn shipped_queries_run_on_any_workspace() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = Arc::new(Session::new(&Settings::default()).unwrap());
+    let (full, _) = workspace(dir.path(), &session);
+    for workspace in [full, Workspace::new(dir.path().join("empty"))] {
+        let catalog = Catalog::open(&session, &workspace).unwrap();
+        for name in shipped_names() {
+            run_queries(&catalog, shipped(name).unwrap(), Format::Csv, &mut Vec::new()).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        }
+    }
+    check(shipped("funnel").unwrap(), "csv", expect![[""]]);
+    check(shipped("lengths").unwrap(), "csv", expect![[""]]);
+    check(shipped("rejects").unwrap(), "csv", expect![[""]]);
+}
+
+#[test]
+fn select_keeps_order_and_shares_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = Arc::new(Session::new(&Settings::default()).unwrap());
+    let (_, artifact) = workspace(dir.path(), &session);
+    let table = artifact.table("documents").unwrap();
+    let expressions = [("n", "word_count(text)"), ("m", "mean_word_length(text)"), ("text", "\"text\"")];
+    let expressions = expressions.map(|(name, sql)| (name.to_string(), sql.to_string()));
+    let mut shown = String::new();
+    let mut sink = |batch: RecordBatch| {
+        shown += &arrow::util::pretty::pretty_format_batches(&[batch]).unwrap().to_string();
+        Ok(())
+    };
+    session.select(&table, 0, &expressions, Some("position >= 0"), &mut sink).unwrap();
+    expect![[""]].assert_eq(&shown);
+    let error = session.select(&table, 0, &[("x".to_string(), "word_count(txt)".to_string())], None, &mut |_| Ok(())).unwrap_err();
+    expect![[""]].assert_eq(&format!("{error:#}"));
+    let error = session.select(&table, 0, &expressions, None, &mut |_| anyhow::bail!("the sink's own error")).unwrap_err();
+    assert!(format!("{error:#}").ends_with("the sink's own error"), "{error:#}");
+}
