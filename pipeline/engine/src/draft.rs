@@ -208,26 +208,11 @@ impl Draft {
     /// Turns the draft into the artifact at `target`: empty tables, balance, manifest, fsync, rename.
     pub(crate) fn finish(self, identity: Identity, inputs: &Inputs, target: &Path, usage: &Usage) -> Result<Artifact> {
         self.write_empty_tables()?;
-        for name in [SCRATCH, JOURNAL, LOCK] {
-            let path = self.dir.join(name);
-            // The journal goes only after the manifest stands, so that a kill in between loses nothing.
-            if name == SCRATCH && path.exists() {
-                std::fs::remove_dir_all(&path).with_context(|| format!("removing `{}`", path.display()))?;
-            }
-        }
-        let mut usage = usage.clone();
-        usage.parts_resumed = self.state().resumed.len() as u64;
+        let usage = Usage { parts_resumed: self.state().resumed.len() as u64, ..usage.clone() };
         let manifest = crate::artifact::describe(&self, identity, usage)?;
         crate::balance::check(&manifest, inputs)?;
         crate::artifact::write_manifest(&self.dir, &manifest)?;
-        for name in [JOURNAL, LOCK] {
-            let _ = std::fs::remove_file(self.dir.join(name));
-        }
-        std::fs::rename(&self.dir, target).with_context(|| format!("renaming the draft to `{}`", target.display()))?;
-        if let Some(parent) = target.parent() {
-            File::open(parent).and_then(|folder| folder.sync_all()).with_context(|| format!("syncing `{}`", parent.display()))?;
-        }
-        Artifact::open(target)
+        publish(&self.dir, target)
     }
 
     fn write_empty_tables(&self) -> Result<()> {
@@ -241,6 +226,22 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// Clears the bookkeeping of a draft whose manifest stands and renames it. A kill in between leaves a draft that this finishes.
+pub(crate) fn publish(draft: &Path, target: &Path) -> Result<Artifact> {
+    let scratch = draft.join(SCRATCH);
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch).with_context(|| format!("removing `{}`", scratch.display()))?;
+    }
+    for name in [JOURNAL, LOCK] {
+        let _ = std::fs::remove_file(draft.join(name));
+    }
+    std::fs::rename(draft, target).with_context(|| format!("renaming the draft to `{}`", target.display()))?;
+    if let Some(parent) = target.parent() {
+        File::open(parent).and_then(|folder| folder.sync_all()).with_context(|| format!("syncing `{}`", parent.display()))?;
+    }
+    Artifact::open(target)
 }
 
 /// Whether a file of the draft's folder is bookkeeping and not data.

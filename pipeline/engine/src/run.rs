@@ -119,6 +119,15 @@ fn run_step(plan: &Plan, step: &PlannedStep, inputs: Inputs, ctx: &Context, obse
         }
     }
     observer.started(step, dir.exists());
+    if let Some(manifest) = Manifest::read(&dir)?
+        && manifest.key == step.key
+        && !target.exists()
+    {
+        // Killed between the manifest and the rename: all work is done.
+        let artifact = crate::draft::publish(&dir, &target)?;
+        plan.workspace.link(&step.name, &artifact.dir)?;
+        return Ok(artifact);
+    }
     let meter = Meter::start();
     let draft = Draft::open(&dir, &step.key)?;
     step.run.run(ctx, &inputs, &draft)?;

@@ -1,0 +1,122 @@
+//! The command line: exit codes, what goes where, and errors that say what, where and what to do.
+
+use expect_test::expect;
+
+use crate::harness::{Site, sample};
+
+/// Reads one file of texts.
+const CONFIG: &str = "[[step]]\nstage = \"import\"\npaths = [\"in/*.jsonl\"]\n";
+
+fn site(config: &str) -> Site {
+    let site = Site::new(config);
+    site.write("in/a.jsonl", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n");
+    site
+}
+
+#[test]
+fn results_on_stdout_the_rest_on_stderr() {
+    let site = site(CONFIG);
+    let done = site.ok(&["run", "x.toml", "--quiet"]);
+    assert_eq!(done.stdout, "");
+    assert!(done.stderr.contains("import"), "{}", done.stderr);
+    let done = site.ok(&["sql", "x.toml", "-c", "select text from import order by position", "--format", "csv"]);
+    assert_eq!(done.stdout, "text\none\ntwo\n");
+    assert_eq!(done.stderr, "");
+}
+
+#[test]
+fn wrong_configs_exit_2_and_name_place_and_choices() {
+    let check = |config: &str, expected: expect_test::Expect| {
+        let site = site(config);
+        let done = site.mill(&["run", "x.toml"]);
+        assert_eq!(done.code, 2, "{}", done.stderr);
+        assert_eq!(done.stdout, "");
+        expected.assert_eq(&done.stderr.replace(&site.path().display().to_string(), "DIR"));
+    };
+    check(
+        &CONFIG.replace("import", "improt"),
+        expect![[r#"
+            error: x.toml:2:1: step `improt`: unknown stage `improt`, did you mean `import`?; stages: `import`, `clean`, `filter`, `dedup`, `split`, `learn-tokenizer`, `tokenize`, `train`, `predict`, `score`
+        "#]],
+    );
+    check(
+        &CONFIG.replace("in/*.jsonl", "in/*.csv"),
+        expect![[r#"
+            error: x.toml:1:1: step `import`: `in/*.csv` matches no file below `DIR`; check the path, relative ones start at the config's `root`
+        "#]],
+    );
+}
+
+#[test]
+fn wrong_arguments_exit_2() {
+    let site = site(CONFIG);
+    for (args, part) in [
+        (vec!["run", "y.toml"], "cannot read the config `y.toml`"),
+        (vec!["run", "x.toml", "--set", "imprt.x=1"], "did you mean `import`?"),
+        (vec!["run", "x.toml", "--from", "clean"], "there is no step `clean`"),
+        (vec!["run", "x.toml", "--device", "tpu"], "valid are `auto`, `cpu`, `cuda` and `cuda:N`"),
+        (vec!["run", "x.toml", "--memory", "1MB"], "at least 256MiB"),
+        (vec!["run", "x.toml", "--memory", "lots"], "is no size"),
+        (vec!["stages", "imprt"], "did you mean `import`?"),
+        (vec!["sql", "x.toml", "-c", "select 1", "--format", "xml"], "`ndjson`"),
+        (vec!["sql", "x.toml", "--stats", "funel"], "did you mean `funnel`?"),
+        (vec!["frobnicate"], "unrecognized subcommand"),
+    ] {
+        let done = site.mill(&args);
+        assert_eq!(done.code, 2, "{args:?}: {}", done.stderr);
+        assert!(done.stderr.contains(part), "{args:?}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn a_wrong_query_exits_1_and_lists_what_there_is() {
+    let site = site(CONFIG);
+    site.ok(&["run", "x.toml", "--quiet"]);
+    for (query, part) in [
+        ("select txt from import", "text"),
+        ("select * from imprt", "import"),
+        ("drop table import", "read"),
+        ("selec 1", "selec"),
+    ] {
+        let done = site.mill(&["sql", "x.toml", "-c", query]);
+        assert_eq!(done.code, 1, "{query}: {}", done.stderr);
+        assert!(done.stderr.starts_with("error: ") && done.stderr.contains(part), "{query}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn broken_records_are_rejects_with_file_and_line() {
+    let site = Site::new(CONFIG);
+    std::fs::create_dir(site.path().join("in")).unwrap();
+    std::fs::copy(sample("broken/records.jsonl"), site.path().join("in/broken.jsonl")).unwrap();
+    site.ok(&["run", "x.toml", "--quiet"]);
+    let rows = site.sql("select line, rule from import.rejects order by line");
+    assert!(rows.len() >= 5, "{rows:?}");
+    assert!(rows.iter().all(|row| row["line"].as_i64().is_some_and(|line| line > 0)), "{rows:?}");
+    let records = site.manifest("import")["counts"]["records"].as_i64().unwrap();
+    let kept = site.value("select count(*) from import").as_i64().unwrap();
+    assert_eq!(records, kept + rows.len() as i64);
+}
+
+#[test]
+fn an_unwritable_workspace_is_named() {
+    let site = site(CONFIG);
+    // A file where the folder should be: holds for root too, who may write anywhere.
+    site.write("runs", "in the way");
+    let done = site.mill(&["run", "x.toml"]);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("runs/x/store`; is it writable?"), "{}", done.stderr);
+}
+
+#[test]
+fn help_is_short_and_lists_exit_codes() {
+    let site = site(CONFIG);
+    let done = site.ok(&["--help"]);
+    for part in ["run", "plan", "stages", "sql", "Exit codes: 0 done"] {
+        assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
+    }
+    let done = site.ok(&["stages"]);
+    for part in ["import\n", "minhash", "sequence_length", "reads: documents"] {
+        assert!(done.stdout.contains(part), "`{part}` is missing in {}", done.stdout);
+    }
+}

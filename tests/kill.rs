@@ -1,0 +1,150 @@
+//! Killed at any moment and run again, a pipeline ends with the same bytes, losses and weights as one that was left alone.
+
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::harness::{Site, sample};
+
+const CONFIG: &str = r#"
+[[step]]
+stage = "import"
+paths = ["in/*.jsonl.zst"]
+
+[[step]]
+stage = "clean"
+profile = "gopher@paper"
+
+[[step]]
+stage = "filter"
+
+[[step]]
+stage = "dedup"
+
+[[step]]
+stage = "split"
+parts = { train = 0.8, valid = 0.1, test = 0.1 }
+
+[[step]]
+stage = "learn-tokenizer"
+kind = "byte-level-bpe"
+vocabulary_size = 500
+
+[[step]]
+stage = "tokenize"
+layout = "packed"
+model = "causal"
+sequence_length = 32
+
+[[step]]
+stage = "train"
+model = { family = "gpt", layers = 2, width = 32, heads = 2 }
+steps = 60
+batch_size = 8
+dropout = 0.1
+learning_rate = 1e-3
+checkpoint_interval_steps = 10
+eval_interval_steps = 20
+eval_batches = 2
+
+[[step]]
+stage = "predict"
+limit = 64
+
+[[step]]
+stage = "score"
+"#;
+
+fn site() -> Site {
+    let site = Site::new(CONFIG);
+    std::fs::create_dir(site.path().join("in")).unwrap();
+    for name in ["help-en", "rust-doc", "speeches"] {
+        let file = format!("{name}.jsonl.zst");
+        std::fs::copy(sample(&format!("text/{file}")), site.path().join("in").join(&file)).unwrap();
+    }
+    site
+}
+
+/// The draft of a step, if one is being written.
+fn draft(site: &Site, step: &str) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(site.path().join("runs/x/store")).ok()?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "draft")).find(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().rsplit_once('-').is_some_and(|(name, _)| name == step))
+    })
+}
+
+/// Parts noted in the journal of a draft.
+fn parts(draft: &Path) -> usize {
+    std::fs::read_to_string(draft.join("journal.jsonl")).unwrap_or_default().lines().count()
+}
+
+/// Lets `mill` run until `moment` comes, then kills it as a power cut would. Fails when the run ends before.
+fn kill_at(site: &Site, what: &str, victim: impl Fn(&Child) -> Option<u32>, moment: impl Fn() -> bool) {
+    let mut mill = site.spawn(&["run", "x.toml", "--quiet", "--threads", "2"]);
+    let started = Instant::now();
+    while !moment() {
+        assert!(mill.try_wait().unwrap().is_none(), "the run ended before: {what}");
+        assert!(started.elapsed().as_secs() < 300, "this moment never came: {what}");
+        std::thread::yield_now();
+    }
+    if let Some(pid) = victim(&mill) {
+        // SAFETY: sends a signal to a child of ours, or to its child.
+        unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+    }
+    let status = mill.wait().unwrap();
+    assert!(!status.success(), "{what}: the run must not succeed");
+}
+
+/// The child of a process.
+fn child_of(parent: u32) -> Option<u32> {
+    std::fs::read_dir("/proc").ok()?.find_map(|entry| {
+        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let of: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+        (of == parent).then_some(pid)
+    })
+}
+
+#[test]
+fn killed_anywhere_ends_the_same() {
+    let undisturbed = site();
+    undisturbed.ok(&["run", "x.toml", "--quiet", "--threads", "2"]);
+
+    let site = site();
+    let mill = |mill: &Child| Some(mill.id());
+    let model = |mill: &Child| child_of(mill.id());
+    let at = |step: &'static str, n: usize| {
+        let site = &site;
+        move || draft(site, step).is_some_and(|draft| parts(&draft) >= n)
+    };
+    let saved = |steps: u64| {
+        let site = &site;
+        move || draft(site, "train").and_then(|draft| steps_saved(&draft)).is_some_and(|saved| saved >= steps)
+    };
+    kill_at(&site, "mill, in import", mill, at("import", 1));
+    kill_at(&site, "mill, in clean", mill, at("clean", 2));
+    kill_at(&site, "mill, in dedup", mill, at("dedup", 2));
+    kill_at(&site, "mill, at the start of tokenize", mill, || draft(&site, "tokenize").is_some());
+    kill_at(&site, "mill-model, in train", model, saved(10));
+    kill_at(&site, "mill, in train", mill, saved(30));
+    kill_at(&site, "mill-model, in train again", model, saved(40));
+    site.ok(&["run", "x.toml", "--quiet", "--threads", "2"]);
+
+    assert_eq!(site.fingerprints(), undisturbed.fingerprints());
+    let losses = "select step, split, loss, grad_norm from train.metrics order by step, split";
+    assert_eq!(site.sql(losses), undisturbed.sql(losses));
+    assert_eq!(site.sql(losses).len(), undisturbed.sql(losses).len());
+    assert!(site.manifest("import")["usage"]["parts_resumed"].as_u64().unwrap() >= 1);
+}
+
+/// Optimizer steps in the newest checkpoint of a draft, by the header of its safetensors file.
+fn steps_saved(draft: &Path) -> Option<u64> {
+    let file = std::fs::read(draft.join("scratch/checkpoint.safetensors")).ok()?;
+    let length = u64::from_le_bytes(file.get(..8)?.try_into().ok()?) as usize;
+    let header: Value = serde_json::from_slice(file.get(8..8 + length)?).ok()?;
+    let position: Value = serde_json::from_str(header["__metadata__"]["position"].as_str()?).ok()?;
+    position["step"].as_u64()
+}

@@ -1,0 +1,10 @@
+//! The programs from outside: the real `mill` and `mill-model` in temporary folders, and rules about this tree.
+
+mod cli;
+mod harness;
+#[cfg(feature = "model")]
+mod kill;
+#[cfg(feature = "model")]
+mod models;
+mod pipeline;
+mod tidy;
