@@ -10,7 +10,9 @@ use arrow::datatypes::DataType;
 use engine::config::Config;
 use engine::plan::{Plan, PlannedStep, Selection, Status};
 use engine::run::Observer;
-use engine::{ConfigError, Context, Draft, Inputs, Kind, Locked, Manifest, Part, Port, Quiet, Site, Sql, Stage, StageEntry, Table, entry, schema};
+use engine::{
+    ConfigError, Context, Draft, Inputs, Kind, Locked, Manifest, Part, Port, Quiet, Site, Sql, Stage, StageEntry, Table, entry, schema,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -73,7 +75,11 @@ fn documents(path: &str, lines: &[&str], salt: usize) -> RecordBatch {
     let positions: ArrayRef = Arc::new(Int64Array::from_iter_values(0..n as i64));
     let text: ArrayRef = Arc::new(StringArray::from(lines.to_vec()));
     let extra = new_null_array(&DataType::Utf8, n);
-    RecordBatch::try_new(schema::documents(&[]), vec![ids.clone(), ids, strings("lines"), strings(path), positions.clone(), positions, text, extra]).unwrap()
+    RecordBatch::try_new(
+        schema::documents(&[]),
+        vec![ids.clone(), ids, strings("lines"), strings(path), positions.clone(), positions, text, extra],
+    )
+    .unwrap()
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -133,13 +139,7 @@ impl Sql for NoSql {
         bail!("no SQL here")
     }
 
-    fn select_chain(
-        &self,
-        _: &Table,
-        _: usize,
-        _: &[Vec<(String, String)>],
-        _: &mut dyn FnMut(RecordBatch) -> Result<()>,
-    ) -> Result<()> {
+    fn select_chain(&self, _: &Table, _: usize, _: &[Vec<(String, String)>], _: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
         bail!("no SQL here")
     }
 
@@ -204,7 +204,8 @@ impl Site_ {
 
     fn run_with(&self, selection: &Selection, threads: usize) -> Result<()> {
         let stop = Arc::new(AtomicBool::new(false));
-        let ctx = Context { seed: 1, threads, memory: 1 << 30, device: "cpu".into(), progress: Arc::new(Quiet), stop, sql: Arc::new(NoSql) };
+        let ctx =
+            Context { seed: 1, threads, memory: 1 << 30, device: "cpu".into(), progress: Arc::new(Quiet), stop, sql: Arc::new(NoSql) };
         engine::run::run(&self.plan()?, selection, &ctx, &Silent, "test")
     }
 
@@ -318,18 +319,12 @@ fn wrong_configs_are_refused_with_place_and_choices() {
         let text = error.to_string().replace(&format!("{}/", site.path().display()), "");
         assert_eq!(text, expected);
     };
-    check(
-        "[[step]]\nstage = \"kep\"",
-        "x.toml:2:1: step `kep`: unknown stage `kep`, did you mean `keep`?; stages: `read-lines`, `keep`",
-    );
+    check("[[step]]\nstage = \"kep\"", "x.toml:2:1: step `kep`: unknown stage `kep`, did you mean `keep`?; stages: `read-lines`, `keep`");
     check(
         &CONFIG.replace("min_bytes", "min_byte"),
         "x.toml:6:1: step `keep`: stage `keep` has no setting `min_byte`, did you mean `min_bytes`?; settings: `min_bytes`",
     );
-    check(
-        &CONFIG.replace("= 4", "= \"four\""),
-        "x.toml:6:1: step `keep`: `min_bytes`: invalid type: string \"four\", expected usize",
-    );
+    check(&CONFIG.replace("= 4", "= \"four\""), "x.toml:6:1: step `keep`: `min_bytes`: invalid type: string \"four\", expected usize");
     check(
         &format!("{CONFIG}inputs = {{ documents = \"read_line\" }}\n"),
         "x.toml:7:12: step `keep`: there is no step `read_line` above, did you mean `read_lines`?; fitting steps above: `read_lines`",

@@ -96,7 +96,7 @@ impl Stage for Dedup {
     const NAME: &'static str = "dedup";
     const ABOUT: &'static str = "Keeps one document of every cluster of equal or nearly equal ones.";
     const VERSION: u32 = 1;
-    const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents)];
+    const INPUTS: &'static [Port] = &[Port::many("documents", Kind::Documents)];
     const OUTPUT: Kind = Kind::Documents;
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {
@@ -125,7 +125,8 @@ impl Stage for Dedup {
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
-        let table = inputs.artifact("documents")?.table("documents")?;
+        let tables = inputs.artifacts("documents").into_iter().map(|artifact| artifact.table("documents")).collect::<Result<Vec<_>>>()?;
+        let table = Table::union(&tables)?;
         draft.declare("documents", table.schema.clone())?;
         draft.declare("rejects", schema::rejects())?;
         draft.declare("clusters", schema::clusters())?;
@@ -336,5 +337,152 @@ impl Clusters {
             Arc::new(self.kept.finish()),
         ];
         Ok(RecordBatch::try_new(schema::clusters(), columns)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::testing::{Lab, jsonl};
+
+    const IMPORT: &str = "[[step]]\nstage = \"import\"\npaths = [\"*.jsonl\"]\ncolumns = { score = \"float\" }\n";
+
+    /// Words that differ for every number.
+    fn prose(seed: usize, words: usize) -> String {
+        (0..words).map(|n| format!("w{}x ", char::from(b'a' + ((seed * 31 + n * 7 + seed * n) % 26) as u8)) + &letters(seed * 1009 + n)).collect::<Vec<_>>().join(" ")
+    }
+
+    fn letters(mut n: usize) -> String {
+        let mut word = String::new();
+        while n > 0 {
+            word.push(char::from(b'a' + (n % 26) as u8));
+            n /= 26;
+        }
+        word
+    }
+
+    #[test]
+    fn one_of_each_cluster_survives_with_reasons() {
+        let base = prose(1, 60);
+        let near = format!("{base} and a few more words");
+        let texts = [&base, &prose(2, 60), &base.to_uppercase().replace(' ', "\n "), &near, "short", "Short ", "!!!", "???", "中文也有重复的文本"];
+        let lab = Lab::new(&[("a.jsonl", &jsonl(&texts.map(|text| text as &str)))]);
+        let config = format!("{IMPORT}[[step]]\nstage = \"dedup\"\n[[step]]\nname = \"again\"\nstage = \"dedup\"\n");
+        lab.run(&config, 2).unwrap();
+        assert_eq!(lab.rows("dedup", "documents", &["line"]), ["2", "4", "5", "7", "8", "9"].map(|line| if line == "5" { kept_short(&lab) } else { line.to_string() }));
+        let ids: BTreeMap<String, String> = lab.rows("import", "documents", &["id", "line"]).iter().map(|row| row.split_once('|').unwrap()).map(|(id, line)| (id.to_string(), line.to_string())).collect();
+        let rejects: Vec<String> = lab
+            .rows("dedup", "rejects", &["line", "rule", "matched_id"])
+            .iter()
+            .map(|row| row.rsplit_once('|').unwrap())
+            .map(|(start, id)| format!("{start}|{}", ids[id]))
+            .filter(|row| !row.starts_with('5') && !row.starts_with('6'))
+            .collect();
+        assert_eq!(rejects, ["1|minhash|4", "3|minhash|4"]);
+        assert_eq!(lab.rows("dedup", "clusters", &["size", "kept"]).len(), 5);
+        assert_eq!(lab.rows("again", "rejects", &["line"]).len(), 0);
+    }
+
+    fn kept_short(lab: &Lab) -> String {
+        lab.rows("dedup", "documents", &["line", "text"]).iter().find_map(|row| row.strip_suffix("|short").or(row.strip_suffix("|Short ")).map(str::to_string)).unwrap()
+    }
+
+    #[test]
+    fn the_survivor_follows_the_order() {
+        let line = |score: &str| format!("{{\"text\":\"the same text\",\"score\":{score}}}\n");
+        let lab = Lab::new(&[("a.jsonl", [line("1"), line("null"), line("3"), line("2")].concat().as_bytes())]);
+        for (survivor, expected) in [("score desc", "3"), ("score", "1"), ("char_count(text) desc\", \"score DESC", "3")] {
+            lab.run(&format!("{IMPORT}[[step]]\nstage = \"dedup\"\nmethod = [\"exact\"]\nsurvivor = [\"{survivor}\"]"), 1).unwrap();
+            assert_eq!(lab.rows("dedup", "documents", &["line"]), [expected], "{survivor}");
+            assert_eq!(lab.rows("dedup", "rejects", &["rule", "similarity"]), ["exact|1.0"; 3]);
+        }
+    }
+
+    /// Real-like documents: families of texts that differ in some words.
+    fn families() -> Vec<String> {
+        let mut texts = Vec::new();
+        for family in 0..120 {
+            let words: Vec<String> = prose(family, 80).split(' ').map(str::to_string).collect();
+            for member in 0..6 {
+                let mut words = words.clone();
+                for change in 0..member * 2 {
+                    let at = (family * 17 + member * 29 + change * 41) % words.len();
+                    words[at] = letters(1 + family * 7919 + member * 31 + change);
+                }
+                texts.push(words.join(" "));
+            }
+        }
+        texts
+    }
+
+    #[test]
+    fn agrees_with_all_pairs() {
+        let texts = families();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let sets: Vec<Vec<u64>> = texts
+            .iter()
+            .map(|text| {
+                let (mut words, mut set) = (Vec::new(), Vec::new());
+                shingles(&text::dedup_normal(text), 5, &mut words, &mut set);
+                set
+            })
+            .collect();
+        let mut exact = UnionFind::new(texts.len() as u32);
+        for a in 0..texts.len() {
+            for b in a + 1..texts.len() {
+                if minhash::jaccard(&sets[a], &sets[b]) >= 0.8 {
+                    exact.join(a as u32, b as u32);
+                }
+            }
+        }
+        let lab = Lab::new(&[("a.jsonl", &jsonl(&texts))]);
+        lab.run(&format!("{IMPORT}[[step]]\nstage = \"dedup\"\n[[step]]\nname = \"again\"\nstage = \"dedup\"\n"), 2).unwrap();
+        let lines: BTreeMap<String, u32> = lab.rows("import", "documents", &["id", "line"]).iter().map(|row| row.split_once('|').unwrap()).map(|(id, line)| (id.to_string(), line.parse::<u32>().unwrap() - 1)).collect();
+        let clusters = lab.rows("dedup", "clusters", &["id", "cluster_id"]);
+        // Precision 1: what is in one cluster is connected by pairs that are truly alike.
+        for row in &clusters {
+            let (id, cluster) = row.split_once('|').unwrap();
+            assert_eq!(exact.find(lines[id]), exact.find(lines[cluster]));
+        }
+        let found = clusters.len() - clusters.iter().map(|row| row.split_once('|').unwrap().1).collect::<BTreeSet<_>>().len();
+        let members = exact.sets();
+        let expected = members.iter().filter(|(root, member)| root != member).count();
+        assert!(expected > 200 && found as f64 >= 0.9 * expected as f64, "{found} of {expected}");
+        assert_eq!(lab.rows("again", "rejects", &["line"]).len(), 0);
+        let two = lab.fingerprint("dedup");
+        lab.forget();
+        lab.run(&format!("{IMPORT}[[step]]\nstage = \"dedup\"\n"), 1).unwrap();
+        assert_eq!(lab.fingerprint("dedup"), two);
+    }
+
+    #[test]
+    fn nothing_and_one_document() {
+        for texts in [&[][..], &["one"]] {
+            let lab = Lab::new(&[("a.jsonl", &jsonl(texts))]);
+            lab.run(&format!("{IMPORT}[[step]]\nstage = \"dedup\"\n"), 2).unwrap();
+            assert_eq!(lab.rows("dedup", "documents", &["text"]), texts);
+        }
+    }
+
+    #[test]
+    fn wrong_settings_are_refused() {
+        let check = |settings: &str, expected: &str| {
+            let lab = Lab::new(&[("a.jsonl", b"")]);
+            let message = format!("{:#}", lab.run(&format!("{IMPORT}[[step]]\nstage = \"dedup\"\n{settings}"), 1).unwrap_err());
+            assert!(message.contains(expected), "{message}");
+        };
+        check("method = []", "`method` is empty");
+        check("similarity_min = 1.5", "it must be above 0 and at most 1");
+        check("rows = 0", "`rows` is 0");
+        check("bands = 500", "more than 1024 permutations");
+    }
+
+    #[test]
+    fn orders_are_split_from_their_expressions() {
+        assert_eq!(split_order(" char_count(text)  DESC "), ("char_count(text) ", true));
+        assert_eq!(split_order("score asc"), ("score", false));
+        assert_eq!(split_order("score"), ("score", false));
     }
 }
