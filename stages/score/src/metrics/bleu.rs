@@ -1,0 +1,376 @@
+//! BLEU (Papineni et al., 2002) exactly as sacrebleu 2.6.0 defines it, quirks included.
+//!
+//! Statistics are integers per segment, summed over the corpus; scores agree with sacrebleu to 1e-9 (the last bits of
+//! `exp` and `ln` differ between platforms). Not here: tokenizers that need a dictionary or a learned model.
+
+mod tokenize;
+
+use std::collections::HashMap;
+use std::iter::Sum;
+
+use anyhow::{Result, ensure};
+use rayon::prelude::*;
+
+pub use self::tokenize::Tokenize;
+use super::{Accumulator, Metric, Score, Start, TextRow, signature};
+
+pub const METRIC: Metric = Metric {
+    name: "bleu",
+    about: "Overlap of word sequences of 1 to 4 tokens with the reference, 0 to 100, as sacrebleu computes it.",
+    start: Start::Complete(|options| Box::new(Accumulated { settings: options.bleu, ..Accumulated::default() })),
+};
+
+/// The longest n-gram counted.
+pub const ORDER_MAX: usize = 4;
+
+/// How texts are prepared and zero counts treated; the defaults are sacrebleu's.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Settings {
+    pub tokenize: Tokenize,
+    pub smoothing: Smoothing,
+    /// Compares in lower case.
+    pub lowercase: bool,
+    /// Leaves out orders for which the hypotheses are too short: for single sentences.
+    pub effective_order: bool,
+}
+
+impl Settings {
+    /// sacrebleu's signature with our own version, so that the two are never confused, and for `intl` the version of
+    /// the Unicode tables: sacrebleu takes those of whatever `regex` is installed, and scores differ with them.
+    fn signature(&self, references: References) -> String {
+        let case = if self.lowercase { "lc" } else { "mixed" };
+        let effective = if self.effective_order { "yes" } else { "no" };
+        let nrefs = match references {
+            References::Same(count) => count.to_string(),
+            References::Various => "var".to_owned(),
+        };
+        let (tokenize, smoothing) = (self.tokenize.signature(), self.smoothing.signature());
+        let unicode = if self.tokenize == Tokenize::Intl { "|unicode:16.0" } else { "" };
+        signature(&format!("nrefs:{nrefs}|case:{case}|eff:{effective}|tok:{tokenize}|smooth:{smoothing}{unicode}"))
+    }
+}
+
+/// What replaces the precision of an order without matches (Chen and Cherry, 2014).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Smoothing {
+    /// 1 / (2^k total) for the k-th such order.
+    #[default]
+    Exp,
+    /// The value / total.
+    Floor(f64),
+    /// Adds the value to matches and totals of all orders above 1.
+    AddK(f64),
+    /// Nothing: the score is 0.
+    None,
+}
+
+impl Smoothing {
+    fn signature(self) -> String {
+        match self {
+            Smoothing::Exp => "exp".to_owned(),
+            Smoothing::Floor(value) => format!("floor[{value:.2}]"),
+            Smoothing::AddK(value) => format!("add-k[{value:.2}]"),
+            Smoothing::None => "none".to_owned(),
+        }
+    }
+}
+
+/// BLEU of a corpus and the counts it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bleu {
+    /// 0 to 100; identical texts may give 100.00000000000004 as in sacrebleu.
+    pub score: f64,
+    pub statistics: Statistics,
+    /// Smoothed precisions of orders 1 to 4, in per cent.
+    pub precisions: [f64; ORDER_MAX],
+    pub brevity_penalty: f64,
+    pub signature: String,
+}
+
+/// Scores `hypotheses` against their references: `references[i]` are those of `hypotheses[i]`, at least one.
+///
+/// # Errors
+/// Unequal lengths (which sacrebleu's Python interface cuts silently), no rows, and a row without references.
+pub fn corpus(settings: &Settings, hypotheses: &[&str], references: &[Vec<&str>]) -> Result<Bleu> {
+    let (rows, expected) = (hypotheses.len(), references.len());
+    ensure!(rows == expected, "bleu needs references for every hypothesis: {rows} hypotheses, {expected} rows of references");
+    ensure!(rows > 0, "bleu of no rows is undefined");
+    if let Some(row) = references.iter().position(Vec::is_empty) {
+        anyhow::bail!("row {row} has no reference, bleu needs at least one");
+    }
+    let rows = hypotheses.iter().zip(references);
+    let rows: Vec<TextRow> = rows.map(|(hypothesis, references)| TextRow { hypothesis, references }).collect();
+    let mut accumulated = Accumulated { settings: *settings, ..Accumulated::default() };
+    accumulated.push(&rows);
+    Ok(accumulated.bleu())
+}
+
+/// The tokens of a text as BLEU counts them.
+pub fn tokens(settings: &Settings, text: &str) -> Vec<String> {
+    tokenize::split(&tokenize::prepare(settings, text)).map(str::to_owned).collect()
+}
+
+/// Sums of n-gram counts over segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Tokens of the hypotheses.
+    pub hypothesis_length: u64,
+    /// Tokens of the references closest in length.
+    pub reference_length: u64,
+    /// n-grams of the hypotheses also found in a reference, by order, each at most as often as there.
+    pub matched: [u64; ORDER_MAX],
+    /// n-grams of the hypotheses, by order.
+    pub total: [u64; ORDER_MAX],
+}
+
+impl Sum for Statistics {
+    fn sum<I: Iterator<Item = Statistics>>(segments: I) -> Statistics {
+        segments.fold(Statistics::default(), |mut sum, segment| {
+            sum.hypothesis_length += segment.hypothesis_length;
+            sum.reference_length += segment.reference_length;
+            for n in 0..ORDER_MAX {
+                sum.matched[n] += segment.matched[n];
+                sum.total[n] += segment.total[n];
+            }
+            sum
+        })
+    }
+}
+
+/// How many references the rows have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum References {
+    Same(usize),
+    Various,
+}
+
+#[derive(Default)]
+struct Accumulated {
+    settings: Settings,
+    rows: u64,
+    references: Option<References>,
+    statistics: Statistics,
+}
+
+impl Accumulator<TextRow<'_>> for Accumulated {
+    fn push(&mut self, rows: &[TextRow<'_>]) {
+        for row in rows {
+            assert!(!row.references.is_empty(), "a row without references must be refused before it comes here");
+            let this = References::Same(row.references.len());
+            self.references = match self.references {
+                None => Some(this),
+                Some(earlier) if earlier == this => Some(this),
+                Some(_) => Some(References::Various),
+            };
+        }
+        self.rows += rows.len() as u64;
+        // Sums of integers: the order in which threads deliver them does not matter.
+        let sum = rows.par_iter().map(|row| segment(&self.settings, row)).sum();
+        self.statistics = [self.statistics, sum].into_iter().sum();
+    }
+
+    fn finish(&self) -> Vec<Score> {
+        let bleu = self.bleu();
+        let value = if self.rows == 0 { Err("there are no rows".to_owned()) } else { Ok(bleu.score) };
+        vec![Score { metric: METRIC.name.to_owned(), class: None, value, count: self.rows, signature: bleu.signature }]
+    }
+}
+
+impl Accumulated {
+    fn bleu(&self) -> Bleu {
+        let brevity_penalty = brevity_penalty(&self.statistics);
+        let (precisions, mean) = precisions(&self.settings, &self.statistics);
+        let signature = self.settings.signature(self.references.unwrap_or(References::Same(1)));
+        Bleu { score: brevity_penalty * mean, statistics: self.statistics, precisions, brevity_penalty, signature }
+    }
+}
+
+/// 1 for hypotheses at least as long as their references, less for shorter ones.
+fn brevity_penalty(statistics: &Statistics) -> f64 {
+    let (hypothesis, reference) = (statistics.hypothesis_length as f64, statistics.reference_length as f64);
+    match hypothesis {
+        _ if hypothesis >= reference => 1.0,
+        0.0 => 0.0,
+        _ => (1.0 - reference / hypothesis).exp(),
+    }
+}
+
+/// Precisions in per cent and their geometric mean.
+fn precisions(settings: &Settings, statistics: &Statistics) -> ([f64; ORDER_MAX], f64) {
+    let mut precisions = [0.0; ORDER_MAX];
+    // Before any smoothing: a corpus without a single match scores 0 (sacrebleu issue 141).
+    if statistics.matched == [0; ORDER_MAX] {
+        return (precisions, 0.0);
+    }
+    let mut orders = ORDER_MAX;
+    let mut divisor = 1.0;
+    for n in 0..ORDER_MAX {
+        let (mut matched, mut total) = (statistics.matched[n] as f64, statistics.total[n] as f64);
+        if let (Smoothing::AddK(value), 1..) = (settings.smoothing, n) {
+            matched += value;
+            total += value;
+        }
+        if total == 0.0 {
+            break;
+        }
+        if settings.effective_order {
+            orders = n + 1;
+        }
+        precisions[n] = match settings.smoothing {
+            _ if matched > 0.0 => 100.0 * matched / total,
+            Smoothing::Exp => {
+                divisor *= 2.0;
+                100.0 / (divisor * total)
+            }
+            Smoothing::Floor(value) => 100.0 * value / total,
+            Smoothing::AddK(_) | Smoothing::None => 0.0,
+        };
+    }
+    let sum: f64 = precisions[..orders].iter().map(|&precision| log_floored(precision)).sum();
+    (precisions, (sum / orders as f64).exp())
+}
+
+/// sacrebleu's logarithm, for which the one of 0 is very small but finite.
+fn log_floored(value: f64) -> f64 {
+    if value == 0.0 { -9_999_999_999.0 } else { value.ln() }
+}
+
+/// Token numbers of an n-gram, from the left; 0 fills orders below the highest.
+type Ngram = [u32; ORDER_MAX];
+
+/// The statistics of one row.
+fn segment(settings: &Settings, row: &TextRow<'_>) -> Statistics {
+    let prepare = |text: &str| tokenize::prepare(settings, text);
+    let hypothesis = prepare(row.hypothesis);
+    let references: Vec<String> = row.references.iter().map(|reference| prepare(reference)).collect();
+
+    let mut vocabulary = HashMap::new();
+    let hypothesis = numbers(&hypothesis, &mut vocabulary);
+    let mut reference_counts: HashMap<Ngram, u64> = HashMap::new();
+    let mut reference_lengths = Vec::with_capacity(references.len());
+    for reference in &references {
+        let reference = numbers(reference, &mut vocabulary);
+        reference_lengths.push(reference.len() as u64);
+        for (ngram, (_, count)) in ngrams(&reference) {
+            let most = reference_counts.entry(ngram).or_default();
+            *most = count.max(*most);
+        }
+    }
+
+    let length = hypothesis.len() as u64;
+    let mut statistics = Statistics { hypothesis_length: length, ..Statistics::default() };
+    // The closest length; of two equally close ones the shorter.
+    let closest = reference_lengths.into_iter().min_by_key(|&reference| (reference.abs_diff(length), reference));
+    statistics.reference_length = closest.unwrap_or(0);
+    for (ngram, (order, count)) in ngrams(&hypothesis) {
+        statistics.total[order - 1] += count;
+        statistics.matched[order - 1] += count.min(reference_counts.get(&ngram).copied().unwrap_or(0));
+    }
+    statistics
+}
+
+/// Tokens as numbers from 1, equal for equal tokens.
+fn numbers<'a>(text: &'a str, vocabulary: &mut HashMap<&'a str, u32>) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    for token in tokenize::split(text) {
+        let next = vocabulary.len() as u32 + 1;
+        numbers.push(*vocabulary.entry(token).or_insert(next));
+    }
+    numbers
+}
+
+/// The n-grams of all orders with their order and count.
+fn ngrams(tokens: &[u32]) -> HashMap<Ngram, (usize, u64)> {
+    let mut counts = HashMap::with_capacity(ORDER_MAX * tokens.len());
+    for order in 1..=ORDER_MAX {
+        for window in tokens.windows(order) {
+            let mut ngram = [0; ORDER_MAX];
+            ngram[..order].copy_from_slice(window);
+            counts.entry(ngram).or_insert((order, 0)).1 += 1;
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn score(settings: &Settings, hypotheses: &[&str], references: &[Vec<&str>]) -> f64 {
+        corpus(settings, hypotheses, references).unwrap().score
+    }
+
+    #[track_caller]
+    fn assert_close(ours: f64, expected: f64) {
+        assert!((ours - expected).abs() < 1e-9, "{ours} is not {expected}");
+    }
+
+    /// The example of sacrebleu's README.
+    #[test]
+    fn equals_the_numbers_sacrebleu_documents() {
+        let hypotheses = ["The dog bit the man.", "It wasn't surprising.", "The man had just bitten him."];
+        let first = ["The dog bit the man.", "It was not unexpected.", "The man bit him first."];
+        let second = ["The dog had bit the man.", "No one was surprised.", "The man had bitten the dog."];
+        let both: Vec<Vec<&str>> = first.iter().zip(second).map(|(first, second)| vec![*first, second]).collect();
+        let one: Vec<Vec<&str>> = first.iter().map(|first| vec![*first]).collect();
+        assert_close(score(&Settings::default(), &hypotheses, &both), 48.530827009929865);
+        assert_close(score(&Settings::default(), &hypotheses, &one), 45.06750632106114);
+    }
+
+    #[test]
+    fn smoothing_equals_the_numbers_of_sacrebleu() {
+        let check = |smoothing, expected| {
+            let settings = Settings { smoothing, ..Settings::default() };
+            assert_close(score(&settings, &["the cat sat on mat"], &[vec!["the cat is on a mat"]]), expected);
+        };
+        check(Smoothing::Floor(0.1), 11.062691203042489);
+        check(Smoothing::AddK(1.0), 33.08516361499262);
+        check(Smoothing::Exp, 20.80119537801062);
+        check(Smoothing::None, 0.0);
+    }
+
+    #[test]
+    fn no_match_at_any_order_is_zero_before_smoothing() {
+        for smoothing in [Smoothing::Exp, Smoothing::Floor(0.1), Smoothing::AddK(1.0), Smoothing::None] {
+            let settings = Settings { smoothing, ..Settings::default() };
+            assert_eq!(score(&settings, &["a b c d e"], &[vec!["v w x y z"]]), 0.0);
+            assert_eq!(score(&settings, &[""], &[vec!["v w x y z"]]), 0.0);
+        }
+    }
+
+    #[test]
+    fn of_two_equally_close_references_the_shorter_counts() {
+        let bleu = corpus(&Settings::default(), &["a b c"], &[vec!["a b c d", "a b"]]).unwrap();
+        assert_eq!((bleu.statistics.hypothesis_length, bleu.statistics.reference_length), (3, 2));
+    }
+
+    #[test]
+    fn the_signature_tells_settings_and_references() {
+        let settings = Settings { smoothing: Smoothing::Floor(0.1), lowercase: true, tokenize: Tokenize::Zh, effective_order: true };
+        let bleu = corpus(&settings, &["a", "b"], &[vec!["a"], vec!["a", "b"]]).unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(bleu.signature, format!("nrefs:var|case:lc|eff:yes|tok:zh|smooth:floor[0.10]|version:corpusmill-{version}"));
+    }
+
+    #[test]
+    fn refuses_what_sacrebleu_would_cut_silently() {
+        let check = |hypotheses: &[&str], references: &[Vec<&str>], expected: &str| {
+            assert_eq!(corpus(&Settings::default(), hypotheses, references).unwrap_err().to_string(), expected);
+        };
+        check(&["a", "b"], &[vec!["a"]], "bleu needs references for every hypothesis: 2 hypotheses, 1 rows of references");
+        check(&["a"], &[vec![]], "row 0 has no reference, bleu needs at least one");
+        check(&[], &[], "bleu of no rows is undefined");
+    }
+
+    #[test]
+    fn is_the_same_for_any_number_of_threads() {
+        let texts: Vec<String> = (0..500).map(|i| format!("the cat {} sat on {} mats , {}.{}", i % 7, i % 3, i, i % 5)).collect();
+        let hypotheses: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let references: Vec<Vec<&str>> = hypotheses.iter().cycle().skip(3).take(500).map(|text| vec![*text]).collect();
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| score(&Settings::default(), &hypotheses, &references)).to_bits()
+        };
+        assert_eq!((run(1), run(2)), (run(4), run(7)));
+    }
+}
