@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
-use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::de::DeserializeOwned;
@@ -84,33 +83,6 @@ impl Artifact {
 }
 
 impl Table {
-    /// The tables one after another, for stages that take a list of steps. A column that a table lacks is null there;
-    /// a column of two types is an error.
-    pub fn union(tables: &[Table]) -> Result<Table> {
-        let first = tables.first().context("a list of tables has at least one")?;
-        let mut fields: Vec<Field> = Vec::new();
-        for field in tables.iter().flat_map(|table| table.schema.fields()) {
-            match fields.iter().find(|known| known.name() == field.name()) {
-                Some(known) if known.data_type() != field.data_type() => {
-                    bail!("column `{}` is {} in one input and {} in another", field.name(), known.data_type(), field.data_type())
-                }
-                Some(_) => {}
-                None => fields.push(field.as_ref().clone()),
-            }
-        }
-        for field in &mut fields {
-            let lacking = tables.iter().any(|table| !table.has_column(field.name()));
-            let nullable = tables.iter().any(|table| table.schema.field_with_name(field.name()).is_ok_and(Field::is_nullable));
-            field.set_nullable(lacking || nullable);
-        }
-        Ok(Table {
-            name: first.name.clone(),
-            files: tables.iter().flat_map(|table| table.files.clone()).collect(),
-            schema: Arc::new(Schema::new(fields)),
-            rows: tables.iter().map(|table| table.rows).sum(),
-        })
-    }
-
     /// Reads one Parquet file of the table in batches of at most `batch_rows` rows; `columns` in the table's order, all when `None`.
     pub fn read(
         &self,
@@ -120,17 +92,17 @@ impl Table {
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
         let path = self.files.get(file).with_context(|| format!("table `{}` has no file {file}", self.name))?.path.clone();
         let builder = open_parquet(&path)?;
-        let wanted = match columns {
-            None => self.schema.clone(),
+        let projection = match columns {
+            None => ProjectionMask::all(),
             Some(names) => {
-                let mut indices = names.iter().map(|name| self.column(name)).collect::<Result<Vec<_>>>()?;
-                indices.sort_unstable();
-                Arc::new(self.schema.project(&indices)?)
+                for name in names {
+                    self.column(name)?;
+                }
+                ProjectionMask::columns(builder.parquet_schema(), names.iter().copied())
             }
         };
-        let projection = ProjectionMask::columns(builder.parquet_schema(), wanted.fields().iter().map(|field| field.name().as_str()));
         let reader = builder.with_projection(projection).with_batch_size(batch_rows).build()?;
-        Ok(reader.map(move |batch| fill(&batch.with_context(|| format!("reading `{}`", path.display()))?, &wanted)))
+        Ok(reader.map(move |batch| batch.with_context(|| format!("reading `{}`", path.display()))))
     }
 
     /// The index of a column, or an error that lists the columns.
@@ -149,17 +121,6 @@ impl Table {
     pub fn plan(&self) -> Vec<crate::Part> {
         self.files.iter().map(|file| crate::Part { bytes: file.bytes }).collect()
     }
-}
-
-/// The batch with the wanted columns; those that its file lacks are null.
-fn fill(batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
-    let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
-        Some(column) => Arc::clone(column),
-        None => new_null_array(field.data_type(), batch.num_rows()),
-    };
-    let columns = wanted.fields().iter().map(column).collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(wanted.clone(), columns, &options)?)
 }
 
 fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
