@@ -1,0 +1,80 @@
+//! What `mill` and `mill-model` say to each other: a job in a file, events as JSON lines.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use engine::Artifact;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Predict, Train};
+
+/// Exit code of `mill-model` after it was asked to stop: what it had is saved in the draft.
+pub const STOPPED: i32 = 3;
+
+/// A step to run, fully resolved.
+#[derive(Serialize, Deserialize)]
+pub struct Job {
+    pub task: Task,
+    /// Folders of the input artifacts by port.
+    pub inputs: BTreeMap<String, PathBuf>,
+    /// The folder that the results go to; its folder `scratch` is for what is needed only until the step is done.
+    pub draft: PathBuf,
+    pub seed: u64,
+    pub threads: usize,
+    /// Bytes of resident memory that `mill` and this process should stay below together.
+    pub memory: u64,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    Train(Train),
+    Predict(Predict),
+}
+
+impl Job {
+    /// A path inside the draft for what is needed only until the step is done.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.draft.join("scratch").join(name)
+    }
+
+    /// Opens the artifact on a port.
+    pub fn artifact(&self, port: &str) -> Result<Artifact> {
+        self.artifact_opt(port)?.with_context(|| format!("no artifact on the port `{port}`"))
+    }
+
+    pub fn artifact_opt(&self, port: &str) -> Result<Option<Artifact>> {
+        self.inputs.get(port).map(|dir| Artifact::open(dir)).transpose()
+    }
+}
+
+/// A line on the standard output of `mill-model`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    Progress { done: u64, total: u64, unit: String },
+    Error(String),
+    Done(Report),
+}
+
+/// What a finished job says about the artifact besides its files.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Path prefixes of files that may differ between two runs.
+    pub volatile: Vec<String>,
+    pub facts: BTreeMap<String, Value>,
+    pub counts: BTreeMap<String, i64>,
+}
+
+impl Event {
+    pub fn parse(line: &str) -> Result<Event> {
+        match serde_json::from_str(line) {
+            Ok(event) => Ok(event),
+            Err(error) => bail!("mill-model said `{line}`: {error}"),
+        }
+    }
+}
