@@ -26,7 +26,8 @@ pub fn tokens(ctx: &Context, table: &Table, mut sink: impl FnMut(&[TokenRow], &[
             }
             let count = |name: &str, array: &Int64Array| {
                 let value = array.value(row);
-                u64::try_from(value).with_context(|| format!("{}: `{name}` is {value}, a count is at least 0", batch.place(row)))
+                ensure!(value >= 0, "{}: `{name}` is {value}, a count is at least 0", batch.place(row));
+                Ok(value as u64)
             };
             known("tokens", tokens)?;
             known("correct", correct)?;
@@ -63,13 +64,14 @@ pub fn labels(ctx: &Context, table: &Table, classes: &[String], mut sink: impl F
 pub fn texts(ctx: &Context, table: &Table, mut sink: impl FnMut(&[TextRow<'_>], &[TextRow<'_>])) -> Result<()> {
     each_batch(ctx, table, &["source", "reference", "prediction"], |batch| {
         let (source, reference, prediction) = (batch.strings("source")?, batch.strings("reference")?, batch.strings("prediction")?);
-        let pair = |hypotheses: &[&'_ str], sink: &mut dyn FnMut(Vec<TextRow<'_>>)| {
-            let rows = hypotheses.iter().zip(&reference);
-            sink(rows.map(|(hypothesis, reference)| TextRow { hypothesis, references: std::slice::from_ref(reference) }).collect());
-        };
-        pair(&prediction, &mut |model| pair(&source, &mut |copy| sink(&model, &copy)));
+        sink(&text_rows(&prediction, &reference), &text_rows(&source, &reference));
         Ok(())
     })
+}
+
+fn text_rows<'a>(hypotheses: &'a [&'a str], references: &'a [&'a str]) -> Vec<TextRow<'a>> {
+    let rows = hypotheses.iter().zip(references);
+    rows.map(|(hypothesis, reference)| TextRow { hypothesis, references: std::slice::from_ref(reference) }).collect()
 }
 
 /// A batch and where it comes from.

@@ -255,11 +255,12 @@ fn confusion_schema() -> SchemaRef {
 }
 
 fn confusion_batch(confusion: &Confusion, classes: &[String]) -> Result<RecordBatch> {
-    let pairs = || (0..classes.len()).flat_map(|gold| (0..classes.len()).map(move |prediction| (gold, prediction)));
+    let pairs: Vec<(usize, usize)> =
+        (0..classes.len()).flat_map(|gold| (0..classes.len()).map(move |prediction| (gold, prediction))).collect();
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(pairs().map(|(gold, _)| &classes[gold]))),
-        Arc::new(StringArray::from_iter_values(pairs().map(|(_, prediction)| &classes[prediction]))),
-        Arc::new(Int64Array::from_iter_values(pairs().map(|(gold, prediction)| confusion.count(gold, prediction) as i64))),
+        Arc::new(StringArray::from_iter_values(pairs.iter().map(|&(gold, _)| &classes[gold]))),
+        Arc::new(StringArray::from_iter_values(pairs.iter().map(|&(_, prediction)| &classes[prediction]))),
+        Arc::new(Int64Array::from_iter_values(pairs.iter().map(|&(gold, prediction)| confusion.count(gold, prediction) as i64))),
     ];
     Ok(RecordBatch::try_new(confusion_schema(), columns)?)
 }

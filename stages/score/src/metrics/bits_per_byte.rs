@@ -32,7 +32,7 @@ impl Accumulator<TokenRow> for BitsPerByte {
         let value = match (self.rows_unknown, self.bytes) {
             (0, 0) => Err("no byte is predicted".to_owned()),
             (0, bytes) => Ok(self.nll / bytes as f64 / LN_2),
-            (rows, _) => Err(format!("the number of bytes is unknown for {rows} rows")),
+            (rows, _) => Err(format!("rows with an unknown number of bytes: {rows}")),
         };
         vec![Score { metric: METRIC.name.to_owned(), class: None, value, count: self.bytes, signature: signature("per:byte|unit:bit") }]
     }
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn nats_become_bits_and_one_unknown_length_makes_it_undefined() {
         check(&[(8.0 * LN_2, Some(1)), (0.0, Some(3))], Ok(2.0));
-        check(&[(1.0, Some(1)), (1.0, None)], Err("the number of bytes is unknown for 1 rows"));
+        check(&[(1.0, Some(1)), (1.0, None)], Err("rows with an unknown number of bytes: 1"));
         check(&[(1.0, Some(0))], Err("no byte is predicted"));
     }
 }

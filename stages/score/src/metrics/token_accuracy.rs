@@ -30,7 +30,7 @@ impl Accumulator<TokenRow> for TokenAccuracy {
         let value = match (self.rows_unknown, self.tokens) {
             (0, 0) => Err("no token is predicted".to_owned()),
             (0, tokens) => Ok(self.correct as f64 / tokens as f64),
-            (rows, _) => Err(format!("the number of right predictions is unknown for {rows} rows")),
+            (rows, _) => Err(format!("rows with an unknown number of right predictions: {rows}")),
         };
         vec![Score { metric: METRIC.name.to_owned(), class: None, value, count: self.tokens, signature: signature("per:token") }]
     }
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn divides_sums_and_refuses_to_guess() {
         check(&[(1, Some(1)), (3, Some(0))], Ok(0.25));
-        check(&[(1, Some(1)), (3, None)], Err("the number of right predictions is unknown for 1 rows"));
+        check(&[(1, Some(1)), (3, None)], Err("rows with an unknown number of right predictions: 1"));
         check(&[(0, Some(0))], Err("no token is predicted"));
     }
 }
