@@ -1,0 +1,116 @@
+//! Checkpoints: weights, optimizer state and position of a run in one safetensors file, replaced whole.
+//!
+//! Nothing else is needed to go on: the order of the data, masks and dropout follow from the seed and the step.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use model::Job;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::log::Lengths;
+use crate::optimizer::AdamW;
+use crate::parameters::Parameters;
+use crate::weights::{self, Weights};
+
+const FILE: &str = "checkpoint.safetensors";
+const ENVIRONMENT: &str = "environment.json";
+/// The metadata key of the position.
+const POSITION: &str = "position";
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Whether the model was already tried on the valid split at this step.
+    pub evaluated: bool,
+    /// Tokens that went through the network so far.
+    pub tokens: u64,
+    pub logs: Lengths,
+}
+
+fn contents(parameters: &Parameters, optimizer: &AdamW) -> Vec<(String, Tensor)> {
+    let weights = parameters.named().into_iter().map(|(name, tensor)| (format!("weight.{name}"), tensor));
+    weights.chain(optimizer.state()).collect()
+}
+
+/// Saves the run as it stands.
+pub fn save(job: &Job, parameters: &Parameters, optimizer: &AdamW, position: &Position) -> Result<()> {
+    let metadata = HashMap::from([("format".into(), "pt".into()), (POSITION.into(), serde_json::to_string(position)?)]);
+    weights::save(&job.scratch(FILE), &contents(parameters, optimizer), metadata)
+}
+
+/// Loads the last checkpoint into the network and the optimizer; `None` when there is none.
+pub fn load(job: &Job, parameters: &Parameters, optimizer: &AdamW) -> Result<Option<Position>> {
+    let path = job.scratch(FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let file = Weights::open(&path)?;
+    let position = file.metadata(POSITION)?.with_context(|| format!("`{}` has no position", path.display()))?;
+    let missing = file.load(&contents(parameters, optimizer))?;
+    if let Some(name) = missing.first() {
+        bail!("`{}` lacks {name}; run the step again with --force to start over", path.display());
+    }
+    Ok(Some(serde_json::from_str(&position)?))
+}
+
+/// What the bits of a run depend on besides settings and inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    pub precision: String,
+    pub threads: usize,
+    pub device: String,
+    pub cpu: String,
+    pub libtorch: String,
+}
+
+/// Notes the environment of a new run; of a run that has a checkpoint, it must be the same.
+pub fn check_environment(job: &Job, environment: &Environment) -> Result<()> {
+    let path = job.scratch(ENVIRONMENT);
+    if job.scratch(FILE).exists() && path.exists() {
+        let text = std::fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
+        let before: Environment = serde_json::from_slice(&text).with_context(|| format!("`{}` is damaged", path.display()))?;
+        return compare(&before, environment, &job.draft);
+    }
+    let temporary = path.with_extension("tmp");
+    std::fs::write(&temporary, serde_json::to_vec_pretty(environment)?).with_context(|| format!("writing `{}`", temporary.display()))?;
+    weights::replace(&temporary, &path)
+}
+
+fn compare(before: &Environment, now: &Environment, draft: &Path) -> Result<()> {
+    let fields = [
+        ("precision", &before.precision, &now.precision),
+        ("threads", &before.threads.to_string(), &now.threads.to_string()),
+        ("device", &before.device, &now.device),
+        ("CPU", &before.cpu, &now.cpu),
+        ("LibTorch", &before.libtorch, &now.libtorch),
+    ];
+    for (name, before, now) in fields {
+        if before != now {
+            bail!(
+                "this training was begun with {name} {before} and would go on with {now}, so its losses would differ; \
+                 go on with {name} {before} (--threads, --device), or start over with --force (draft `{}`)",
+                draft.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_thread_count_is_refused_with_the_way_out() {
+        let before = Environment { precision: "f32".into(), threads: 2, device: "cpu".into(), cpu: "avx2".into(), libtorch: "2".into() };
+        let now = Environment { threads: 1, ..before.clone() };
+        assert!(compare(&before, &before, Path::new("d")).is_ok());
+        let error = compare(&before, &now, Path::new("d")).unwrap_err().to_string();
+        assert!(error.contains("begun with threads 2 and would go on with 1") && error.contains("--force"), "{error}");
+    }
+}

@@ -1,0 +1,108 @@
+//! Model folders in the layout of transformers: config.json, model.safetensors, generation_config.json and the tokenizer's files.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use arrow::array::{Array, Float64Array, Int64Array, Int64Builder, ListBuilder, StringArray};
+use arrow::datatypes::{DataType, Field};
+use model::NetworkConfig;
+use serde_json::Value;
+use tch::{Device, Kind};
+
+use crate::models::{self, Network};
+use crate::parameters::Parameters;
+use crate::tables::{self, Column};
+use crate::weights::{self, Weights};
+
+/// The folder of an artifact of the kind model.
+pub const MODEL: &str = "model";
+const WEIGHTS: &str = "model.safetensors";
+
+/// A network with its variables.
+pub struct Loaded {
+    pub config: NetworkConfig,
+    pub parameters: Parameters,
+    pub network: Box<dyn Network>,
+}
+
+fn read_json(path: &Path) -> Result<Value> {
+    let text = std::fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("`{}` is not JSON", path.display()))
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    std::fs::write(path, text).with_context(|| format!("writing `{}`", path.display()))
+}
+
+/// Reads the description of the network in a folder.
+pub fn config(folder: &Path) -> Result<NetworkConfig> {
+    let path = folder.join("config.json");
+    NetworkConfig::from_json(&read_json(&path)?).with_context(|| format!("`{}`", path.display()))
+}
+
+/// Builds the network of a folder with its weights.
+pub fn load(folder: &Path, device: Device) -> Result<Loaded> {
+    let config = config(folder)?;
+    let parameters = Parameters::new(device, 0);
+    let network = models::build(&parameters.root(), &config);
+    let missing = load_weights(folder, &parameters)?;
+    if !missing.is_empty() {
+        bail!("`{}` lacks {}", folder.join(WEIGHTS).display(), missing.join(", "));
+    }
+    Ok(Loaded { config, parameters, network })
+}
+
+/// Copies the weights of a folder into the variables of the same names; gives the names it lacks.
+pub fn load_weights(folder: &Path, parameters: &Parameters) -> Result<Vec<String>> {
+    Weights::open(&folder.join(WEIGHTS))?.load(&parameters.named())
+}
+
+/// Writes the folder of a network.
+pub fn save(folder: &Path, config: &NetworkConfig, parameters: &Parameters, tokenizer: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("creating `{}`", folder.display()))?;
+    write_json(&folder.join("config.json"), &config.to_json())?;
+    if let Some(generation) = config.generation_json() {
+        write_json(&folder.join("generation_config.json"), &generation)?;
+    }
+    weights::save(&folder.join(WEIGHTS), &parameters.named(), HashMap::from([("format".into(), "pt".into())]))?;
+    copy_tokenizer(tokenizer, folder, config.positions)
+}
+
+/// Copies a tokenizer's files; its longest input becomes that of the network.
+fn copy_tokenizer(from: &Path, to: &Path, positions: i64) -> Result<()> {
+    for name in ["tokenizer.json", "special_tokens_map.json", "vocab.json", "merges.txt", "vocab.txt"] {
+        if from.join(name).exists() {
+            std::fs::copy(from.join(name), to.join(name)).with_context(|| format!("copying `{}`", from.join(name).display()))?;
+        }
+    }
+    let mut config = read_json(&from.join("tokenizer_config.json"))?;
+    config["model_max_length"] = positions.into();
+    write_json(&to.join("tokenizer_config.json"), &config)
+}
+
+/// Writes the table `parameters`: one row per variable.
+pub fn describe(draft: &Path, parameters: &Parameters) -> Result<()> {
+    let named = parameters.named();
+    let mut shapes = ListBuilder::new(Int64Builder::new());
+    for (_, tensor) in &named {
+        shapes.append_value(tensor.size().into_iter().map(Some));
+    }
+    let shapes = shapes.finish();
+    let norms = named.iter().map(|(_, tensor)| tensor.detach().to_kind(Kind::Double).norm().double_value(&[]));
+    let columns = vec![
+        Column(Field::new("name", DataType::Utf8, false), Arc::new(named.iter().map(|(name, _)| Some(name)).collect::<StringArray>())),
+        Column(Field::new("shape", shapes.data_type().clone(), false), Arc::new(shapes)),
+        Column(Field::new("dtype", DataType::Utf8, false), Arc::new(named.iter().map(|_| Some("f32")).collect::<StringArray>())),
+        Column(
+            Field::new("count", DataType::Int64, false),
+            Arc::new(named.iter().map(|(_, tensor)| tensor.numel() as i64).collect::<Int64Array>()),
+        ),
+        Column(Field::new("l2", DataType::Float64, false), Arc::new(norms.collect::<Float64Array>())),
+    ];
+    tables::write(draft, "parameters", columns)
+}

@@ -1,0 +1,188 @@
+//! The logs of a training run: metrics and timings as JSON lines in the draft's scratch folder, scalars for TensorBoard.
+//!
+//! A checkpoint notes how long each file was; a resumed run cuts them there. So the final tables are the same as undisturbed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use arrow::array::{Float64Array, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Field};
+use model::Job;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::tables::{self, Column};
+use crate::tensorboard;
+
+/// One row of the table `metrics`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// `train` or `valid`.
+    pub split: String,
+    /// Mean over the predicted tokens or the examples, in nats.
+    pub loss: f64,
+    pub perplexity: Option<f64>,
+    /// Share of right predictions; of the valid split alone.
+    pub accuracy: Option<f64>,
+    pub learning_rate: Option<f64>,
+    /// Global norm of the gradients before clipping.
+    pub grad_norm: Option<f64>,
+    /// Predicted tokens, or examples.
+    pub tokens: u64,
+}
+
+/// One row of the volatile table `timings`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Timing {
+    pub step: u64,
+    pub seconds: f64,
+    /// Tokens that went through the network, without padding.
+    pub tokens_per_second: f64,
+    /// Seconds that the network waited for its batch.
+    pub data_wait_seconds: f64,
+}
+
+/// How long the files were at a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lengths {
+    metrics: u64,
+    timings: u64,
+    events: u64,
+}
+
+/// The open log files.
+pub struct Log {
+    draft: PathBuf,
+    metrics: Growing,
+    timings: Growing,
+    events: Growing,
+}
+
+impl Log {
+    /// Opens the logs of a draft, cut to where the checkpoint found them.
+    pub fn open(job: &Job, lengths: Lengths) -> Result<Log> {
+        let mut log = Log {
+            draft: job.draft.clone(),
+            metrics: Growing::open(&job.scratch("metrics.jsonl"), lengths.metrics)?,
+            timings: Growing::open(&job.scratch("timings.jsonl"), lengths.timings)?,
+            events: Growing::open(&job.draft.join("tensorboard/events.out.tfevents.0.mill"), lengths.events)?,
+        };
+        if lengths.events == 0 {
+            log.events.append(&tensorboard::header(now()))?;
+        }
+        Ok(log)
+    }
+
+    pub fn metrics(&mut self, row: &Metrics) -> Result<()> {
+        let (seconds, split) = (now(), &row.split);
+        let scalars = [
+            ("loss", Some(row.loss)),
+            ("perplexity", row.perplexity),
+            ("accuracy", row.accuracy),
+            ("learning_rate", row.learning_rate),
+            ("grad_norm", row.grad_norm),
+        ];
+        for (name, value) in scalars {
+            if let Some(value) = value {
+                self.events.append(&tensorboard::scalar(seconds, row.step, &format!("{split}/{name}"), value))?;
+            }
+        }
+        self.metrics.append_line(row)
+    }
+
+    pub fn timing(&mut self, row: &Timing) -> Result<()> {
+        self.events.append(&tensorboard::scalar(now(), row.step, "speed/tokens_per_second", row.tokens_per_second))?;
+        self.timings.append_line(row)
+    }
+
+    /// Syncs the files and tells how long they are.
+    pub fn sync(&mut self) -> Result<Lengths> {
+        Ok(Lengths { metrics: self.metrics.sync()?, timings: self.timings.sync()?, events: self.events.sync()? })
+    }
+
+    /// Writes the tables `metrics` and `timings`.
+    pub fn tables(&mut self) -> Result<()> {
+        self.sync()?;
+        let rows: Vec<Metrics> = self.metrics.rows()?;
+        let columns = vec![
+            integers("step", rows.iter().map(|row| row.step)),
+            Column(Field::new("split", DataType::Utf8, false), Arc::new(rows.iter().map(|row| Some(&row.split)).collect::<StringArray>())),
+            floats("loss", rows.iter().map(|row| Some(row.loss))),
+            floats("perplexity", rows.iter().map(|row| row.perplexity)),
+            floats("accuracy", rows.iter().map(|row| row.accuracy)),
+            floats("learning_rate", rows.iter().map(|row| row.learning_rate)),
+            floats("grad_norm", rows.iter().map(|row| row.grad_norm)),
+            integers("tokens", rows.iter().map(|row| row.tokens)),
+        ];
+        tables::write(&self.draft, "metrics", columns)?;
+        let rows: Vec<Timing> = self.timings.rows()?;
+        let columns = vec![
+            integers("step", rows.iter().map(|row| row.step)),
+            floats("seconds", rows.iter().map(|row| Some(row.seconds))),
+            floats("tokens_per_second", rows.iter().map(|row| Some(row.tokens_per_second))),
+            floats("data_wait_seconds", rows.iter().map(|row| Some(row.data_wait_seconds))),
+        ];
+        tables::write(&self.draft, "timings", columns)
+    }
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|time| time.as_secs_f64()).unwrap_or(0.0)
+}
+
+fn integers(name: &str, values: impl Iterator<Item = u64>) -> Column {
+    Column(Field::new(name, DataType::Int64, false), Arc::new(values.map(|value| value as i64).collect::<Int64Array>()))
+}
+
+fn floats(name: &str, values: impl Iterator<Item = Option<f64>>) -> Column {
+    Column(Field::new(name, DataType::Float64, true), Arc::new(values.collect::<Float64Array>()))
+}
+
+/// A file that only grows, and is cut back on resume.
+struct Growing {
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl Growing {
+    fn open(path: &Path, length: u64) -> Result<Growing> {
+        let open = || -> std::io::Result<File> {
+            std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+            file.set_len(length)?;
+            file.seek(SeekFrom::Start(length))?;
+            Ok(file)
+        };
+        let file = open().with_context(|| format!("opening `{}`", path.display()))?;
+        Ok(Growing { path: path.to_path_buf(), file, length })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).with_context(|| format!("writing `{}`", self.path.display()))?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn append_line(&mut self, row: &impl Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(row)?;
+        line.push(b'\n');
+        self.append(&line)
+    }
+
+    fn sync(&mut self) -> Result<u64> {
+        self.file.sync_all().with_context(|| format!("writing `{}`", self.path.display()))?;
+        Ok(self.length)
+    }
+
+    fn rows<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
+        let text = std::fs::read_to_string(&self.path).with_context(|| format!("reading `{}`", self.path.display()))?;
+        text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("`{}` holds `{line}`", self.path.display()))).collect()
+    }
+}

@@ -1,0 +1,140 @@
+//! BERT (Devlin et al. 2018): post-norm encoder, learned positions, erf GELU; heads for masked tokens or for classes.
+//!
+//! Variables are named and shaped as in `BertForMaskedLM` and `BertForSequenceClassification`.
+//! All tokens are of segment 0 and there is no next-sentence head; sentence pairs are a later issue.
+
+use anyhow::{Context as _, Result};
+use model::{Head, NetworkConfig};
+use tch::Tensor;
+
+use super::layers::{LayerNorm, Linear, dropped, join_heads, layer_norm, linear, split_heads};
+use super::{Network, Output};
+use crate::parameters::{Init, Path};
+
+const EPSILON: f64 = 1e-12;
+const SEGMENTS: i64 = 2;
+
+/// The module over the variables `bert.*` and those of its head.
+pub struct Bert {
+    word_embedding: Tensor,
+    position_embedding: Tensor,
+    segment_embedding: Tensor,
+    embedding_norm: LayerNorm,
+    layers: Vec<Layer>,
+    masked_head: Option<MaskedHead>,
+    class_head: Option<ClassHead>,
+}
+
+struct MaskedHead {
+    dense: Linear,
+    norm: LayerNorm,
+    bias: Tensor,
+}
+
+struct ClassHead {
+    pooler: Linear,
+    classifier: Linear,
+}
+
+pub fn bert(path: &Path, config: &NetworkConfig) -> Bert {
+    let (base, width) = (path / "bert", config.width);
+    let embeddings = &base / "embeddings";
+    let table = |name: &str, rows: i64| (&embeddings / name).variable("weight", &[rows, width], Init::Normal(0.02));
+    Bert {
+        word_embedding: table("word_embeddings", config.vocab_size),
+        position_embedding: table("position_embeddings", config.positions),
+        segment_embedding: table("token_type_embeddings", SEGMENTS),
+        embedding_norm: layer_norm(&(&embeddings / "LayerNorm"), width, EPSILON),
+        layers: (0..config.layers).map(|i| layer(&(&(&(&base / "encoder") / "layer") / i), config)).collect(),
+        masked_head: match &config.head {
+            Head::Classify { .. } => None,
+            _ => Some(masked_head(&(&(path / "cls") / "predictions"), config)),
+        },
+        class_head: match &config.head {
+            Head::Classify { classes } => Some(ClassHead {
+                pooler: linear(&(&(&base / "pooler") / "dense"), width, width),
+                classifier: linear(&(path / "classifier"), width, classes.len() as i64),
+            }),
+            _ => None,
+        },
+    }
+}
+
+fn masked_head(path: &Path, config: &NetworkConfig) -> MaskedHead {
+    let transform = path / "transform";
+    MaskedHead {
+        dense: linear(&(&transform / "dense"), config.width, config.width),
+        norm: layer_norm(&(&transform / "LayerNorm"), config.width, EPSILON),
+        bias: path.variable("bias", &[config.vocab_size], Init::Constant(0.0)),
+    }
+}
+
+impl Network for Bert {
+    fn hidden(&self, ids: &Tensor, mask: Option<&Tensor>, dropout: f64) -> Tensor {
+        let time = ids.size()[1];
+        let x = Tensor::embedding(&self.word_embedding, ids, -1, false, false)
+            + (self.position_embedding.narrow(0, 0, time) + self.segment_embedding.narrow(0, 0, 1));
+        let mut x = dropped(self.embedding_norm.forward(&x), dropout); // (batch, time, width)
+        let mask = mask.map(|mask| mask.unsqueeze(1).unsqueeze(1)); // (batch, 1, 1, time)
+        for layer in &self.layers {
+            x = layer.forward(&x, mask.as_ref(), dropout);
+        }
+        x
+    }
+
+    fn features(&self, rows: &Tensor) -> Tensor {
+        match &self.masked_head {
+            Some(head) => head.norm.forward(&head.dense.forward(rows).gelu("none")),
+            None => rows.shallow_clone(),
+        }
+    }
+
+    fn output(&self) -> Output<'_> {
+        Output { weight: &self.word_embedding, bias: self.masked_head.as_ref().map(|head| &head.bias) }
+    }
+
+    fn classify(&self, hidden: &Tensor, dropout: f64) -> Result<Tensor> {
+        let head = self.class_head.as_ref().context("this network has no classification head")?;
+        let first = hidden.select(1, 0); // (batch, width), of [CLS]
+        Ok(head.classifier.forward(&dropped(head.pooler.forward(&first).tanh(), dropout)))
+    }
+}
+
+struct Layer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_out: Linear,
+    attention_norm: LayerNorm,
+    mlp_in: Linear,
+    mlp_out: Linear,
+    mlp_norm: LayerNorm,
+    heads: i64,
+}
+
+fn layer(path: &Path, config: &NetworkConfig) -> Layer {
+    let (width, inner) = (config.width, config.feed_forward);
+    let (attention, mlp) = (path / "attention", path / "output");
+    let (heads_in, heads_out) = (&attention / "self", &attention / "output");
+    Layer {
+        query: linear(&(&heads_in / "query"), width, width),
+        key: linear(&(&heads_in / "key"), width, width),
+        value: linear(&(&heads_in / "value"), width, width),
+        attention_out: linear(&(&heads_out / "dense"), width, width),
+        attention_norm: layer_norm(&(&heads_out / "LayerNorm"), width, EPSILON),
+        mlp_in: linear(&(&(path / "intermediate") / "dense"), width, inner),
+        mlp_out: linear(&(&mlp / "dense"), inner, width),
+        mlp_norm: layer_norm(&(&mlp / "LayerNorm"), width, EPSILON),
+        heads: config.heads,
+    }
+}
+
+impl Layer {
+    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, dropout: f64) -> Tensor {
+        let [q, k, v] = [&self.query, &self.key, &self.value].map(|projection| split_heads(&projection.forward(x), self.heads));
+        let attended = join_heads(&Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, false, None, false));
+        let x = self.attention_norm.forward(&(x + dropped(self.attention_out.forward(&attended), dropout)));
+        let inner = self.mlp_in.forward(&x).gelu("none"); // (batch, time, feed_forward)
+        self.mlp_norm.forward(&(&x + dropped(self.mlp_out.forward(&inner), dropout)))
+    }
+}

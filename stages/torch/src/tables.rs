@@ -1,0 +1,34 @@
+//! The Parquet tables that `mill-model` leaves in the draft. Small ones: rows come from memory.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+/// Rows of one row group.
+const ROW_GROUP_ROWS: usize = 64 << 10;
+
+/// A column: its field and its values.
+pub struct Column(pub Field, pub ArrayRef);
+
+/// Writes a table of one file; an empty one keeps its columns.
+pub fn write(draft: &Path, table: &str, columns: Vec<Column>) -> Result<()> {
+    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().map(|Column(field, array)| (field, array)).unzip();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).with_context(|| format!("table `{table}`"))?;
+    let path = draft.join(table).join("part-00000.parquet");
+    let failed = || format!("writing `{}`", path.display());
+    std::fs::create_dir_all(draft.join(table)).with_context(failed)?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .build();
+    let mut writer = ArrowWriter::try_new(File::create(&path).with_context(failed)?, batch.schema(), Some(properties))?;
+    writer.write(&batch).with_context(failed)?;
+    writer.into_inner().with_context(failed)?.sync_all().with_context(failed)
+}

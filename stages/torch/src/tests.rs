@@ -1,0 +1,312 @@
+//! Properties of learning that cross the files of this crate, on networks small enough for milliseconds.
+
+mod jobs;
+
+use std::collections::HashMap;
+
+use model::{Family, Head, NetworkConfig, SpecialTokens};
+use tch::{Device, Kind, Tensor};
+
+use crate::batches::{Facts, Masking, Row, collate};
+use crate::folder::{self, Loaded};
+use crate::loss::{self, Sums};
+use crate::models::{self, Network};
+use crate::objective::{self, Batch};
+use crate::optimizer::{AdamSettings, adamw};
+use crate::parameters::{Init, Parameters};
+use crate::{generate, shim, weights};
+
+const VOCABULARY: i64 = 50;
+
+fn config(family: Family, head: Head) -> NetworkConfig {
+    let special = SpecialTokens { pad: Some(0), bos: Some(1), eos: Some(2) };
+    NetworkConfig {
+        family,
+        vocab_size: VOCABULARY,
+        positions: 24,
+        layers: 2,
+        width: 16,
+        heads: 2,
+        feed_forward: 32,
+        dropout: 0.0,
+        head,
+        special,
+    }
+}
+
+fn facts(layout: &str) -> Facts {
+    let classes = Some(vec!["ham".into(), "spam".into()]);
+    let (pad_id, bos_id, eos_id, mask_id) = (Some(0), Some(1), Some(2), Some(3));
+    let special_ids = vec![0, 1, 2, 3];
+    Facts {
+        layout: layout.into(),
+        sequence_length: 24,
+        vocab_size: VOCABULARY,
+        pad_id,
+        bos_id,
+        eos_id,
+        mask_id,
+        special_ids,
+        classes,
+        ..Facts::default()
+    }
+}
+
+/// Rows of unequal length without pattern.
+fn rows(count: usize) -> Vec<Row> {
+    let token = |i: usize, j: usize| 4 + ((i * 7919 + j * j * 104_729 + j * 31) % (VOCABULARY as usize - 4)) as i64;
+    (0..count)
+        .map(|i| {
+            let tokens: Vec<i64> = (0..6 + 3 * (i % 6)).map(|j| token(i, j)).collect();
+            let labels = tokens.iter().enumerate().map(|(j, token)| if j > 3 { *token } else { -100 }).collect();
+            Row { tokens, labels, class: (i % 2) as i64 }
+        })
+        .collect()
+}
+
+fn batch(layout: &str, rows: &[Row], masking: Option<Masking>) -> Batch {
+    let samples: Vec<u64> = (0..rows.len() as u64).collect();
+    collate(&facts(layout), rows, &samples, masking.as_ref()).unwrap()
+}
+
+fn loaded(config: NetworkConfig, seed: u64) -> Loaded {
+    let parameters = Parameters::new(Device::Cpu, seed);
+    let network = models::build(&parameters.root(), &config);
+    Loaded { config, parameters, network }
+}
+
+fn settings() -> AdamSettings {
+    AdamSettings { betas: [0.9, 0.95], epsilon: 1e-8, weight_decay: 0.1, grad_clip: 1.0 }
+}
+
+fn gradients(parameters: &Parameters) -> Vec<(String, Tensor)> {
+    parameters.named().into_iter().map(|(name, tensor)| (name, tensor.grad())).collect()
+}
+
+fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
+    (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).abs().max().double_value(&[])
+}
+
+/// Loss after `steps` steps on one batch.
+fn overfit(config: NetworkConfig, batch: &Batch, steps: u64, bf16: bool) -> f64 {
+    let loaded = loaded(config, 1);
+    let mut optimizer = adamw(&loaded.parameters, settings());
+    let mut sums = Sums::default();
+    for step in 1..=steps {
+        sums = objective::learn(loaded.network.as_ref(), batch, 1.0 / batch.predicted as f64, 0.0, bf16).unwrap();
+        optimizer.step(step, 1e-2).unwrap();
+    }
+    sums.nll / sums.count as f64
+}
+
+#[test]
+fn every_objective_overfits_a_batch() {
+    let classes = Head::Classify { classes: vec!["ham".into(), "spam".into()] };
+    let rows = rows(8);
+    let masking = Masking { probability: 0.3, seed: 5 };
+    let cases = [
+        ("causal", Family::Gpt, Head::Causal, batch("packed", &rows, None)),
+        ("complete", Family::Gpt, Head::Causal, batch("complete", &rows, None)),
+        ("masked", Family::Bert, Head::Masked, batch("packed", &rows, Some(masking))),
+        ("classify", Family::Bert, classes, batch("classify", &rows, None)),
+    ];
+    for (name, family, head, batch) in cases {
+        for bf16 in [false, true] {
+            let loss = overfit(config(family, head.clone()), &batch, 120, bf16);
+            assert!(loss < 0.1, "{name}, bf16 {bf16}: {loss}");
+        }
+    }
+}
+
+#[test]
+fn one_batch_of_eight_is_four_of_two() {
+    let rows = rows(8);
+    let gradients_of = |size: usize| {
+        let loaded = loaded(config(Family::Gpt, Head::Causal), 3);
+        let batches: Vec<Batch> = rows.chunks(size).map(|rows| batch("packed", rows, None)).collect();
+        let predicted: u64 = batches.iter().map(|batch| batch.predicted).sum();
+        let mut sums = Sums::default();
+        for batch in &batches {
+            sums += objective::learn(loaded.network.as_ref(), batch, 1.0 / predicted as f64, 0.0, false).unwrap();
+        }
+        (sums, gradients(&loaded.parameters))
+    };
+    let ((whole, a), (parts, b)) = (gradients_of(8), gradients_of(2));
+    assert_eq!(whole.count, parts.count);
+    assert!((whole.nll - parts.nll).abs() < 1e-3, "{} {}", whole.nll, parts.nll);
+    for ((name, a), (_, b)) in a.iter().zip(&b) {
+        assert!(largest_difference(a, b) < 1e-6, "{name}");
+    }
+}
+
+#[test]
+fn the_chunked_loss_is_the_plain_loss() {
+    let parameters = Parameters::new(Device::Cpu, 11);
+    let weight = parameters.root().variable("weight", &[40_000, 8], Init::Normal(1.0));
+    let bias = parameters.root().variable("bias", &[40_000], Init::Normal(1.0));
+    // More rows than a chunk holds at this vocabulary.
+    let features = Tensor::randn([500, 8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+    let labels = (Tensor::arange(500, (Kind::Int64, Device::Cpu)) * 77).remainder(40_000);
+    let scale = 0.5 / 500.0;
+    let plain = features.linear(&weight, Some(&bias)).cross_entropy_loss(&labels, None::<&Tensor>, tch::Reduction::Sum, -100, 0.0);
+    (&plain * scale).backward();
+    let expected = [features.grad().copy(), weight.grad().copy(), bias.grad().copy()];
+    shim::forget_gradients(&[features.shallow_clone(), weight.shallow_clone(), bias.shallow_clone()]);
+
+    let output = models::Output { weight: &weight, bias: Some(&bias) };
+    let sums = loss::train(&features, &output, &labels, scale, Kind::Float).unwrap();
+    assert!((sums.nll - plain.double_value(&[])).abs() / sums.nll < 1e-6);
+    for (name, expected, found) in
+        [("features", &expected[0], features.grad()), ("weight", &expected[1], weight.grad()), ("bias", &expected[2], bias.grad())]
+    {
+        let difference = largest_difference(expected, &found);
+        assert!(difference < 1e-7, "{name}: {difference}");
+    }
+    let (nll, _) = loss::evaluate(&features.detach(), &output, &labels, Kind::Float);
+    assert!((nll.sum(Kind::Double).double_value(&[]) - sums.nll).abs() / sums.nll < 1e-6);
+}
+
+#[test]
+fn the_fused_step_is_the_formula_of_adamw() {
+    let parameters = Parameters::new(Device::Cpu, 2);
+    let matrix = parameters.root().variable("matrix", &[5, 7], Init::Normal(1.0));
+    let vector = parameters.root().variable("vector", &[7], Init::Normal(1.0));
+    let (lr, settings) = (0.01, AdamSettings { grad_clip: 0.0, ..settings() });
+    let mut optimizer = adamw(&parameters, settings);
+    // Loshchilov and Hutter 2019, algorithm 2, in f64.
+    let mut plain: Vec<(Tensor, f64)> = [(&matrix, 0.1), (&vector, 0.0)].map(|(x, decay)| (x.detach().to_kind(Kind::Double), decay)).into();
+    let mut averages: Vec<(Tensor, Tensor)> = plain.iter().map(|(x, _)| (x.zeros_like(), x.zeros_like())).collect();
+    for step in 1..=5 {
+        let loss = (matrix.pow_tensor_scalar(3) * (&vector + step)).sum(Kind::Float);
+        loss.backward();
+        let grads = [&matrix, &vector].map(|x| x.grad().to_kind(Kind::Double));
+        for (((x, decay), (m, v)), g) in plain.iter_mut().zip(&mut averages).zip(grads) {
+            *m = &*m * 0.9 + &g * 0.1;
+            *v = &*v * 0.95 + &g * &g * 0.05;
+            let (m, v) = (&*m / (1.0 - 0.9f64.powi(step as i32)), &*v / (1.0 - 0.95f64.powi(step as i32)));
+            *x = &*x * (1.0 - lr * *decay) - m / (v.sqrt() + 1e-8) * lr;
+        }
+        optimizer.step(step as u64, lr).unwrap();
+    }
+    for ((expected, _), found) in plain.iter().zip([&matrix, &vector]) {
+        assert!(largest_difference(expected, found) < 1e-5);
+    }
+}
+
+#[test]
+fn clipping_scales_to_the_norm_and_tells_the_one_before() {
+    let parameters = Parameters::new(Device::Cpu, 2);
+    let x = parameters.root().variable("x", &[2], Init::Constant(1.0));
+    (Tensor::from_slice(&[3f32, 4.0]) * &x).sum(Kind::Float).backward();
+    assert!((shim::clip_gradients(&parameters.tensors(), 1.0).unwrap() - 5.0).abs() < 1e-6);
+    assert!(largest_difference(&x.grad(), &Tensor::from_slice(&[0.6, 0.8])) < 1e-5);
+}
+
+#[test]
+fn gradients_that_are_not_finite_end_the_training() {
+    let parameters = Parameters::new(Device::Cpu, 2);
+    let x = parameters.root().variable("x", &[2], Init::Constant(0.0));
+    x.log().sum(Kind::Float).backward();
+    let error = adamw(&parameters, settings()).step(1, 0.1).unwrap_err().to_string();
+    assert!(error.contains("lower learning_rate"), "{error}");
+}
+
+#[test]
+fn a_saved_folder_gives_the_same_hidden_states() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokenizer = tempfile::tempdir().unwrap();
+    std::fs::write(tokenizer.path().join("tokenizer.json"), "{}").unwrap();
+    std::fs::write(tokenizer.path().join("tokenizer_config.json"), r#"{"model_max_length": 1}"#).unwrap();
+    let classes = Head::Classify { classes: vec!["ham".into(), "spam".into()] };
+    for (family, head) in [(Family::Gpt, Head::Causal), (Family::Bert, Head::Masked), (Family::Bert, classes)] {
+        let before = loaded(config(family, head), 4);
+        folder::save(dir.path(), &before.config, &before.parameters, tokenizer.path()).unwrap();
+        let after = folder::load(dir.path(), Device::Cpu).unwrap();
+        assert_eq!(after.config, before.config);
+        let ids = Tensor::from_slice2(&[[5i64, 6, 7, 8], [9, 10, 11, 12]]);
+        let hidden = |loaded: &Loaded| tch::no_grad(|| loaded.network.features(&loaded.network.hidden(&ids, None, 0.0)));
+        assert_eq!(hidden(&before), hidden(&after));
+        let text = std::fs::read_to_string(dir.path().join("tokenizer_config.json")).unwrap();
+        assert!(text.contains("\"model_max_length\": 24"), "{text}");
+    }
+}
+
+#[test]
+fn weights_of_another_shape_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("w.safetensors");
+    let named = |length: i64| vec![("x".to_string(), Tensor::zeros([length], (Kind::Float, Device::Cpu)))];
+    weights::save(&path, &named(2), HashMap::new()).unwrap();
+    let file = weights::Weights::open(&path).unwrap();
+    assert!(file.load(&named(2)).unwrap().is_empty());
+    let error = file.load(&named(3)).unwrap_err().to_string();
+    assert!(error.ends_with("holds x as [2], the network has [3]"), "{error}");
+}
+
+#[test]
+fn padding_changes_no_prediction() {
+    let rows = rows(6);
+    for (family, head, layout) in
+        [(Family::Gpt, Head::Causal, "packed"), (Family::Bert, Head::Classify { classes: vec!["a".into(), "b".into()] }, "classify")]
+    {
+        let loaded = loaded(config(family, head), 4);
+        let together = objective::evaluate(loaded.network.as_ref(), &batch(layout, &rows, None), false).unwrap();
+        let mut alone = Sums::default();
+        for row in &rows {
+            alone += objective::evaluate(loaded.network.as_ref(), &batch(layout, std::slice::from_ref(row), None), false).unwrap();
+        }
+        assert_eq!((together.count, together.correct), (alone.count, alone.correct));
+        assert!((together.nll - alone.nll).abs() < 1e-3);
+    }
+}
+
+/// Greedy generation without a cache, one prompt at a time.
+fn greedy_plain(loaded: &Loaded, prompt: &[i64], eos: i64, max_new: usize) -> generate::Completion {
+    let mut completion = generate::Completion::default();
+    while completion.ids.len() < max_new {
+        let ids = Tensor::from_slice(&[prompt, &completion.ids].concat()).unsqueeze(0);
+        let hidden = tch::no_grad(|| loaded.network.hidden(&ids, None, 0.0)).select(0, 0);
+        let last = hidden.select(0, -1).unsqueeze(0);
+        let next = last.linear(loaded.network.output().weight, None::<&Tensor>).argmax(-1, false).int64_value(&[0]);
+        if next == eos {
+            completion.ended = true;
+            break;
+        }
+        completion.ids.push(next);
+    }
+    completion
+}
+
+#[test]
+fn cached_generation_in_a_batch_is_plain_generation() {
+    let loaded = loaded(config(Family::Gpt, Head::Causal), 9);
+    // Larger first weights make the choices differ and some end early.
+    tch::no_grad(|| loaded.parameters.tensors().into_iter().filter(|x| x.dim() == 2).for_each(|mut x| drop(x.g_mul_scalar_(12.0))));
+    let prompts: Vec<Vec<i64>> = rows(6).into_iter().map(|row| row.tokens[..3 + row.tokens.len() % 4].to_vec()).collect();
+    let plain: Vec<_> = prompts.iter().map(|prompt| greedy_plain(&loaded, prompt, 2, 12)).collect();
+    // An end that some row really chooses.
+    let eos = plain[0].ids[4];
+    let expected: Vec<_> = prompts.iter().map(|prompt| greedy_plain(&loaded, prompt, eos, 12)).collect();
+    assert_eq!(generate::greedy(&loaded, &prompts, eos, 12).unwrap(), expected);
+    assert!(expected.iter().any(|completion| completion.ended));
+}
+
+#[test]
+fn a_completion_ends_at_the_last_position() {
+    let loaded = loaded(config(Family::Gpt, Head::Causal), 9);
+    let found = generate::greedy(&loaded, &[vec![5; 20]], -1, 100).unwrap();
+    // 24 positions: the token after the last one is still predicted.
+    assert_eq!((found[0].ids.len(), found[0].ended), (5, false));
+}
+
+#[test]
+fn dropout_follows_the_seed() {
+    let loaded = loaded(config(Family::Gpt, Head::Causal), 4);
+    let ids = Tensor::from_slice2(&[[5i64, 6, 7, 8]]);
+    let hidden = |seed| {
+        tch::manual_seed(seed);
+        loaded.network.hidden(&ids, None, 0.5)
+    };
+    assert_eq!(hidden(1), hidden(1));
+    assert_ne!(hidden(1), hidden(2));
+}

@@ -1,0 +1,342 @@
+//! Whole jobs on small artifacts: training, going on after a stop, predicting.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arrow::array::{Array, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field};
+use engine::Kind;
+use engine::manifest::{FORMAT, FileManifest, Manifest, TableManifest, Usage};
+use model::{Job, Predict, Report, Task, Train};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::{Value, json};
+use shards::{Packer, ShardFile, Width, examples, packed};
+
+use crate::tables::{self, Column};
+use crate::worker::Worker;
+use crate::{predict, train};
+
+const VOCABULARY: u32 = 40;
+
+/// A folder with a manifest that lists these files: (path, table, split, rows).
+fn artifact(dir: &Path, kind: Kind, files: &[(&str, &str, Option<&str>, u64)], facts: Value) {
+    let file = |(path, table, split, rows): &(&str, &str, Option<&str>, u64)| FileManifest {
+        path: path.to_string(),
+        table: Some(table.to_string()),
+        split: split.map(str::to_string),
+        rows: *rows,
+        bytes: 0,
+        blake3: String::new(),
+        volatile: false,
+    };
+    let mut tables = BTreeMap::new();
+    for (_, table, _, rows) in files {
+        let entry = tables.entry(table.to_string()).or_insert(TableManifest { rows: 0, bytes: 0, columns: Vec::new() });
+        entry.rows += rows;
+    }
+    let manifest = Manifest {
+        format: FORMAT,
+        kind,
+        step: kind.name().into(),
+        stage: kind.name().into(),
+        version: 1,
+        key: String::new(),
+        key_parts: Value::Null,
+        fingerprint: String::new(),
+        tables,
+        files: files.iter().map(file).collect(),
+        counts: BTreeMap::new(),
+        facts: serde_json::from_value(facts).unwrap(),
+        usage: Usage::default(),
+        finished: 0,
+        program: String::new(),
+    };
+    std::fs::write(dir.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
+}
+
+fn facts(layout: &str, model: &str) -> Value {
+    json!({
+        "layout": layout, "model": model, "sequence_length": 16, "vocab_size": VOCABULARY, "dtype": "u16", "classes": ["ham", "spam"],
+        "pad_id": 0, "bos_id": 1, "eos_id": 1, "cls_id": 2, "sep_id": 3, "mask_id": 4,
+    })
+}
+
+/// Documents in which every token is followed by its neighbour, from a start of their own.
+fn document(n: u32) -> Vec<u32> {
+    (0..7 + n % 5).map(|i| 5 + (n * 11 + i) % (VOCABULARY - 5)).collect()
+}
+
+struct World {
+    root: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> World {
+        let world = World { root: tempfile::tempdir().unwrap() };
+        let dir = world.dir("tokenizer");
+        let vocabulary: serde_json::Map<String, Value> = (0..VOCABULARY).map(|id| (format!("w{id}"), json!(id))).collect();
+        let tokenizer =
+            json!({"version": "1.0", "added_tokens": [], "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "w0"}});
+        std::fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        std::fs::write(dir.join("tokenizer_config.json"), "{}").unwrap();
+        artifact(&dir, Kind::Tokenizer, &[], json!({}));
+        world
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        let dir = self.root.path().join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    fn packed(&self, name: &str, model: &str) {
+        let dir = self.dir(name);
+        let (row, causal) = if model == "causal" { (17, true) } else { (16, false) };
+        let mut files = Vec::new();
+        for (split, from, to) in [("test", 300, 330), ("train", 0, 200), ("valid", 200, 230)] {
+            let path = format!("tokens/split={split}/shard-00000.arrow");
+            std::fs::create_dir_all(dir.join(&path).parent().unwrap()).unwrap();
+            let mut writer = packed::Writer::create(&dir.join(&path), row, Width::U16).unwrap();
+            let mut packer = Packer::new(row, if causal { 1 } else { 2 }, causal, 0);
+            for n in from..to {
+                let tokens = [document(n), vec![1]].concat();
+                packer.push(u128::from(n).to_le_bytes(), &tokens, |row| writer.push(row)).unwrap();
+            }
+            if let Some(row) = packer.finish() {
+                writer.push(row).unwrap();
+            }
+            files.push((path, split, writer.finish().unwrap()));
+        }
+        let counts: Vec<i64> = (0..VOCABULARY as i64).map(|token| 10 + token).collect();
+        let columns = vec![
+            Column(Field::new("split", DataType::Utf8, false), Arc::new(StringArray::from(vec!["train"; VOCABULARY as usize]))),
+            Column(Field::new("token", DataType::Int64, false), Arc::new((0..VOCABULARY as i64).collect::<Int64Array>())),
+            Column(Field::new("count", DataType::Int64, false), Arc::new(Int64Array::from(counts))),
+        ];
+        tables::write(&dir, "unigrams", columns).unwrap();
+        let mut listed: Vec<_> = files.iter().map(|(path, split, rows)| (path.as_str(), "tokens", Some(*split), *rows)).collect();
+        listed.push(("unigrams/part-00000.parquet", "unigrams", None, VOCABULARY as u64));
+        artifact(&dir, Kind::Tokens, &listed, facts("packed", model));
+    }
+
+    fn examples(&self, name: &str, task: examples::Task) {
+        let dir = self.dir(name);
+        let mut files = Vec::new();
+        for (split, from, to) in [("test", 100, 120), ("train", 0, 100)] {
+            let path = format!("tokens/split={split}/shard-00000.arrow");
+            std::fs::create_dir_all(dir.join(&path).parent().unwrap()).unwrap();
+            let mut writer = examples::Writer::create(&dir.join(&path), task, Width::U16).unwrap();
+            for n in from..to {
+                let body = document(n);
+                // A mail is spam when it begins with the token 7; a completion repeats the second token and ends.
+                let (tokens, answer) = match task {
+                    examples::Task::Classify => {
+                        let label = n % 2;
+                        ([vec![2, if label == 1 { 7 } else { 9 }], body, vec![3]].concat(), examples::Answer::Label(label as i32))
+                    }
+                    examples::Task::Complete => {
+                        let prompt = body[..4 + n as usize % 3].to_vec();
+                        let length = prompt.len();
+                        ([prompt, vec![20, 21, 1]].concat(), examples::Answer::PromptLength(length))
+                    }
+                };
+                writer.push(examples::Example { id: u128::from(n).to_le_bytes(), tokens, answer }).unwrap();
+            }
+            files.push((path, split, writer.finish().unwrap()));
+        }
+        let listed: Vec<_> = files.iter().map(|(path, split, rows)| (path.as_str(), "tokens", Some(*split), *rows)).collect();
+        let (layout, model) = if task == examples::Task::Classify { ("classify", "masked") } else { ("complete", "causal") };
+        artifact(&dir, Kind::Tokens, &listed, facts(layout, model));
+    }
+
+    fn job(&self, draft: &str, task: Task, inputs: &[(&str, &str)]) -> Job {
+        let inputs = inputs.iter().map(|(port, name)| (port.to_string(), self.dir(name))).collect();
+        let job = Job { task, inputs, draft: self.dir(draft), seed: 42, threads: 1, memory: 1 << 30, device: "cpu".into() };
+        std::fs::create_dir_all(job.scratch("")).unwrap();
+        job
+    }
+
+    /// Trains without a break and makes the draft an artifact.
+    fn train(&self, draft: &str, settings: Value, inputs: &[(&str, &str)]) -> Report {
+        let settings: Train = serde_json::from_value(settings).unwrap();
+        let job = self.job(draft, Task::Train(settings.clone()), inputs);
+        let report = train::train(&job, &settings, &mut worker(false)).unwrap().unwrap();
+        artifact(&job.draft, Kind::Model, &[], json!(report.facts));
+        report
+    }
+
+    fn predict(&self, draft: &str, settings: Value, inputs: &[(&str, &str)]) -> (RecordBatch, Report) {
+        let settings: Predict = serde_json::from_value(settings).unwrap();
+        let job = self.job(draft, Task::Predict(settings.clone()), inputs);
+        let report = predict::predict(&job, &settings, &mut worker(false)).unwrap().unwrap();
+        (read(&job.draft.join("predictions/part-00000.parquet")), report)
+    }
+}
+
+fn worker(stop: bool) -> Worker {
+    Worker::new(Arc::new(AtomicBool::new(stop)))
+}
+
+fn read(path: &Path) -> RecordBatch {
+    let file = std::fs::File::open(path).unwrap();
+    ParquetRecordBatchReaderBuilder::try_new(file).unwrap().with_batch_size(1 << 20).build().unwrap().next().unwrap().unwrap()
+}
+
+fn floats(batch: &RecordBatch, name: &str) -> Vec<f64> {
+    batch
+        .column_by_name(name)
+        .unwrap()
+        .as_any()
+        .downcast_ref::<Float64Array>()
+        .unwrap()
+        .iter()
+        .map(|value| value.unwrap_or(f64::NAN))
+        .collect()
+}
+
+fn strings(batch: &RecordBatch, name: &str) -> Vec<String> {
+    let array = batch.column_by_name(name).unwrap().as_any().downcast_ref::<StringArray>().unwrap().clone();
+    array.iter().map(|value| value.unwrap().to_string()).collect()
+}
+
+fn tiny(family: &str) -> Value {
+    json!({"family": family, "layers": 1, "width": 16, "heads": 2})
+}
+
+const CAUSAL: [(&str, &str); 2] = [("tokens", "causal"), ("tokenizer", "tokenizer")];
+
+#[test]
+fn stopped_at_every_step_equals_undisturbed() {
+    let world = World::new();
+    world.packed("causal", "causal");
+    world.packed("masked", "masked");
+    for (family, tokens) in [("gpt", "causal"), ("bert", "masked")] {
+        let inputs = [("tokens", tokens), ("tokenizer", "tokenizer")];
+        let settings = json!({
+            "model": tiny(family), "steps": 7, "batch_size": 4, "accumulate": 2, "dropout": 0.1, "eval_interval_steps": 3,
+            "checkpoint_interval_steps": 2,
+        });
+        let whole = format!("{family}-whole");
+        let report = world.train(&whole, settings.clone(), &inputs);
+        assert_eq!(report.facts["steps"], 7);
+
+        let settings: Train = serde_json::from_value(settings).unwrap();
+        let job = world.job(&format!("{family}-pieces"), Task::Train(settings.clone()), &inputs);
+        let mut runs = 1;
+        while train::train(&job, &settings, &mut worker(true)).unwrap().is_none() {
+            runs += 1;
+            // What a killed run wrote after its last checkpoint does not count.
+            let path = job.scratch("metrics.jsonl");
+            std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "{\"step\": 99").unwrap();
+        }
+        assert_eq!(runs, 8);
+        for file in ["model/model.safetensors", "metrics/part-00000.parquet", "parameters/part-00000.parquet", "model/config.json"] {
+            let read = |draft: &str| std::fs::read(world.dir(draft).join(file)).unwrap();
+            assert!(read(&whole) == read(&format!("{family}-pieces")), "{family}: {file} differs");
+        }
+        let metrics = read(&world.dir(&whole).join("metrics/part-00000.parquet"));
+        let valid = strings(&metrics, "split").iter().filter(|split| *split == "valid").count();
+        assert_eq!((metrics.num_rows(), valid), (10, 3));
+    }
+}
+
+#[test]
+fn a_resume_with_other_threads_is_refused() {
+    let world = World::new();
+    world.packed("causal", "causal");
+    let settings: Train = serde_json::from_value(json!({"model": tiny("gpt"), "steps": 3})).unwrap();
+    let mut job = world.job("draft", Task::Train(settings.clone()), &CAUSAL);
+    assert!(train::train(&job, &settings, &mut worker(true)).unwrap().is_none());
+    job.threads = 2;
+    let error = train::train(&job, &settings, &mut worker(true)).unwrap_err().to_string();
+    assert!(error.contains("begun with threads 1 and would go on with 2"), "{error}");
+}
+
+#[test]
+fn learned_text_is_likelier_than_its_unigrams() {
+    let world = World::new();
+    world.packed("causal", "causal");
+    world.packed("masked", "masked");
+    for (family, tokens) in [("gpt", "causal"), ("bert", "masked")] {
+        let inputs = [("tokens", tokens), ("tokenizer", "tokenizer")];
+        let settings = json!({"model": tiny(family), "steps": 150, "learning_rate": 1e-2, "warmup_steps": 10});
+        world.train(family, settings, &inputs);
+        let (batch, report) = world.predict(&format!("{family}-predict"), json!({}), &[("model", family), ("tokens", tokens)]);
+        assert_eq!(report.facts["task"], "language-modelling");
+        let sum = |name| floats(&batch, name).iter().sum::<f64>();
+        assert!(sum("nll") < 0.8 * sum("unigram_nll"), "{family}: {} {}", sum("nll"), sum("unigram_nll"));
+        assert_eq!(report.facts.contains_key("masks"), family == "bert");
+        let tokens = batch.column_by_name("tokens").unwrap().as_any().downcast_ref::<Int64Array>().unwrap().iter().flatten().sum::<i64>();
+        // 30 documents of 9 tokens on average and their ends; the first token of all is predicted from the context.
+        let all: i64 = (300..330).map(|n| document(n).len() as i64 + 1).sum();
+        if family == "gpt" { assert_eq!(tokens, all) } else { assert!(tokens > all / 20 && tokens < all / 3) }
+    }
+}
+
+#[test]
+fn fine_tuning_goes_on_from_a_model() {
+    let world = World::new();
+    world.packed("causal", "causal");
+    world.packed("masked", "masked");
+    world.examples("mails", examples::Task::Classify);
+    world.examples("pairs", examples::Task::Complete);
+    let begin = |family: &str| json!({"model": {"family": family, "layers": 1, "width": 16, "heads": 2, "positions": 32}, "steps": 2});
+    world.train("gpt", begin("gpt"), &CAUSAL);
+    world.train("bert", begin("bert"), &[("tokens", "masked"), ("tokenizer", "tokenizer")]);
+    let tuning = json!({"epochs": 25, "learning_rate": 1e-2});
+
+    let report = world.train("tuned-bert", tuning.clone(), &[("tokens", "mails"), ("tokenizer", "tokenizer"), ("model", "bert")]);
+    assert_eq!(report.facts["objective"], "classify");
+    let (batch, report) = world.predict("classes", json!({"batch_size": 7}), &[("model", "tuned-bert"), ("tokens", "mails")]);
+    assert_eq!(report.facts["classes"], json!(["ham", "spam"]));
+    assert_eq!(strings(&batch, "gold"), strings(&batch, "prediction"));
+
+    let report = world.train("tuned-gpt", tuning, &[("tokens", "pairs"), ("tokenizer", "tokenizer"), ("model", "gpt")]);
+    assert_eq!(report.facts["objective"], "complete");
+    let (batch, _) = world.predict("texts", json!({"batch_size": 7}), &[("model", "tuned-gpt"), ("tokens", "pairs")]);
+    assert_eq!(strings(&batch, "prediction"), vec!["w20 w21"; 20]);
+    assert_eq!(strings(&batch, "stopped"), vec!["eos"; 20]);
+}
+
+#[test]
+fn what_does_not_fit_is_said() {
+    let world = World::new();
+    world.packed("causal", "causal");
+    world.packed("masked", "masked");
+    world.examples("mails", examples::Task::Classify);
+    let check = |settings: Value, tokens: &str, expected: &str| {
+        let settings: Train = serde_json::from_value(settings).unwrap();
+        let job = world.job("draft", Task::Train(settings.clone()), &[("tokens", tokens), ("tokenizer", "tokenizer")]);
+        let error = format!("{:#}", train::train(&job, &settings, &mut worker(false)).err().unwrap());
+        assert!(error.contains(expected), "{error}");
+    };
+    check(json!({"model": tiny("gpt"), "steps": 1}), "mails", "need a model of the family bert, this is gpt");
+    check(json!({"model": tiny("gpt"), "steps": 1}), "masked", "needs tokens for causal models, these are for masked ones");
+    check(
+        json!({"model": tiny("gpt"), "steps": 1, "objective": "masked"}),
+        "causal",
+        "objective `masked` does not fit a model of the family gpt",
+    );
+    check(
+        json!({"model": tiny("gpt"), "steps": 1, "split": "trian"}),
+        "causal",
+        "no rows in the split `trian`; splits with rows: test, train, valid",
+    );
+    check(json!({"model": {"family": "gpt", "positions": 8}, "steps": 1}), "causal", "takes at most 8 tokens, the rows have 16");
+}
+
+#[test]
+fn a_shard_that_was_cut_names_itself() {
+    let world = World::new();
+    world.packed("causal", "causal");
+    let path = world.dir("causal").join("tokens/split=train/shard-00000.arrow");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    assert!(shards::rows_of(&ShardFile { path: path.clone(), rows: 0 }.path).is_err());
+    let settings: Train = serde_json::from_value(json!({"model": tiny("gpt"), "steps": 1})).unwrap();
+    let job = world.job("draft", Task::Train(settings.clone()), &CAUSAL);
+    let error = format!("{:#}", train::train(&job, &settings, &mut worker(false)).err().unwrap());
+    assert!(error.contains("train") || error.contains("shard-00000.arrow"), "{error}");
+}

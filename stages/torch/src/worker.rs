@@ -1,0 +1,151 @@
+//! The process `mill-model`: its job, its lock, its voice on standard output, and the wish to stop on standard input.
+
+use std::any::Any;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use model::{Event, Job, Report, STOPPED, Task};
+use tch::Device;
+
+const USAGE: &str = "mill-model is started by `mill`; by hand: mill-model run JOB.json | mill-model logits MODEL-FOLDER IDS.json";
+/// Progress is told at most this often.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The main function of `mill-model`.
+pub fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["run", job] => run(Path::new(job)),
+        ["logits", folder, ids] => match crate::logits::print(Path::new(folder), Path::new(ids)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(path: &Path) -> ExitCode {
+    let worker = Worker { stop: watch_stdin(), told: Instant::now() };
+    let result = std::panic::catch_unwind(AssertUnwindSafe(|| work(path, worker))).unwrap_or_else(|panic| Err(describe(panic)));
+    match result {
+        Ok(Some(report)) => {
+            tell(&Event::Done(report));
+            ExitCode::SUCCESS
+        }
+        Ok(None) => ExitCode::from(STOPPED as u8),
+        Err(error) => {
+            tell(&Event::Error(format!("{error:#}")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does the job; `None` when it was stopped.
+fn work(path: &Path, mut worker: Worker) -> Result<Option<Report>> {
+    let text = std::fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
+    let job: Job = serde_json::from_slice(&text).with_context(|| format!("`{}` is not a job", path.display()))?;
+    let Some(_lock) = lock(&job.draft, &worker)? else { return Ok(None) };
+    tch::set_num_threads(job.threads as i32);
+    tch::set_num_interop_threads(1);
+    match &job.task {
+        Task::Train(settings) => crate::train::train(&job, settings, &mut worker),
+        Task::Predict(settings) => crate::predict::predict(&job, settings, &mut worker),
+    }
+}
+
+/// LibTorch's errors reach us as panics of tch.
+fn describe(panic: Box<dyn Any + Send>) -> anyhow::Error {
+    let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
+    let text = text.unwrap_or_else(|| "unknown panic".into());
+    // What follows the first lines of a LibTorch error is a C++ stack.
+    anyhow::anyhow!("{}", text.lines().take(2).collect::<Vec<_>>().join("; "))
+}
+
+/// Holds the draft as long as this process lives. `None` when asked to stop while waiting.
+fn lock(draft: &Path, worker: &Worker) -> Result<Option<File>> {
+    let path = draft.join(engine::draft::LOCK);
+    let failed = || format!("locking `{}`", path.display());
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).with_context(failed)?;
+    while !worker.stopped() {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
+            Err(TryLockError::Error(error)) => return Err(error).with_context(failed),
+        }
+    }
+    Ok(None)
+}
+
+/// True once standard input is at its end: `mill` wants us to stop, or is gone.
+fn watch_stdin() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while matches!(std::io::stdin().read(&mut buffer), Ok(1..)) {}
+        flag.store(true, Ordering::Relaxed);
+    });
+    stop
+}
+
+/// What a job may ask of its process.
+pub struct Worker {
+    stop: Arc<AtomicBool>,
+    told: Instant,
+}
+
+impl Worker {
+    /// Stops when the flag is set.
+    #[cfg(test)]
+    pub fn new(stop: Arc<AtomicBool>) -> Worker {
+        Worker { stop, told: Instant::now() }
+    }
+
+    /// Whether the job should save what it has and end.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Tells how far the job is, now and then.
+    pub fn progress(&mut self, done: u64, total: u64, unit: &str) {
+        if done == total || self.told.elapsed() >= PROGRESS_INTERVAL {
+            self.told = Instant::now();
+            tell(&Event::Progress { done, total, unit: unit.to_string() });
+        }
+    }
+}
+
+/// A reader that is gone is no reason to fail: the stop flag follows.
+fn tell(event: &Event) {
+    if let Ok(line) = serde_json::to_string(event) {
+        let mut stdout = std::io::stdout().lock();
+        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    }
+}
+
+/// The device that a job names.
+pub fn device(name: &str) -> Result<Device> {
+    let cuda = tch::Cuda::is_available();
+    match (name, name.strip_prefix("cuda:").map(str::parse::<usize>)) {
+        ("auto", _) if cuda => Ok(Device::Cuda(0)),
+        ("auto" | "cpu", _) => Ok(Device::Cpu),
+        ("cuda", _) if cuda => Ok(Device::Cuda(0)),
+        (_, Some(Ok(index))) if cuda => Ok(Device::Cuda(index)),
+        ("cuda", _) | (_, Some(Ok(_))) => bail!("device `{name}`: LibTorch finds no CUDA device; use `cpu` or `auto`"),
+        _ => bail!("unknown device `{name}`; valid are auto, cpu, cuda and cuda:N"),
+    }
+}
