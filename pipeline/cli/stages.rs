@@ -72,8 +72,9 @@ fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 /// A type in words: the choices of an enum, else the JSON type.
 fn type_name(root: &Value, schema: &Value) -> String {
     let schema = resolve(root, schema);
-    let constants = schema["oneOf"].as_array().into_iter().flatten().filter_map(|option| option["const"].as_str());
-    let choices: Vec<&str> = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).chain(constants).collect();
+    let variants = schema["oneOf"].as_array().into_iter().flatten();
+    let documented = variants.flat_map(|variant| variant["const"].as_str().into_iter().chain(strings(&variant["enum"])));
+    let choices: Vec<&str> = strings(&schema["enum"]).chain(documented).collect();
     if !choices.is_empty() {
         return choices.iter().map(|choice| format!("\"{choice}\"")).collect::<Vec<_>>().join(" | ");
     }
@@ -86,6 +87,10 @@ fn type_name(root: &Value, schema: &Value) -> String {
         Value::Array(names) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect::<Vec<_>>().join(" | "),
         _ => "value".to_string(),
     }
+}
+
+fn strings(values: &Value) -> impl Iterator<Item = &str> {
+    values.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 fn document(stage: &StageEntry) -> Value {

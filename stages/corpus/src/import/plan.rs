@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::archive::Compression;
 
 /// Size of a part: large enough for good Parquet row groups, small enough to lose little when a run is killed.
-pub const PART_BYTES: u64 = 32 << 20;
+pub const PART_BYTES: u64 = 16 << 20;
 
 /// How a file holds its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
