@@ -43,7 +43,8 @@ impl Accumulator<LabelRow> for Averaged {
             scores.push(self.score(format!("{name}-{average}"), None, value, averaged(average)));
         }
         for (class, label) in self.options.classes.iter().enumerate() {
-            scores.push(self.score(name.to_owned(), Some(label.clone()), self.value(class), "average:none".to_owned()));
+            let score = self.score(name.to_owned(), Some(label.clone()), self.value(class), "average:none".to_owned());
+            scores.push(Score { count: self.confusion.gold(class), ..score });
         }
         scores
     }

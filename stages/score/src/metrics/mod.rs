@@ -111,7 +111,7 @@ pub struct Score {
     pub class: Option<String>,
     /// `Err` holds why the score is undefined.
     pub value: Result<f64, String>,
-    /// Rows (for language modelling: tokens or bytes) the score was computed over.
+    /// Rows the score was computed over; for a class its gold rows, for language modelling tokens or bytes.
     pub count: u64,
     /// How it was computed, in the form of sacrebleu: `key:value|…|version:corpusmill-X`.
     pub signature: String,
