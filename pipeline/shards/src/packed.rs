@@ -1,0 +1,211 @@
+//! The packed layout: `tokens` FixedSizeList[n] and `spans` List<{document, start, length}>.
+//!
+//! Token 0 of a row is context (see [`crate::Packer`]), the spans tile the row from index 1, what follows is padding.
+//! For a causal model and sequence length n a row has n + 1 tokens: inputs are 0..n, targets 1..=n.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use arrow::array::{AsArray, FixedSizeBinaryArray, FixedSizeListArray, Int32Array, Int64Array, ListArray, RecordBatch, StructArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type, Schema, SchemaRef};
+
+use crate::packer::{Row, Span};
+use crate::shard::{ShardFile, ShardSet, ShardWriter};
+use crate::tokens::{Width, append, tokens_type};
+
+/// Rows of one batch inside a shard hold about this many tokens.
+const BATCH_TOKENS: usize = 1 << 18;
+
+fn span_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("document", DataType::FixedSizeBinary(16), false),
+        Field::new("start", DataType::Int64, false),
+        Field::new("length", DataType::Int32, false),
+    ])
+}
+
+fn spans_type() -> Arc<Field> {
+    Arc::new(Field::new_list_field(DataType::Struct(span_fields()), false))
+}
+
+/// The schema of packed shards with `row_tokens` tokens a row.
+pub fn schema(row_tokens: usize, width: Width) -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("tokens", DataType::FixedSizeList(tokens_type(width), row_tokens as i32), false),
+        Field::new("spans", DataType::List(spans_type()), false),
+    ]))
+}
+
+/// Writes one packed shard.
+pub struct Writer {
+    schema: SchemaRef,
+    shard: ShardWriter,
+    row_tokens: usize,
+    width: Width,
+    pending: Vec<Row>,
+    rows: u64,
+}
+
+impl Writer {
+    /// Creates the file; every row must have `row_tokens` tokens.
+    pub fn create(path: &Path, row_tokens: usize, width: Width) -> Result<Writer> {
+        let schema = schema(row_tokens, width);
+        let shard = ShardWriter::create(path, &schema)?;
+        Ok(Writer { schema, shard, row_tokens, width, pending: Vec::new(), rows: 0 })
+    }
+
+    pub fn push(&mut self, row: Row) -> Result<()> {
+        self.pending.push(row);
+        self.rows += 1;
+        if self.pending.len() * self.row_tokens >= BATCH_TOKENS {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Rows pushed so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Writes the rest and syncs the file; returns the number of rows.
+    pub fn finish(mut self) -> Result<u64> {
+        self.flush()?;
+        self.shard.finish()?;
+        Ok(self.rows)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.pending);
+        let lengths: Vec<usize> = rows.iter().map(|row| row.spans.len()).collect();
+        let ids: Vec<u32> = rows.iter().flat_map(|row| &row.tokens).copied().collect();
+        let tokens = FixedSizeListArray::try_new(tokens_type(self.width), self.row_tokens as i32, self.width.array(ids), None)?;
+        let all: Vec<Span> = rows.into_iter().flat_map(|row| row.spans).collect();
+        let documents = FixedSizeBinaryArray::try_from_sparse_iter_with_size(all.iter().map(|span| Some(span.document)), 16)?;
+        let starts = Int64Array::from_iter_values(all.iter().map(|span| span.start));
+        let counts = Int32Array::from_iter_values(all.iter().map(|span| span.length));
+        let inner = StructArray::try_new(span_fields(), vec![Arc::new(documents), Arc::new(starts), Arc::new(counts)], None)?;
+        let spans = ListArray::try_new(spans_type(), OffsetBuffer::from_lengths(lengths), Arc::new(inner), None)?;
+        let batch = RecordBatch::try_new(self.schema.clone(), vec![Arc::new(tokens), Arc::new(spans)])?;
+        self.shard.write(&batch)
+    }
+}
+
+/// The packed shards of one split, mapped into memory at first use. Rows are numbered over all shards.
+pub struct Reader {
+    set: ShardSet,
+}
+
+impl Reader {
+    /// Opens nothing yet; the row counts come from the manifest.
+    pub fn new(files: &[ShardFile]) -> Reader {
+        Reader { set: ShardSet::new(files) }
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.set.rows()
+    }
+
+    /// Appends the tokens of a row to `out`, padding included.
+    ///
+    /// # Errors
+    /// If the shard is damaged, cut short or has another number of rows, naming the file.
+    pub fn append_tokens(&self, row: u64, out: &mut Vec<i64>) -> Result<()> {
+        let (batch, index) = self.set.locate(row)?;
+        let list = batch.column(0).as_fixed_size_list();
+        let length = list.value_length() as usize;
+        append(list.values(), list.value_offset(index) as usize, length, out);
+        Ok(())
+    }
+
+    /// How many tokens of the row are not padding: 1 for the context, then the spans. The targets of a causal model are tokens 1 to this.
+    pub fn used(&self, row: u64) -> Result<usize> {
+        Ok(1 + self.spans(row)?.iter().map(|span| span.length as usize).sum::<usize>())
+    }
+
+    /// The spans of a row, in order.
+    pub fn spans(&self, row: u64) -> Result<Vec<Span>> {
+        let (batch, index) = self.set.locate(row)?;
+        let list = batch.column(1).as_list::<i32>();
+        let inner = list.values().as_struct();
+        let documents = inner.column(0).as_fixed_size_binary();
+        let starts = inner.column(1).as_primitive::<Int64Type>();
+        let lengths = inner.column(2).as_primitive::<Int32Type>();
+        let offsets = list.value_offsets();
+        let range = offsets[index] as usize..offsets[index + 1] as usize;
+        Ok(range
+            .map(|i| Span {
+                document: documents.value(i).try_into().expect("the column is 16 bytes wide"),
+                start: starts.value(i),
+                length: lengths.value(i),
+            })
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(n: u32) -> Row {
+        let document = u128::from(n).to_le_bytes();
+        let spans = (0..n % 3).map(|i| Span { document, start: i64::from(i), length: 1 }).collect();
+        Row { tokens: vec![n, n + 1, n + 2], spans }
+    }
+
+    fn write(path: &Path, rows: std::ops::Range<u32>, width: Width) -> ShardFile {
+        let mut writer = Writer::create(path, 3, width).unwrap();
+        for n in rows {
+            writer.push(row(n)).unwrap();
+        }
+        ShardFile { path: path.to_path_buf(), rows: writer.finish().unwrap() }
+    }
+
+    #[test]
+    fn rows_come_back_from_any_shard_in_any_order() {
+        for width in [Width::U16, Width::U32] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = |n: u32| folder.path().join(format!("shard-{n}.arrow"));
+            // More than one batch in the second shard.
+            let files = [write(&path(0), 0..5, width), write(&path(1), 5..5, width), write(&path(2), 5..60_000, width)];
+            let reader = Reader::new(&files);
+            assert_eq!(reader.rows(), 60_000);
+            for n in [59_999, 0, 4, 5, 30_000, 6] {
+                let mut tokens = Vec::new();
+                reader.append_tokens(n, &mut tokens).unwrap();
+                let n = n as u32;
+                assert_eq!(tokens, row(n).tokens.iter().map(|id| i64::from(*id)).collect::<Vec<_>>());
+                assert_eq!(reader.spans(u64::from(n)).unwrap(), row(n).spans);
+                assert_eq!(reader.used(u64::from(n)).unwrap(), 1 + n as usize % 3);
+            }
+            assert_eq!(reader.spans(60_000).unwrap_err().to_string(), "row 60000 of 60000 rows");
+        }
+    }
+
+    #[test]
+    fn a_damaged_shard_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shard-00000.arrow");
+        let file = write(&path, 0..100, Width::U16);
+        let whole = std::fs::read(&path).unwrap();
+        for length in [0, 5, 50, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let error = Reader::new(std::slice::from_ref(&file)).used(3).unwrap_err().to_string();
+            assert!(error.contains("shard-00000.arrow` is damaged or cut short"), "{error}");
+        }
+        std::fs::write(&path, &whole).unwrap();
+        let error = Reader::new(&[ShardFile { path, rows: 99 }]).used(3).unwrap_err().to_string();
+        assert!(error.contains("has 100 rows, the manifest says 99"), "{error}");
+    }
+
+    #[test]
+    fn wide_vocabularies_need_wide_tokens() {
+        assert_eq!(Width::for_vocabulary(65_536), Width::U16);
+        assert_eq!(Width::for_vocabulary(65_537), Width::U32);
+    }
+}
