@@ -1,0 +1,183 @@
+//! `tokenize`: documents become shards, either packed for pre-training or as examples with an answer.
+
+mod examples;
+mod packed;
+mod summary;
+
+use anyhow::{Context as _, Result, bail};
+use engine::{Context, Draft, Inputs, Kind, Port, Site, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use shards::Width;
+use text::Tokenizer;
+
+/// What a row of a shard is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Documents one after another, cut into rows of one length.
+    #[default]
+    Packed,
+    /// A document with its label.
+    Classify,
+    /// A prompt with its target.
+    Complete,
+}
+
+/// What the model predicts, and so which special tokens stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Model {
+    /// The next token (GPT).
+    #[default]
+    Causal,
+    /// Hidden tokens (BERT).
+    Masked,
+}
+
+/// Turns documents into tokens.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tokenize {
+    /// `packed` (for pre-training), `classify` (text and label) or `complete` (prompt and target).
+    #[serde(default)]
+    pub layout: Layout,
+    /// `causal` (GPT): documents end in the end-of-text token. `masked` (BERT): rows begin with `[CLS]`, documents end in `[SEP]`.
+    #[serde(default)]
+    pub model: Model,
+    /// Most tokens of a row that the model reads at once.
+    #[serde(default = "default_sequence_length")]
+    pub sequence_length: usize,
+    /// Column that holds the text, for `packed` and `classify`.
+    #[serde(default = "default_text")]
+    pub text: String,
+    /// Column that holds the label, for `classify`. Documents without one are rejected.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// Column that holds the prompt, for `complete`.
+    #[serde(default = "default_text")]
+    pub prompt: String,
+    /// Column that holds the target, for `complete`.
+    #[serde(default)]
+    pub target: Option<String>,
+    /// What stands between prompt and target, for `complete`.
+    #[serde(default = "default_separator")]
+    pub separator: String,
+}
+
+fn default_sequence_length() -> usize {
+    512
+}
+
+fn default_text() -> String {
+    "text".to_string()
+}
+
+fn default_separator() -> String {
+    "\n".to_string()
+}
+
+impl Stage for Tokenize {
+    const NAME: &'static str = "tokenize";
+    const ABOUT: &'static str = "Turns documents into shards of tokens: packed, with labels, or prompts with targets.";
+    const VERSION: u32 = 1;
+    const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents), Port::one("tokenizer", Kind::Tokenizer)];
+    const OUTPUT: Kind = Kind::Tokens;
+
+    fn prepare(&mut self, _site: &mut Site) -> Result<()> {
+        if !(8..=1 << 20).contains(&self.sequence_length) {
+            bail!("`sequence_length` is {}: it must be from 8 to {}", self.sequence_length, 1 << 20);
+        }
+        match self.layout {
+            Layout::Packed => {}
+            Layout::Classify if self.label.is_none() => bail!("layout = \"classify\" needs `label`, the column that holds the label"),
+            Layout::Complete if self.target.is_none() => bail!("layout = \"complete\" needs `target`, the column that holds the target"),
+            Layout::Complete if self.model == Model::Masked => {
+                bail!("layout = \"complete\" needs model = \"causal\": a masked model writes no text")
+            }
+            Layout::Classify | Layout::Complete => {}
+        }
+        Ok(())
+    }
+
+    fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
+        let table = inputs.artifact("documents")?.table("documents")?;
+        let artifact = inputs.artifact("tokenizer")?;
+        let encoder = Encoder::new(Tokenizer::load(&artifact.dir)?, self.model)
+            .with_context(|| format!("the tokenizer of step `{}`", artifact.manifest.step))?;
+        for name in
+            ["documents_in", "documents_stored", "documents_rejected", "tokens_in", "tokens_stored", "tokens_cut", "tokens_rejected"]
+        {
+            draft.count(name, 0);
+        }
+        self.facts(draft, &encoder)?;
+        match self.layout {
+            Layout::Packed => packed::run(self, ctx, &table, &encoder, draft),
+            Layout::Classify => examples::classify(self, ctx, &table, &encoder, draft),
+            Layout::Complete => examples::complete(self, ctx, &table, &encoder, draft),
+        }
+    }
+}
+
+impl Tokenize {
+    fn facts(&self, draft: &Draft, encoder: &Encoder) -> Result<()> {
+        let special = encoder.tokenizer.special();
+        draft.fact("layout", self.layout)?;
+        draft.fact("model", self.model)?;
+        draft.fact("sequence_length", self.sequence_length)?;
+        draft.fact("vocab_size", encoder.tokenizer.vocabulary_size())?;
+        draft.fact("dtype", encoder.width.name())?;
+        let ids = [
+            ("pad", special.pad),
+            ("bos", special.bos),
+            ("eos", special.eos),
+            ("cls", special.cls),
+            ("sep", special.sep),
+            ("mask", special.mask),
+        ];
+        for (name, id) in ids {
+            draft.fact(&format!("{name}_id"), id)?;
+        }
+        if self.layout == Layout::Complete {
+            draft.fact("separator", &self.separator)?;
+        }
+        Ok(())
+    }
+
+    /// Tokens of a packed row: one more than the model reads, where each predicts the next.
+    fn row_tokens(&self) -> usize {
+        match self.model {
+            Model::Causal => self.sequence_length + 1,
+            Model::Masked => self.sequence_length,
+        }
+    }
+}
+
+/// A tokenizer with the tokens that frame a document.
+struct Encoder {
+    tokenizer: Tokenizer,
+    width: Width,
+    /// `[CLS]`, for masked models.
+    begin: Option<u32>,
+    /// End of text, or `[SEP]`.
+    end: u32,
+    padding: u32,
+}
+
+impl Encoder {
+    fn new(tokenizer: Tokenizer, model: Model) -> Result<Encoder> {
+        let special = *tokenizer.special();
+        let (begin, end) = match model {
+            Model::Causal => {
+                let hint = "has no end-of-text token, which model = \"causal\" needs; learn one with kind = \"byte-level-bpe\"";
+                (None, special.eos.context(hint)?)
+            }
+            Model::Masked => match (special.cls, special.sep, special.mask) {
+                (Some(begin), Some(end), Some(_)) => (Some(begin), end),
+                _ => bail!("has no [CLS], [SEP] and [MASK], which model = \"masked\" needs; learn one with kind = \"wordpiece\""),
+            },
+        };
+        let width = Width::for_vocabulary(tokenizer.vocabulary_size());
+        Ok(Encoder { width, begin, end, padding: tokenizer.pad_or_end(), tokenizer })
+    }
+}

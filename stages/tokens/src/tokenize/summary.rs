@@ -1,0 +1,96 @@
+//! What was written into each shard: the table `statistics`, and the facts and row counts of the artifact.
+//!
+//! Each part leaves its summary in the draft's scratch folder, so that facts are complete when some parts were finished by an earlier run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use engine::{Draft, PartWriter};
+use serde::{Deserialize, Serialize};
+
+use crate::documents::TRAIN;
+
+pub(super) const STATISTICS: &str = "statistics";
+
+/// Totals of one shard.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Shard {
+    pub(super) split: String,
+    /// Number in its split.
+    pub(super) number: usize,
+    pub(super) rows: u64,
+    /// Documents that begin here.
+    pub(super) documents: u64,
+    /// Tokens of documents, their ends included; context and padding are not counted.
+    pub(super) tokens: u64,
+    pub(super) padding: u64,
+}
+
+impl Shard {
+    pub(super) fn new(split: &str, number: usize) -> Shard {
+        Shard { split: split.to_string(), number, ..Shard::default() }
+    }
+
+    /// Below the artifact's folder.
+    pub(super) fn relative(&self) -> String {
+        format!("tokens/split={}/shard-{:05}.arrow", self.split, self.number)
+    }
+}
+
+/// One row for each shard.
+pub(super) fn statistics_schema() -> SchemaRef {
+    let number = |name| Field::new(name, DataType::Int64, false);
+    let text = |name| Field::new(name, DataType::Utf8, false);
+    Arc::new(Schema::new(vec![text("split"), text("shard"), number("rows"), number("documents"), number("tokens"), number("padding")]))
+}
+
+/// Writes the statistics of a part's shards and leaves its summary.
+pub(super) fn note(draft: &Draft, index: usize, part: &mut PartWriter, shards: &[Shard]) -> Result<()> {
+    let texts = |value: fn(&Shard) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(shards.iter().map(value))) };
+    let numbers = |value: fn(&Shard) -> u64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(shards.iter().map(|s| value(s) as i64))) };
+    let columns = vec![
+        texts(|shard| shard.split.clone()),
+        texts(|shard| format!("shard-{:05}.arrow", shard.number)),
+        numbers(|shard| shard.rows),
+        numbers(|shard| shard.documents),
+        numbers(|shard| shard.tokens),
+        numbers(|shard| shard.padding),
+    ];
+    part.write(STATISTICS, &RecordBatch::try_new(statistics_schema(), columns)?)?;
+    let path = path(draft, index)?;
+    std::fs::write(&path, serde_json::to_vec(shards)?).with_context(|| format!("writing `{}`", path.display()))
+}
+
+/// Tells the engine the rows of all shards, and later stages the totals by split. A corpus without any row gets one shard without rows, so that
+/// the table is there; `create` makes it.
+pub(super) fn finish(draft: &Draft, parts: usize, create: impl Fn(PathBuf) -> Result<()>) -> Result<()> {
+    let mut rows: BTreeMap<String, u64> = BTreeMap::new();
+    let mut tokens: BTreeMap<String, u64> = BTreeMap::new();
+    for index in 0..parts {
+        let path = path(draft, index)?;
+        let text = std::fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
+        for shard in serde_json::from_slice::<Vec<Shard>>(&text).with_context(|| format!("`{}`", path.display()))? {
+            draft.rows(&shard.relative(), shard.rows);
+            *rows.entry(shard.split.clone()).or_default() += shard.rows;
+            *tokens.entry(shard.split).or_default() += shard.tokens;
+        }
+    }
+    if rows.is_empty() {
+        let shard = Shard::new(TRAIN, 0);
+        create(draft.file(&shard.relative())?)?;
+        draft.rows(&shard.relative(), 0);
+    }
+    draft.fact("rows", rows)?;
+    draft.fact("tokens", tokens)
+}
+
+fn path(draft: &Draft, index: usize) -> Result<PathBuf> {
+    let path = draft.scratch_path("summary", index);
+    let folder = path.parent().context("a scratch file lies in a folder")?;
+    std::fs::create_dir_all(folder).with_context(|| format!("creating `{}`", folder.display()))?;
+    Ok(path)
+}
