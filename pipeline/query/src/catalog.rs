@@ -11,14 +11,15 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::common::TableReference;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use engine::workspace::Workspace;
-use engine::{Artifact, schema};
+use engine::{Artifact, list, schema, suggest};
 
 use crate::errors::explain;
 use crate::listing::provider;
@@ -73,7 +74,12 @@ impl<'a> Catalog<'a> {
     /// Plans a statement. Refuses what is not a query.
     pub fn plan(&self, statement: Statement) -> Result<DataFrame> {
         let sql = statement.to_string();
-        let plan = self.session.block_on(self.context.state().statement_to_plan(statement)).map_err(explain)?;
+        let state = self.context.state();
+        let named = state.resolve_table_references(&statement).map_err(explain)?;
+        let plan = self
+            .session
+            .block_on(state.statement_to_plan(statement))
+            .map_err(|error| self.unknown_table(&named).unwrap_or_else(|| explain(error)))?;
         self.refuse_changes(&plan, &sql)?;
         self.session.block_on(self.context.execute_logical_plan(plan)).map_err(explain)
     }
@@ -127,6 +133,17 @@ impl<'a> Catalog<'a> {
         Ok(())
     }
 
+    /// The message about the first table that does not exist; `None` when all do.
+    fn unknown_table(&self, named: &[TableReference]) -> Option<anyhow::Error> {
+        let wrong = named.iter().find(|table| !self.context.table_exist((*table).clone()).unwrap_or(false))?;
+        let name = match wrong.schema() {
+            Some(schema) => format!("{schema}.{}", wrong.table()),
+            None => wrong.table().to_string(),
+        };
+        let names = || self.tables.iter().map(|(name, _)| name.as_str());
+        Some(anyhow!("unknown table `{name}`{}; tables: {}", suggest(&name, names()), list(names())))
+    }
+
     fn add_step(&mut self, step: &str, artifact: &Artifact) -> Result<()> {
         for name in artifact.manifest.tables.keys() {
             let table = artifact.table(name)?;
@@ -167,6 +184,7 @@ impl<'a> Catalog<'a> {
         self.add_union("rejects", &schema::rejects(), artifacts)?;
         self.add_union("clusters", &schema::clusters(), artifacts)?;
         self.add_union("spans", &spans, artifacts)?;
+        self.add_union("scores", &schema::scores(), artifacts)?;
         self.add(Some("steps"), "counts", overview::counts(artifacts)?)
     }
 

@@ -36,7 +36,7 @@ fn plain(error: &DataFusionError) -> String {
     let prefixes = ["Error during planning: ", "Execution error: ", "SQL error: ", "Arrow error: ", "This feature is not implemented: "];
     let text = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(&text);
     let text = text.strip_prefix("ParserError(\"").and_then(|text| text.strip_suffix("\")")).unwrap_or(text);
-    let text = text.trim_end_matches('.').replace('\n', "; ").replace(".; ", "; ").replace("\\\"", "\"");
+    let text = text.trim_end_matches('.').replace('\n', "; ").replace(".; Did you mean", ", did you mean").replace("\\\"", "\"");
     let mut characters = text.chars();
     match (characters.next(), characters.next()) {
         // Not for abbreviations such as `SQL`.

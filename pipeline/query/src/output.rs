@@ -120,7 +120,7 @@ impl<'a> Printer<'a> {
         if waiting.is_empty() {
             waiting.push(RecordBatch::new_empty(SchemaRef::clone(schema)));
         }
-        let options = FormatOptions::new().with_null("").with_display_error(true);
+        let options = FormatOptions::new().with_null("null").with_display_error(true);
         writeln!(out, "{}", pretty_format_batches_with_options(waiting, &options)?)?;
         waiting.clear();
         *rows = 0;

@@ -32,6 +32,7 @@ impl Stage for Texts {
         draft.parts(ctx, &plan, |index, part| {
             let texts = [&["one two", "- three\n三"][..], &["four"][..]][index];
             part.write("documents", &documents(index as u8, texts))?;
+            part.count("records", 2);
             if index == 1 {
                 part.write("rejects", &reject())?;
             }
@@ -185,23 +186,95 @@ fn numbers_keep_their_precision() {
     check(
         "select 0.1 + 0.2 as a, 9007199254740993 as b, cast('nan' as double) as c, x'0aff' as d, [1, null] as e",
         "ndjson",
-        expect![[""]],
+        expect![[r#"
+            {"a":0.30000000000000004,"b":9007199254740993,"c":null,"d":"0aff","e":[1,null]}
+        "#]],
     );
-    check("select 1 as a, '' as b, null as c", "table", expect![[""]]);
-    check("select [1] as a", "csv", expect![[""]]);
+    check(
+        "select 1 as a, '' as b, null as c",
+        "table",
+        expect![[r#"
+            +---+---+------+
+            | a | b | c    |
+            +---+---+------+
+            | 1 |   | null |
+            +---+---+------+
+        "#]],
+    );
+    check(
+        "select [1] as a",
+        "csv",
+        expect![[r#"
+        error: column `a` is a List(Int64), which csv cannot hold; leave it out or use json
+    "#]],
+    );
 }
 
 #[test]
 fn only_queries() {
-    check("drop table texts", "table", expect![[""]]);
-    check("create view v as select 1", "table", expect![[""]]);
-    check("insert into texts select * from texts", "table", expect![[""]]);
-    check("set datafusion.execution.time_zone = 'Asia/Shanghai'", "table", expect![[""]]);
-    check("copy texts to 'x.parquet'", "table", expect![[""]]);
-    check("select * from txets", "table", expect![[""]]);
-    check("select wrod_count(text) from texts", "table", expect![[""]]);
-    check("select 1; select 2", "json", expect![[""]]);
-    check("selec 1", "json", expect![[""]]);
+    check(
+        "drop table texts",
+        "table",
+        expect![[r#"
+        error: `drop` would change something, and artifacts never change: only queries, explain, show and describe are possible
+    "#]],
+    );
+    check(
+        "create view v as select 1",
+        "table",
+        expect![[r#"
+        error: `create` would change something, and artifacts never change: only queries, explain, show and describe are possible
+    "#]],
+    );
+    check(
+        "insert into texts select * from texts",
+        "table",
+        expect![[r#"
+        error: `insert` would change something, and artifacts never change: only queries, explain, show and describe are possible
+    "#]],
+    );
+    check(
+        "set datafusion.execution.time_zone = 'Asia/Shanghai'",
+        "table",
+        expect![[r#"
+        error: `set` would change something, and artifacts never change: only queries, explain, show and describe are possible
+    "#]],
+    );
+    check(
+        "copy texts to 'x.parquet'",
+        "table",
+        expect![[r#"
+        error: `copy` would change something, and artifacts never change: only queries, explain, show and describe are possible
+    "#]],
+    );
+    check(
+        "select * from txets",
+        "table",
+        expect![[r#"
+            error: unknown table `txets`, did you mean `texts`?; tables: `files`, `runs`, `steps`, `steps.clusters`, `steps.counts`, `steps.documents`, `steps.rejects`, `steps.spans`, `texts`, `texts.clusters`, `texts.documents`, `texts.rejects`
+        "#]],
+    );
+    check(
+        "select wrod_count(text) from texts",
+        "table",
+        expect![[r#"
+            error: invalid function 'wrod_count', did you mean 'word_count'?
+        "#]],
+    );
+    check(
+        "select 1; select 2",
+        "json",
+        expect![[r#"
+        error: 2 queries given; this format holds the result of one, `table` and `ndjson` of many
+    "#]],
+    );
+    check(
+        "selec 1",
+        "json",
+        expect![[r#"
+        error: expected: an SQL statement, found: selec at Line: 1, Column: 1
+    "#]],
+    );
 }
 
 #[test]
@@ -215,9 +288,31 @@ fn shipped_queries_run_on_any_workspace() {
             run_queries(&catalog, shipped(name).unwrap(), Format::Csv, &mut Vec::new()).unwrap_or_else(|error| panic!("{name}: {error:#}"));
         }
     }
-    check(shipped("funnel").unwrap(), "csv", expect![[""]]);
-    check(shipped("lengths").unwrap(), "csv", expect![[""]]);
-    check(shipped("rejects").unwrap(), "csv", expect![[""]]);
+    check(
+        shipped("funnel").unwrap(),
+        "csv",
+        expect![[r#"
+        number,step,source,documents,rejected,bytes,tokens
+        1,texts,web,3,1,22,
+    "#]],
+    );
+    check(
+        shipped("lengths").unwrap(),
+        "csv",
+        expect![[r#"
+        step,at_least,below,documents,percent
+        texts,4,8,2,66.7
+        texts,8,16,1,33.3
+    "#]],
+    );
+    check(
+        shipped("rejects").unwrap(),
+        "csv",
+        expect![[r#"
+        step,rule,documents,percent,threshold,lowest,highest
+        texts,some rule,1,100.0,,,
+    "#]],
+    );
 }
 
 #[test]
@@ -234,9 +329,17 @@ fn select_keeps_order_and_shares_work() {
         Ok(())
     };
     session.select(&table, 0, &expressions, Some("position >= 0"), &mut sink).unwrap();
-    expect![[""]].assert_eq(&shown);
+    expect![[r#"
+        +---+-----+---------+
+        | n | m   | text    |
+        +---+-----+---------+
+        | 2 | 3.0 | one two |
+        | 2 | 3.0 | - three |
+        |   |     | 三      |
+        +---+-----+---------+"#]]
+    .assert_eq(&shown);
     let error = session.select(&table, 0, &[("x".to_string(), "word_count(txt)".to_string())], None, &mut |_| Ok(())).unwrap_err();
-    expect![[""]].assert_eq(&format!("{error:#}"));
+    expect!["expression `word_count(txt)`: unknown column `txt`, did you mean `text`?; columns: `id`, `content_hash`, `source`, `path`, `position`, `line`, `text`, `extra`"].assert_eq(&format!("{error:#}"));
     let error = session.select(&table, 0, &expressions, None, &mut |_| anyhow::bail!("the sink's own error")).unwrap_err();
     assert!(format!("{error:#}").ends_with("the sink's own error"), "{error:#}");
 }
