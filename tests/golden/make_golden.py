@@ -26,7 +26,8 @@ SMOOTHINGS = [("exp", None), ("floor", None), ("floor", 0.37), ("add-k", None), 
 ENGLISH = """the cat sat on a mat is it was in 1,000.50 3-4 U.S.A. e.g. 'tis don't -- ... "quoted" (so) [10] {x} &amp; &lt;b&gt;
  &quot;q&quot; &amp;lt; <skipped> a-b 5- -5 2020. .5 5. , . ! ? ; : $5 #1 50% x_y a/b a\\b ~ ^ ` @me * + = | end-\nof-line The CAT Σίσυφος ΟΔΟΣ İstanbul
  naïve café “curly” ‘single’ — – … € → ½ ² Ⅷ ٣ ٣.٤ ३,५""".split(" ")
-CHINESE = list("我你他是的不了在有人中国大学生吃饭今天气很好，。！？：；“”《》、（）") + ["𠀀", "𪛖", "㐀", "龻", "龼", "3.5", "GPT-4", "２０", "ｱ", "カタ", "한국"]
+CHINESE = list("我你他是的不了在有人中国大学生吃饭今天气很好，。！？：；“”《》、（）")
+CHINESE += ["𠀀", "𪛖", "㐀", "龻", "龼", "3.5", "GPT-4", "２０", "ｱ", "カタ", "한국"]
 ODD = ["\u2001", "\u2a6d", "\u2a6e", "\u1680", "\u00a0", "\u3000", "\u200b", "\x1c", "\x1f", "\x85", "\t", "\r\n", "\u2028", "\ufeff",
        "👍🏽", "e\u0301", "\u0000", "ﬀ", "ß", "½.", ".½", "५-", "5-", "-", ".", ",", "..", ".,5", "5.,"]
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::bleu::{self, Smoothing, Tokenize};
 use crate::metrics::confusion::Confusion;
-use crate::metrics::{self, Accumulator, LabelRow, METRICS, Metric, Options, Start, TextRow};
+use crate::metrics::{self, Accumulator, LabelRow, METRICS, Metric, Options, Start, TextAccumulator};
 use crate::rows;
 
 /// Settings of `score`.
@@ -222,7 +222,7 @@ fn score_texts(ctx: &Context, table: &Table, metrics: &[&Metric], options: &Opti
         copy.iter_mut().for_each(|accumulator| accumulator.push(copy_rows));
     })?;
     // Not `finish`: these accumulators take rows of any lifetime, which is another type.
-    let finish = |system, accumulators: Vec<Box<dyn for<'a> Accumulator<TextRow<'a>>>>| {
+    let finish = |system, accumulators: Vec<Box<TextAccumulator>>| {
         accumulators.into_iter().flat_map(|accumulator| accumulator.finish()).map(move |score| (system, score))
     };
     Ok(finish("model", model).chain(finish("copy of the source", copy)).collect())
@@ -274,26 +274,20 @@ mod tests {
 
     fn check(settings: Value, expected: Expect) {
         let score: Score = serde_json::from_value(settings).unwrap();
-        expected.assert_eq(&score.check().unwrap_err().to_string());
+        expected.assert_eq(&score.check().unwrap_err().to_string().replace("; metrics: ", "\n"));
     }
 
     #[test]
     fn wrong_settings_are_refused_before_any_step_runs() {
         check(
-            json!({"metrics": ["f2"]}),
-            expect![
-                "unknown metric `f2`; metrics: `accuracy`, `precision`, `recall`, `f1`, `bleu`, `perplexity`, `bits-per-byte`, `token-accuracy`"
-            ],
-        );
-        check(
             json!({"metrics": ["acuracy"]}),
-            expect![
-                "unknown metric `acuracy`, did you mean `accuracy`?; metrics: `accuracy`, `precision`, `recall`, `f1`, `bleu`, `perplexity`, `bits-per-byte`, `token-accuracy`"
-            ],
+            expect![[r#"
+                unknown metric `acuracy`, did you mean `accuracy`?
+                `accuracy`, `precision`, `recall`, `f1`, `bleu`, `perplexity`, `bits-per-byte`, `token-accuracy`"#]],
         );
         check(json!({"metrics": []}), expect!["metrics is empty: leave it out to compute all that apply"]);
         check(json!({"smoothing": "floor", "smoothing_value": -1}), expect!["smoothing_value is -1, it must be above 0"]);
-        check(json!({"smoothing": "exp", "smoothing_value": 1}), expect!["smoothing_value is only for the smoothing `floor` and `add-k`"]);
+        check(json!({"smoothing_value": 1}), expect!["smoothing_value is only for the smoothing `floor` and `add-k`"]);
     }
 
     #[test]

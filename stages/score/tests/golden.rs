@@ -1,6 +1,8 @@
 //! Scores against those of sacrebleu and scikit-learn, from files made by tests/golden/make_golden.py:
 //! counts and tokens equal, scores to 1e-9.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::io::Read;
 

@@ -1,5 +1,7 @@
 //! The stage `score` from predictions written to disk: its tables, its baselines, and what it refuses.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -200,7 +202,11 @@ fn the_confusion_table_counts_every_pair() {
 #[test]
 fn signatures_tell_how_the_scores_came_about() {
     let (facts, files) = spam();
-    check_signatures(json!({"metrics": ["f1"], "positive": "spam"}), facts, files, expect![[r#"
+    check_signatures(
+        json!({"metrics": ["f1"], "positive": "spam"}),
+        facts,
+        files,
+        expect![[r#"
         model: f1 average:binary|positive:spam|version:corpusmill-X
         model: f1-micro average:micro|labels:gold+predicted|undefined:0|version:corpusmill-X
         model: f1-macro average:macro|labels:gold+predicted|undefined:0|version:corpusmill-X
@@ -213,13 +219,19 @@ fn signatures_tell_how_the_scores_came_about() {
         majority class: f1-weighted guess:ham|guess_from:scored rows|average:weighted|labels:gold+predicted|undefined:0|version:corpusmill-X
         majority class: f1[ham] guess:ham|guess_from:scored rows|average:none|version:corpusmill-X
         majority class: f1[spam] guess:ham|guess_from:scored rows|average:none|version:corpusmill-X
-    "#]]);
+    "#]],
+    );
     let texts = json!([[["source", ["a"]], ["reference", ["b"]], ["prediction", ["c"]]]]);
     let settings = json!({"tokenize": "zh", "smoothing": "add-k", "lowercase": true});
-    check_signatures(settings, json!({"task": "complete"}), texts, expect![[r#"
+    check_signatures(
+        settings,
+        json!({"task": "complete"}),
+        texts,
+        expect![[r#"
         model: bleu nrefs:1|case:lc|eff:no|tok:zh|smooth:add-k[1.00]|version:corpusmill-X
         copy of the source: bleu nrefs:1|case:lc|eff:no|tok:zh|smooth:add-k[1.00]|version:corpusmill-X
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -271,10 +283,15 @@ fn language_modelling_beside_the_unigram_model() {
 fn signatures_of_masked_models_tell_the_masks() {
     let facts = json!({"task": "language-modelling", "masks": {"probability": 0.15, "seed": u64::MAX}});
     let files = json!([[["nll", []], ["tokens", []], ["correct", []], ["bytes", []], ["unigram_nll", []]]]);
-    check_signatures(json!({"metrics": ["perplexity"]}), facts, files, expect![[r#"
+    check_signatures(
+        json!({"metrics": ["perplexity"]}),
+        facts,
+        files,
+        expect![[r#"
         model: perplexity masked:0.15|mask_seed:18446744073709551615|per:token|version:corpusmill-X
         unigram: perplexity masked:0.15|mask_seed:18446744073709551615|per:token|version:corpusmill-X
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

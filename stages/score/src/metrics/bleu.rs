@@ -204,7 +204,7 @@ fn precisions(settings: &Settings, statistics: &Statistics) -> ([f64; ORDER_MAX]
     }
     let mut orders = ORDER_MAX;
     let mut divisor = 1.0;
-    for n in 0..ORDER_MAX {
+    for (n, precision) in precisions.iter_mut().enumerate() {
         let (mut matched, mut total) = (statistics.matched[n] as f64, statistics.total[n] as f64);
         if let (Smoothing::AddK(value), 1..) = (settings.smoothing, n) {
             matched += value;
@@ -216,7 +216,7 @@ fn precisions(settings: &Settings, statistics: &Statistics) -> ([f64; ORDER_MAX]
         if settings.effective_order {
             orders = n + 1;
         }
-        precisions[n] = match settings.smoothing {
+        *precision = match settings.smoothing {
             _ if matched > 0.0 => 100.0 * matched / total,
             Smoothing::Exp => {
                 divisor *= 2.0;

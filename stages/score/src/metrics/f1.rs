@@ -6,7 +6,7 @@ use super::{Metric, Start};
 
 pub const METRIC: Metric = Metric {
     name: F1.name,
-    about: "Harmonic mean of precision and recall: of the positive class or macro, then micro, macro, weighted and per class.",
+    about: "Harmonic mean of precision and recall: of the positive class or macro; micro, macro, weighted and per class.",
     start: Start::Classify(|options| average::start(&F1, options)),
 };
 

@@ -53,7 +53,7 @@ impl Metric {
 pub enum Start {
     LanguageModelling(fn(&Options) -> Box<dyn Accumulator<TokenRow>>),
     Classify(fn(&Options) -> Box<dyn Accumulator<LabelRow>>),
-    Complete(fn(&Options) -> Box<dyn for<'a> Accumulator<TextRow<'a>>>),
+    Complete(fn(&Options) -> Box<TextAccumulator>),
 }
 
 /// What metrics need to know before the first row.
@@ -74,6 +74,9 @@ pub trait Accumulator<Row> {
     /// The scores of all rows counted so far.
     fn finish(&self) -> Vec<Score>;
 }
+
+/// Accumulates text rows, which are only borrowed for each push.
+pub type TextAccumulator = dyn for<'a> Accumulator<TextRow<'a>>;
 
 /// A row of language modelling: the sums over some predicted tokens.
 #[derive(Clone, Copy, Debug)]

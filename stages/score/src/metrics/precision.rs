@@ -5,7 +5,7 @@ use super::{Metric, Start};
 
 pub const METRIC: Metric = Metric {
     name: PRECISION.name,
-    about: "Share of the rows predicted as a class that are of it: of the positive class or macro, then micro, macro, weighted and per class.",
+    about: "Share of the rows predicted as a class that are of it: of the positive class or macro; micro, macro, weighted and per class.",
     start: Start::Classify(|options| average::start(&PRECISION, options)),
 };
 

@@ -5,7 +5,7 @@ use super::{Metric, Start};
 
 pub const METRIC: Metric = Metric {
     name: RECALL.name,
-    about: "Share of the rows of a class that are predicted as it: of the positive class or macro, then micro, macro, weighted and per class.",
+    about: "Share of the rows of a class that are predicted as it: of the positive class or macro; micro, macro, weighted and per class.",
     start: Start::Classify(|options| average::start(&RECALL, options)),
 };
 
