@@ -94,10 +94,10 @@ def bleu_case(rng, index):
 
 
 def every_character(tokenize):
-    """One checksum per 4096 code points: each between letters, digits and points (without surrogates)."""
+    """One checksum per 4096 code points of planes 0 to 3: each between letters, digits and points (without surrogates)."""
     metric = BLEU(tokenize=tokenize, force=True)
     sums = []
-    for block in range(0, 0x110000, 0x1000):
+    for block in range(0, 0x40000, 0x1000):
         points = [c for c in map(chr, range(block, block + 0x1000)) if not 0xD800 <= ord(c) <= 0xDFFF]
         sums.append(crc(metric._preprocess_segment(f"a{c}b 1{c}2 {c}.{c} {c}") for c in points))
     return sums

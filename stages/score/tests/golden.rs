@@ -100,7 +100,8 @@ fn bleu_equals_sacrebleu_on_random_cases() {
     }
 }
 
-/// Every code point beside letters, digits and points: the Unicode tables and Python's white space are the same.
+/// Every code point of planes 0 to 3 beside letters, digits and points: the Unicode tables and Python's white space are
+/// the same. The planes above hold nothing that is punctuation, symbol, number or space.
 #[test]
 fn every_character_is_cut_as_by_sacrebleu() {
     let file: BleuFile = read(BLEU);
@@ -108,7 +109,7 @@ fn every_character_is_cut_as_by_sacrebleu() {
     for (tokenize, sums) in &file.every_character {
         let tokenize: Tokenize = serde_json::from_value(tokenize.as_str().into()).unwrap();
         let settings = Settings { tokenize, ..Settings::default() };
-        assert_eq!(sums.len(), 0x110);
+        assert_eq!(sums.len(), 0x40);
         for (block, &expected) in sums.iter().enumerate() {
             let points = (block as u32 * 0x1000..(block as u32 + 1) * 0x1000).filter_map(char::from_u32);
             let ours = crc(&settings, points.map(|c| format!("a{c}b 1{c}2 {c}.{c} {c}")));
