@@ -231,6 +231,65 @@ fn with_content_hash(documents: &RecordBatch, first: &StringArray, last: &String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Lab, jsonl};
+
+    const IMPORT: &str = "[[step]]\nstage = \"import\"\npaths = [\"*.jsonl\"]\n";
+
+    #[test]
+    fn rewrites_signals_and_edits() {
+        let lab = Lab::new(&[("a.jsonl", &jsonl(&["same", "  two words \n", "e\u{301}a", "\u{1}"]))]);
+        let clean = "[[step]]\nstage = \"clean\"\n\
+            rewrites = [{ name = \"nfc\", sql = \"nfc(text)\" }, { name = \"controls\", sql = \"remove_control_characters(text)\" }, \
+            { name = \"trim\", sql = \"trim(text)\" }]\n\
+            signals = [{ name = \"words\", sql = \"word_count(text)\", type = \"integer\" }, { name = \"chars\", sql = \"char_count(text)\" }]\n";
+        lab.run(&format!("{IMPORT}{clean}"), 2).unwrap();
+        assert_eq!(lab.rows("clean", "documents", &["text", "words", "chars"]), ["same|1|4.0", "two words|2|9.0", "éa|1|2.0"]);
+        let mut edits = lab.rows("clean", "edits", &["rewrite", "count", "bytes_removed"]);
+        edits.sort();
+        assert_eq!(edits, ["controls|1|1", "nfc|1|1", "trim|1|3"]);
+        assert_eq!(lab.rows("clean", "rejects", &["line", "rule", "detail"]), ["4|empty_text|rewrite `controls` left no text"]);
+        let hashes = |step| lab.rows(step, "documents", &["content_hash"]);
+        assert_eq!(hashes("clean")[0], hashes("import")[0]);
+        assert_ne!(hashes("clean")[1], hashes("import")[1]);
+        assert_eq!(crate::content_hash("two words").iter().map(|byte| format!("{byte:02x}")).collect::<String>(), hashes("clean")[1]);
+    }
+
+    #[test]
+    fn profiles_are_found_merged_and_refused() {
+        let lab = Lab::new(&[("a.jsonl", &jsonl(&["text"]))]);
+        let run = |clean: &str| lab.run(&format!("{IMPORT}[[step]]\nstage = \"clean\"\n{clean}"), 1);
+        let check = |clean: &str, expected: &str| {
+            let message = format!("{:#}", run(clean).unwrap_err());
+            assert!(message.contains(expected), "{message}");
+        };
+        check("profile = \"gopher@papre\"", "no profile `gopher@papre`, did you mean `gopher@paper`?");
+        check("profile = \"gopher@paper\"\nwithout = [\"nfk\"]", "the profile has no `nfk`, did you mean `nfc`?");
+        check("signals = [{ name = \"text\", sql = \"1\" }]", "signal `text` has the name of a column of every document");
+        lab.write(
+            "sql/profiles/own.toml",
+            b"[[signal]]\nname = \"n\"\nsql = \"char_count(text)\"\ntype = \"integer\"\n[rules]\nn = { min = 5 }",
+        );
+        run("profile = \"own\"").unwrap();
+        assert_eq!(lab.rows("clean", "documents", &["text", "n"]), ["text|4"]);
+        let before = lab.artifact("clean").manifest.key;
+        lab.write(
+            "sql/profiles/own.toml",
+            b"# changed\n[[signal]]\nname = \"n\"\nsql = \"char_count(text)\"\ntype = \"integer\"\nsource = \"x\"",
+        );
+        run("profile = \"own\"").unwrap();
+        assert_eq!(lab.artifact("clean").manifest.key, before);
+        run("profile = \"own\"\nsignals = [{ name = \"n\", sql = \"word_count(text)\" }]").unwrap();
+        assert_eq!(lab.rows("clean", "documents", &["text", "n"]), ["text|1.0"]);
+    }
+
+    #[test]
+    fn shipped_profiles_run() {
+        for (profile, _) in crate::profile::SHIPPED {
+            let lab = Lab::new(&[("a.jsonl", &jsonl(&["The quick brown fox and the lazy dog have met.", "中文，也是文本。"]))]);
+            lab.run(&format!("{IMPORT}[[step]]\nstage = \"clean\"\nprofile = \"{profile}\"\n[[step]]\nstage = \"filter\""), 1).unwrap();
+            assert_eq!(lab.rows("filter", "rejects", &["id"]).len() + lab.rows("filter", "documents", &["id"]).len(), 2);
+        }
+    }
 
     #[test]
     fn changed_lines_count_removed_and_rewritten_ones() {

@@ -222,3 +222,62 @@ impl Failures {
         Ok(RecordBatch::try_new(failures_schema(), columns)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Lab, jsonl};
+
+    fn lab() -> Lab {
+        let lab = Lab::new(&[("a.jsonl", &jsonl(&["one two three four", "one", "one two", "x".repeat(300).as_str()]))]);
+        lab.write(
+            "sql/profiles/own.toml",
+            b"[[signal]]\nname = \"words\"\nsql = \"word_count(text)\"\n[[signal]]\nname = \"chars\"\nsql = \"char_count(text)\"\n\
+              [rules]\nchars = { max = 100 }\nwords = { min = 2 }",
+        );
+        lab
+    }
+
+    fn config(filter: &str) -> String {
+        format!(
+            "[[step]]\nstage = \"import\"\npaths = [\"*.jsonl\"]\n[[step]]\nstage = \"clean\"\nprofile = \"own\"\n\
+             [[step]]\nstage = \"filter\"\n{filter}"
+        )
+    }
+
+    #[test]
+    fn the_first_failing_rule_is_the_reason_and_all_are_kept() {
+        let lab = lab();
+        lab.run(&config(""), 2).unwrap();
+        assert_eq!(lab.rows("filter", "documents", &["text"]), ["one two three four", "one two"]);
+        assert_eq!(lab.rows("filter", "rejects", &["line", "rule", "value", "threshold"]), ["2|words|1.0|2.0", "4|words|1.0|2.0"]);
+        assert_eq!(
+            lab.rows("filter", "failures", &["rule", "value", "threshold"]),
+            ["words|1.0|2.0", "words|1.0|2.0", "chars|300.0|100.0"]
+        );
+    }
+
+    #[test]
+    fn limits_of_the_config_take_the_place_of_the_profiles() {
+        let lab = lab();
+        lab.run(&config("rules = { words = { min = 3 } }\nwithout = [\"chars\"]"), 1).unwrap();
+        assert_eq!(lab.rows("filter", "documents", &["text"]), ["one two three four"]);
+        let clean = lab.artifact("clean").manifest.key;
+        lab.run(&config("rules = { words = { min = 1 } }"), 1).unwrap();
+        assert_eq!(lab.rows("filter", "rejects", &["line", "rule"]), ["4|chars"]);
+        assert_eq!(lab.artifact("clean").manifest.key, clean);
+    }
+
+    #[test]
+    fn unknown_rules_are_refused_while_planning() {
+        let check = |filter: &str, expected: &str| {
+            let message = format!("{:#}", lab().run(&config(filter), 1).unwrap_err());
+            assert!(message.contains(expected), "{message}");
+        };
+        check(
+            "rules = { wrods = { min = 1 } }",
+            "unknown rule `wrods`, did you mean `words`?; signals of the nearest `clean`: `words`, `chars`",
+        );
+        check("rules = { words = { min = 5, max = 1 } }", "rule `words` keeps nothing");
+        check("without = [\"line\"]", "the profile has no rule `line`");
+    }
+}

@@ -11,6 +11,8 @@ mod import;
 mod profile;
 mod rejects;
 mod split;
+#[cfg(test)]
+mod testing;
 
 pub use clean::Clean;
 pub use dedup::Dedup;

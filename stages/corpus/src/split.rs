@@ -233,9 +233,77 @@ fn values(batch: &RecordBatch, name: &str) -> Result<StringArray> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Lab;
 
     fn split(parts: &[(&str, f64)]) -> Split {
         Split { parts: parts.iter().map(|(name, share)| (name.to_string(), *share)).collect(), key: None, stratify: None, from: None }
+    }
+
+    const IMPORT: &str = "[[step]]\nstage = \"import\"\npaths = [\"*.jsonl\"]\ncolumns = { label = \"string\", given = \"string\" }\n";
+
+    fn lab(documents: usize) -> Lab {
+        let label = |n: usize| ["ham", "spam", "rare"][n % 10 / 6 + usize::from(n % 50 == 49)];
+        let line = |n: usize| serde_json::json!({ "text": format!("text {n}"), "label": label(n) });
+        let lines: String = (0..documents).map(|n| line(n).to_string() + "\n").collect();
+        Lab::new(&[("a.jsonl", lines.as_bytes())])
+    }
+
+    fn counts(lab: &Lab, columns: &[&str]) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for row in lab.rows("split", "documents", columns) {
+            *counts.entry(row).or_default() += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn documents_stay_where_they_are_when_others_come() {
+        let lab = lab(2000);
+        let config = format!("{IMPORT}[[step]]\nstage = \"split\"\n");
+        lab.run(&config, 2).unwrap();
+        let before = lab.rows("split", "documents", &["text", "split"]);
+        let found = counts(&lab, &["split"]);
+        assert!(
+            (1740..1860).contains(&found["train"]) && (60..140).contains(&found["valid"]) && (60..140).contains(&found["test"]),
+            "{found:?}"
+        );
+        lab.write("0.jsonl", b"{\"text\":\"first\"}\n{\"text\":\"text 7\"}\n");
+        lab.run(&config, 2).unwrap();
+        let after = lab.rows("split", "documents", &["text", "split"]);
+        assert_eq!(after[2..], before);
+        assert_eq!(after[1], before[7]);
+        lab.run(&format!("seed = 7\n{config}"), 2).unwrap();
+        assert_ne!(lab.rows("split", "documents", &["text", "split"]), after);
+    }
+
+    #[test]
+    fn a_key_never_crosses_and_strata_are_divided_alike() {
+        let lab = lab(1000);
+        lab.run(&format!("{IMPORT}[[step]]\nstage = \"split\"\nkey = \"label\""), 1).unwrap();
+        assert_eq!(counts(&lab, &["label", "split"]).len(), 3);
+        lab.run(&format!("{IMPORT}[[step]]\nstage = \"split\"\nstratify = \"label\"\nparts = {{ a = 0.25, b = 0.75 }}"), 2).unwrap();
+        let expected = [("ham|a", 150), ("ham|b", 450), ("rare|a", 5), ("rare|b", 15), ("spam|a", 95), ("spam|b", 285)];
+        assert_eq!(counts(&lab, &["label", "split"]), expected.map(|(name, count)| (name.to_string(), count)).into());
+    }
+
+    #[test]
+    fn given_splits_are_kept() {
+        let lab = Lab::new(&[("a.jsonl", b"{\"text\":\"a\",\"given\":\"dev\"}\n{\"text\":\"b\"}\n")]);
+        lab.run(&format!("{IMPORT}[[step]]\nstage = \"split\"\nfrom = \"given\""), 1).unwrap();
+        assert_eq!(lab.rows("split", "documents", &["text", "split"]), ["a|dev"]);
+        assert_eq!(lab.rows("split", "rejects", &["line", "rule"]), ["2|no_split"]);
+    }
+
+    #[test]
+    fn wrong_settings_are_refused() {
+        let check = |settings: &str, expected: &str| {
+            let message = format!("{:#}", lab(3).run(&format!("{IMPORT}[[step]]\nstage = \"split\"\n{settings}"), 1).unwrap_err());
+            assert!(message.contains(expected), "{message}");
+        };
+        check("parts = { a = 0.5, b = 0.4 }", "the shares add up to 0.9");
+        check("parts = { A = 1.0 }", "`A` is no name of a split");
+        check("key = \"lable\"", "has no column `lable`, did you mean `label`?");
+        check("from = \"given\"\nkey = \"label\"", "have no meaning beside it");
     }
 
     #[test]

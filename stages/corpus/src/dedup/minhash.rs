@@ -3,7 +3,7 @@
 //! Pure functions. A permutation is `a·x + b mod 2^32` with odd `a` over the upper half of the 64-bit hash, so that it fits vector
 //! instructions; the constants are fixed for all time, so that signatures of different runs can be compared.
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// Permutations worked on at once: two 256-bit registers.
 const LANES: usize = 16;
@@ -89,9 +89,8 @@ impl MinHash {
         self.signature(shingles, signature);
         let minima = signature.as_flattened();
         for (band, hash) in bands.iter_mut().enumerate() {
-            let bytes: Vec<u8> =
-                minima[band * self.rows..(band + 1) * self.rows].iter().flat_map(|minimum| minimum.to_le_bytes()).collect();
-            *hash = xxh3_64_with_seed(&bytes, band as u64);
+            let rows = &minima[band * self.rows..(band + 1) * self.rows];
+            *hash = rows.iter().fold(mix(band as u64 + 1), |hash, minimum| mix(hash ^ u64::from(*minimum)));
         }
     }
 

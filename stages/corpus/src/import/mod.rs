@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use engine::{Context, Draft, InputFile, Inputs, Kind, Part, Port, Site, Stage, list, schema, suggest};
+use engine::{Context, Draft, Inputs, Kind, Part, Port, Site, Stage, list, schema, suggest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ pub struct Import {
     /// Field that a column is read from where it has another name: `{ label = "Section" }`.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
-    /// Name of the source of these documents; by default the folder in which the pattern's wild cards begin.
+    /// Name of the source of these documents; by default the last folder before the wild cards of `paths`.
     #[serde(default)]
     pub source: Option<String>,
     /// Field of a record that names its source; records without it have the source above.
@@ -105,11 +105,10 @@ impl Stage for Import {
             bail!("`record_bytes_max` is {}: it must be between 1024 and 1073741824", self.record_bytes_max);
         }
         self.check_columns()?;
-        let files = site.files(&self.paths)?;
-        for file in &files {
+        for file in &site.files(&self.paths)? {
             Format::of(&file.path, self.format)?;
         }
-        self.check_identities(&files)
+        Ok(())
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
@@ -118,13 +117,14 @@ impl Stage for Import {
         draft.declare("documents", schema::documents(&fields))?;
         draft.declare("rejects", schema::rejects())?;
         let files = inputs.files();
+        let source = self.source();
         let plan = plan::pieces(ctx, files, self.format)?;
         let sizes: Vec<Part> = plan.iter().map(|part| Part { bytes: part.bytes }).collect();
         draft.parts(ctx, &sizes, |index, part| {
             let mut rows = Rows::new(ctx, part, &shape.columns);
             for piece in &plan[index].pieces {
                 let file = &files[piece.file];
-                rows.enter(&self.source_of(file), &file.relative);
+                rows.enter(&source, &file.relative);
                 read(piece, &file.path, &shape, &mut rows)?;
             }
             rows.flush()
@@ -173,33 +173,198 @@ impl Import {
         Ok(())
     }
 
-    /// Two files may not give their records the same ids.
-    fn check_identities(&self, files: &[InputFile]) -> Result<()> {
-        let mut seen = BTreeMap::new();
-        for file in files {
-            let source = if self.source_field.is_some() { String::new() } else { self.source_of(file) };
-            if let Some(other) = seen.insert((source, &file.relative), &file.path) {
-                bail!(
-                    "`{}` and `{}` are both `{}` of the same source: import them in two steps with different `source`",
-                    other.display(),
-                    file.path.display(),
-                    file.relative
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// The given source, or the folder in which the wild cards of the file's pattern begin.
-    /// It must follow from the settings and the relative path alone, because nothing else is in the key.
-    fn source_of(&self, file: &InputFile) -> String {
+    /// The given source, or the last folder before the first wild card of all patterns. Follows from the settings alone, because nothing
+    /// else is in the key.
+    fn source(&self) -> String {
         if let Some(source) = &self.source {
             return source.clone();
         }
-        let depth = Path::new(&file.relative).components().count();
-        let folder = file.path.ancestors().nth(depth).and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-        folder
-            .filter(|folder| self.paths.iter().any(|pattern| pattern.split('/').any(|part| part == folder)))
-            .unwrap_or_else(|| "files".to_string())
+        let fixed = |pattern: &str| -> Vec<String> {
+            let mut folders: Vec<&str> = pattern.split('/').collect();
+            folders.pop();
+            folders.into_iter().take_while(|part| !part.contains(['*', '?', '['])).map(str::to_string).collect()
+        };
+        let mut shared = fixed(&self.paths[0]);
+        for pattern in &self.paths[1..] {
+            let equal = shared.iter().zip(fixed(pattern)).take_while(|(a, b)| **a == *b).count();
+            shared.truncate(equal);
+        }
+        shared.pop().filter(|folder| !["", ".", ".."].contains(&folder.as_str())).unwrap_or_else(|| "files".to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Lab;
+    use std::io::Write;
+
+    /// Imports `files` with `settings` and shows documents and rejects, one line each.
+    fn check(files: &[(&str, &[u8])], settings: &str, expected_documents: &[&str], expected_rejects: &[&str]) {
+        let lab = Lab::new(files);
+        lab.run(&format!("[[step]]\nstage = \"import\"\n{settings}"), 2).unwrap();
+        let columns: Vec<&str> = settings.lines().filter_map(|line| line.strip_prefix("# ")).collect();
+        let columns = [&["path", "position", "line", "text"][..], &columns].concat();
+        assert_eq!(lab.rows("import", "documents", &columns), expected_documents);
+        assert_eq!(lab.rows("import", "rejects", &["path", "position", "line", "rule"]), expected_rejects);
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn json_lines_with_every_fault() {
+        let file = b"\xef\xbb\xbf{\"text\":\"one\",\"n\":1}\r\n\n{\"text\":\"two\", \"x\": [1, 2]}\nnot json\n{\"text\":\"\xff\"}\n{\"text\":\"\\ud800\"}\n\
+            {\"n\":2}\n{\"text\":7}\n{\"text\":\" \"}\n\0\0\n{\"text\":\"l\xc3\xa4st\",\"n\":\"q\"}\n{\"text\":\"end\"}";
+        check(
+            &[("d/a.jsonl", file)],
+            "paths = [\"d/*.jsonl\"]\ncolumns = { n = \"integer\" }\n# n\n# extra\n# source",
+            &["a.jsonl|3|1|one|1||d", "a.jsonl|26|3|two||{\"x\":[1, 2]}|d", "a.jsonl|166|12|end|||d"],
+            &[
+                "a.jsonl|56|4|broken_json",
+                "a.jsonl|65|5|invalid_utf8",
+                "a.jsonl|78|6|lone_surrogate",
+                "a.jsonl|96|7|missing_text",
+                "a.jsonl|104|8|not_text",
+                "a.jsonl|115|9|empty_text",
+                "a.jsonl|128|10|broken_json",
+                "a.jsonl|131|11|wrong_type",
+            ],
+        );
+    }
+
+    #[test]
+    fn empty_files_and_blank_lines_are_no_records() {
+        check(
+            &[("a.jsonl", b""), ("b.jsonl", b"\n \n\r\n"), ("c.jsonl", b"{\"text\":\"x\"}")],
+            "paths = [\"*.jsonl\"]",
+            &["c.jsonl|0|1|x"],
+            &[],
+        );
+        check(&[("a.csv", b"")], "paths = [\"*.csv\"]", &[], &[]);
+    }
+
+    #[test]
+    fn text_files_and_lines() {
+        let files: &[(&str, &[u8])] = &[("t/a.txt", b"one\n\0two\n"), ("t/b.md", b""), ("t/c.txt", b"a\xffb")];
+        check(files, "paths = [\"t/*\"]", &["a.txt|0|1|one\n\0two\n"], &["b.md|0|1|empty_text", "c.txt|0|1|invalid_utf8"]);
+        check(files, "paths = [\"t/c.txt\"]\nencoding = \"latin-1\"", &["c.txt|0|1|a\u{ff}b"], &[]);
+        check(files, "paths = [\"t/a.txt\"]\nformat = \"lines\"", &["a.txt|0|1|one", "a.txt|4|2|\0two"], &[]);
+    }
+
+    #[test]
+    fn csv_and_tsv() {
+        check(
+            &[("a.csv", b"id,text,label\r\n1,\"two\nlines, \"\"quoted\"\"\",x\r\n2,short\r\n3,,y\r\n4,\xff,z\r\n5,last,w\r\n")],
+            "paths = [\"a.csv\"]\ncolumns = { kind = \"string\" }\nfields = { kind = \"label\" }\n# kind\n# extra",
+            &["a.csv|15|2|two\nlines, \"quoted\"|x|{\"id\":\"1\"}", "a.csv|68|7|last|w|{\"id\":\"5\"}"],
+            &["a.csv|44|4|broken_csv", "a.csv|53|5|empty_text", "a.csv|59|6|invalid_utf8"],
+        );
+        check(
+            &[("a.tsv", b"text\tn\nsay \"hi\"\t1.5\n")],
+            "paths = [\"a.tsv\"]\ncolumns = { n = \"float\" }\n# n",
+            &["a.tsv|7|2|say \"hi\"|1.5"],
+            &[],
+        );
+        let lab = Lab::new(&[("a.csv", b"id,txet\n")]);
+        let message = format!("{:#}", lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.csv\"]", 1).unwrap_err());
+        assert!(message.contains("has no field `text`, did you mean `txet`?; fields: `id`, `txet`"), "{message}");
+    }
+
+    #[test]
+    fn broken_archives_keep_what_can_be_read() {
+        let lines: String = (0..20_000).map(|n| format!("{{\"text\":\"line {n} {}\"}}\n", n * 7919 % 10007)).collect();
+        let packed = [("gz", gzip(lines.as_bytes())), ("zst", zstd::encode_all(lines.as_bytes(), 3).unwrap())];
+        for (extension, bytes) in packed {
+            let name = format!("a.jsonl.{extension}");
+            let lab = Lab::new(&[(&name, &bytes[..])]);
+            let config = format!("[[step]]\nstage = \"import\"\npaths = [\"{name}\"]");
+            lab.run(&config, 1).unwrap();
+            assert_eq!(lab.rows("import", "documents", &["line"]).len(), 20_000);
+            lab.write(&name, &bytes[..bytes.len() / 2]);
+            lab.run(&config, 1).unwrap();
+            let kept = lab.rows("import", "documents", &["line"]).len();
+            let rejects = lab.rows("import", "rejects", &["line", "rule"]);
+            assert!(kept > 1000 || extension == "zst", "{kept}");
+            assert_eq!(rejects, [format!("{}|truncated_archive", kept + 1)]);
+        }
+        check(&[("a.jsonl.gz", b"no archive")], "paths = [\"a.jsonl.gz\"]", &[], &["a.jsonl.gz|0|1|corrupt_archive"]);
+        check(&[("a.txt.gz", &gzip(b"whole")[..12])], "paths = [\"a.txt.gz\"]", &[], &["a.txt.gz|0|1|truncated_archive"]);
+    }
+
+    #[test]
+    fn large_files_are_cut_into_parts_with_global_lines() {
+        let mut file = Vec::new();
+        let mut expected = Vec::new();
+        for n in 0.. {
+            if file.len() as u64 > 2 * plan::PART_BYTES + 1000 {
+                break;
+            }
+            expected.push(format!("{}|{}|{n}", file.len(), n + 1));
+            writeln!(file, "{{\"text\":\"{n}\",\"filler\":\"{}\"}}", "x".repeat(n * 31 % 9000)).unwrap();
+        }
+        let lab = Lab::new(&[("a.jsonl", &file)]);
+        lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.jsonl\"]", 2).unwrap();
+        assert_eq!(lab.rows("import", "documents", &["position", "line", "text"]), expected);
+        assert_eq!(lab.files("import", "documents"), 3);
+        let two = lab.fingerprint("import");
+        lab.forget();
+        lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.jsonl\"]", 1).unwrap();
+        assert_eq!(lab.fingerprint("import"), two);
+    }
+
+    #[test]
+    fn parquet_comes_back() {
+        let lab = Lab::new(&[("a.jsonl", b"{\"text\":\"one\",\"n\":1,\"z\":[1]}\n{\"text\":\"two\"}\n")]);
+        let config = "[[step]]\nstage = \"import\"\npaths = [\"a.jsonl\"]\ncolumns = { n = \"integer\" }";
+        lab.run(config, 1).unwrap();
+        let artifact = lab.artifact("import");
+        let path = artifact.table("documents").unwrap().files[0].path.clone();
+        check(
+            &[("b/x.parquet", &std::fs::read(path).unwrap())],
+            "paths = [\"b/*.parquet\"]\ncolumns = { m = \"string\" }\nfields = { m = \"n\" }\n# m",
+            &["x.parquet|0||one|1", "x.parquet|1||two|"],
+            &[],
+        );
+    }
+
+    #[test]
+    fn too_long_records_are_rejected() {
+        let long = format!("{{\"text\":\"{}\"}}\n{{\"text\":\"x\"}}\n", "y".repeat(3000));
+        check(
+            &[("a.jsonl", long.as_bytes())],
+            "paths = [\"a.jsonl\"]\nrecord_bytes_max = 2000",
+            &["a.jsonl|3012|2|x"],
+            &["a.jsonl|0|1|record_too_long"],
+        );
+    }
+
+    #[test]
+    fn wrong_settings_are_refused_while_planning() {
+        let check = |settings: &str, expected: &str| {
+            let lab = Lab::new(&[("a.jsonl", b""), ("b.xyz", b"")]);
+            let message = format!("{:#}", lab.run(&format!("[[step]]\nstage = \"import\"\n{settings}"), 1).unwrap_err());
+            assert!(message.contains(expected), "{message}");
+        };
+        check("paths = []", "`paths` is empty");
+        check("paths = [\"*.xyz\"]", "the extension names no format");
+        check("paths = [\"a.jsonl\"]\ncolumns = { id = \"string\" }", "`id` is a column of every document");
+        check("paths = [\"a.jsonl\"]\ncolumns = { Id = \"string\" }", "`Id` must be lower-case");
+        check("paths = [\"a.jsonl\"]\nfields = { lable = \"x\" }\ncolumns = { label = \"string\" }", "did you mean `label`?");
+    }
+
+    #[test]
+    fn the_source_follows_from_the_patterns() {
+        let source = |paths: &[&str]| {
+            let paths: Vec<String> = paths.iter().map(|path| path.to_string()).collect();
+            serde_json::from_value::<Import>(serde_json::json!({ "paths": paths })).unwrap().source()
+        };
+        assert_eq!(source(&["data/web/*/x.jsonl"]), "web");
+        assert_eq!(source(&["data/web/x.jsonl", "data/books/*.txt"]), "data");
+        assert_eq!(source(&["../*.txt"]), "files");
+        assert_eq!(source(&["a.jsonl"]), "files");
     }
 }

@@ -31,6 +31,7 @@ pub enum Format {
     Csv,
     /// Tab-separated with a header line; quotes mean nothing.
     Tsv,
+    /// Columns by name.
     Parquet,
 }
 
