@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 use crate::batches::{Facts, Masking, Row, collate};
 use crate::folder::{self, Loaded};
 use crate::loss::{self, Sums};
-use crate::models::{self, Network};
+use crate::models;
 use crate::objective::{self, Batch};
 use crate::optimizer::{AdamSettings, adamw};
 use crate::parameters::{Init, Parameters};
@@ -70,6 +70,7 @@ fn batch(layout: &str, rows: &[Row], masking: Option<Masking>) -> Batch {
 }
 
 fn loaded(config: NetworkConfig, seed: u64) -> Loaded {
+    tch::set_num_threads(1);
     let parameters = Parameters::new(Device::Cpu, seed);
     let network = models::build(&parameters.root(), &config);
     Loaded { config, parameters, network }

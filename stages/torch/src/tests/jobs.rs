@@ -63,9 +63,9 @@ fn facts(layout: &str, model: &str) -> Value {
     })
 }
 
-/// Documents in which every token is followed by its neighbour, from a start of their own.
+/// Documents in which every token is followed by its neighbour, from a start of their own; they hold the tokens 5 to 35.
 fn document(n: u32) -> Vec<u32> {
-    (0..7 + n % 5).map(|i| 5 + (n * 11 + i) % (VOCABULARY - 5)).collect()
+    (0..7 + n % 5).map(|i| 5 + (n * 11 + i) % 31).collect()
 }
 
 struct World {
@@ -130,7 +130,7 @@ impl World {
             let mut writer = examples::Writer::create(&dir.join(&path), task, Width::U16).unwrap();
             for n in from..to {
                 let body = document(n);
-                // A mail is spam when it begins with the token 7; a completion repeats the second token and ends.
+                // A mail is spam when it begins with the token 7; every prompt is completed by the same two tokens.
                 let (tokens, answer) = match task {
                     examples::Task::Classify => {
                         let label = n % 2;
@@ -139,7 +139,7 @@ impl World {
                     examples::Task::Complete => {
                         let prompt = body[..4 + n as usize % 3].to_vec();
                         let length = prompt.len();
-                        ([prompt, vec![20, 21, 1]].concat(), examples::Answer::PromptLength(length))
+                        ([prompt, vec![38, 39, 1]].concat(), examples::Answer::PromptLength(length))
                     }
                 };
                 writer.push(examples::Example { id: u128::from(n).to_le_bytes(), tokens, answer }).unwrap();
@@ -176,6 +176,7 @@ impl World {
 }
 
 fn worker(stop: bool) -> Worker {
+    tch::set_num_threads(1);
     Worker::new(Arc::new(AtomicBool::new(stop)))
 }
 
@@ -296,7 +297,7 @@ fn fine_tuning_goes_on_from_a_model() {
     let report = world.train("tuned-gpt", tuning, &[("tokens", "pairs"), ("tokenizer", "tokenizer"), ("model", "gpt")]);
     assert_eq!(report.facts["objective"], "complete");
     let (batch, _) = world.predict("texts", json!({"batch_size": 7}), &[("model", "tuned-gpt"), ("tokens", "pairs")]);
-    assert_eq!(strings(&batch, "prediction"), vec!["w20 w21"; 20]);
+    assert_eq!(strings(&batch, "prediction"), vec!["w38 w39"; 20]);
     assert_eq!(strings(&batch, "stopped"), vec!["eos"; 20]);
 }
 
