@@ -5,7 +5,9 @@
 //! function of the counts alone: the most frequent pair is merged first, among equals the one with the smallest ids.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
+
+use hashbrown::HashMap;
 
 /// Two neighbouring symbols.
 type Pair = (u32, u32);

@@ -2,15 +2,16 @@
 //!
 //! Only counts of different words are held, never the texts. The result depends on the counts alone: not on the order of texts or on threads.
 
-use std::collections::HashMap;
 use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail};
+use hashbrown::HashMap;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use tokenizers::{OffsetReferential, OffsetType, PreTokenizer};
 
 use crate::bpe::{Learned, Word, learn_merges};
+use crate::pieces::{byte_characters, pieces};
 use crate::tokenizer::Tokenizer;
 
 /// How a tokenizer cuts text.
@@ -34,7 +35,7 @@ const WORDPIECE_MAX_CHARACTERS: usize = 100;
 /// Counts of words (pieces before merging) of the texts seen so far.
 pub struct WordCounts {
     kind: Kind,
-    /// Normalizes and cuts into words; its model is empty.
+    /// Normalizes and cuts into words for WordPiece; its model is empty.
     cutter: Tokenizer,
     counts: HashMap<String, u64>,
 }
@@ -48,14 +49,12 @@ impl WordCounts {
 
     /// Counts the words of a batch of texts, in parallel on rayon's current pool.
     pub fn add(&mut self, texts: &[&str]) -> Result<()> {
-        let cutter = &self.cutter;
         let count = |mut counts: HashMap<String, u64>, text: &&str| -> Result<HashMap<String, u64>> {
-            cutter.words(text, |word| match counts.get_mut(word) {
-                Some(count) => *count += 1,
-                None => {
-                    counts.insert(word.to_string(), 1);
-                }
-            })?;
+            let mut add = |word: &str| *counts.entry_ref(word).or_insert(0) += 1;
+            match self.kind {
+                Kind::ByteLevelBpe => pieces(text).for_each(add),
+                Kind::WordPiece { .. } => self.cutter.words(text, &mut add)?,
+            }
             Ok(counts)
         };
         // Few large pieces, because each has a map of its own.
@@ -96,14 +95,16 @@ impl WordCounts {
 }
 
 fn learn_bytes(counts: HashMap<String, u64>, size: usize, min_frequency: u64) -> Learned {
-    let mut alphabet: Vec<char> = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect();
+    // Sorted by character, as the trainer of `tokenizers` orders them.
+    let mut alphabet: Vec<(char, u8)> = byte_characters().iter().copied().zip(0..=u8::MAX).collect();
     alphabet.sort_unstable();
-    let ids: HashMap<char, u32> = alphabet.iter().copied().zip(0..).collect();
-    let words = counts
-        .into_iter()
-        .map(|(word, count)| Word { symbols: word.chars().filter_map(|c| ids.get(&c).copied()).collect(), count })
-        .collect();
-    learn_merges(words, alphabet.into_iter().map(String::from).collect(), "", size, min_frequency)
+    let mut ids = [0; 256];
+    for (id, (_, byte)) in alphabet.iter().enumerate() {
+        ids[*byte as usize] = id as u32;
+    }
+    let words =
+        counts.into_iter().map(|(word, count)| Word { symbols: word.bytes().map(|byte| ids[byte as usize]).collect(), count }).collect();
+    learn_merges(words, alphabet.into_iter().map(|(c, _)| c.to_string()).collect(), "", size, min_frequency)
 }
 
 fn learn_pieces(counts: HashMap<String, u64>, size: usize, min_frequency: u64) -> Learned {

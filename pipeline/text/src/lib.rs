@@ -6,6 +6,7 @@
 mod bpe;
 mod learn;
 mod normal;
+mod pieces;
 mod script_ranges;
 mod scripts;
 mod tokenizer;
