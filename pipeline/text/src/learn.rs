@@ -2,6 +2,7 @@
 //!
 //! Only counts of different words are held, never the texts. The result depends on the counts alone: not on the order of texts or on threads.
 
+use std::convert::Infallible;
 use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use tokenizers::{OffsetReferential, OffsetType, PreTokenizer};
 
 use crate::bpe::{Learned, Word, learn_merges};
-use crate::pieces::{byte_characters, pieces};
+use crate::pieces::{Cut, byte_characters};
 use crate::tokenizer::Tokenizer;
 
 /// How a tokenizer cuts text.
@@ -32,43 +33,41 @@ pub const END_OF_TEXT: &str = "<|endoftext|>";
 /// Words longer than this many characters are unknown to WordPiece, as in BERT.
 const WORDPIECE_MAX_CHARACTERS: usize = 100;
 
-/// Counts of words (pieces before merging) of the texts seen so far.
+/// Counts of the pieces of the texts seen so far.
 pub struct WordCounts {
     kind: Kind,
-    /// Normalizes and cuts into words for WordPiece; its model is empty.
-    cutter: Tokenizer,
     counts: HashMap<String, u64>,
 }
 
 impl WordCounts {
     /// Nothing counted yet.
-    pub fn new(kind: Kind) -> Result<WordCounts> {
-        let empty = Learned { symbols: Vec::new(), merges: Vec::new() };
-        Ok(WordCounts { kind, cutter: build(kind, &empty)?, counts: HashMap::new() })
+    pub fn new(kind: Kind) -> WordCounts {
+        WordCounts { kind, counts: HashMap::new() }
     }
 
-    /// Counts the words of a batch of texts, in parallel on rayon's current pool.
-    pub fn add(&mut self, texts: &[&str]) -> Result<()> {
-        let count = |mut counts: HashMap<String, u64>, text: &&str| -> Result<HashMap<String, u64>> {
-            let mut add = |word: &str| *counts.entry_ref(word).or_insert(0) += 1;
-            match self.kind {
-                Kind::ByteLevelBpe => pieces(text).for_each(add),
-                Kind::WordPiece { .. } => self.cutter.words(text, &mut add)?,
-            }
-            Ok(counts)
+    /// Counts the pieces of a batch of texts, in parallel on rayon's current pool.
+    pub fn add(&mut self, texts: &[&str]) {
+        let cut = match self.kind {
+            Kind::ByteLevelBpe => Cut::Gpt2,
+            Kind::WordPiece { .. } => Cut::Bert,
         };
-        // Few large pieces, because each has a map of its own.
-        let piece = texts.len().div_ceil(rayon::current_num_threads()).max(1);
-        let maps: Vec<HashMap<String, u64>> =
-            texts.par_chunks(piece).map(|texts| texts.iter().try_fold(HashMap::new(), count)).collect::<Result<_>>()?;
-        for (word, count) in maps.into_iter().flatten() {
-            *self.counts.entry(word).or_default() += count;
+        let count = |mut counts: HashMap<String, u64>, text: &&str| {
+            let Ok(()) = cut.try_for_each(text, |piece| -> Result<(), Infallible> {
+                *counts.entry_ref(piece).or_insert(0) += 1;
+                Ok(())
+            });
+            counts
+        };
+        // Few large pieces of work, because each has a map of its own.
+        let share = texts.len().div_ceil(rayon::current_num_threads()).max(1);
+        let maps: Vec<HashMap<String, u64>> = texts.par_chunks(share).map(|texts| texts.iter().fold(HashMap::new(), count)).collect();
+        for (piece, count) in maps.into_iter().flatten() {
+            *self.counts.entry(piece).or_default() += count;
         }
-        Ok(())
     }
 
-    /// How many different words were seen.
-    pub fn different_words(&self) -> usize {
+    /// How many different pieces were seen.
+    pub fn different_pieces(&self) -> usize {
         self.counts.len()
     }
 
@@ -88,7 +87,7 @@ impl WordCounts {
         let symbols = vocabulary_size - special;
         let learned = match self.kind {
             Kind::ByteLevelBpe => learn_bytes(self.counts, symbols, min_frequency),
-            Kind::WordPiece { .. } => learn_pieces(self.counts, symbols, min_frequency),
+            Kind::WordPiece { .. } => learn_pieces(words_of(self.kind, self.counts)?, symbols, min_frequency),
         };
         build(self.kind, &learned)
     }
@@ -105,6 +104,16 @@ fn learn_bytes(counts: HashMap<String, u64>, size: usize, min_frequency: u64) ->
     let words =
         counts.into_iter().map(|(word, count)| Word { symbols: word.bytes().map(|byte| ids[byte as usize]).collect(), count }).collect();
     learn_merges(words, alphabet.into_iter().map(|(c, _)| c.to_string()).collect(), "", size, min_frequency)
+}
+
+/// BERT's words in the pieces, normalized.
+fn words_of(kind: Kind, pieces: HashMap<String, u64>) -> Result<HashMap<String, u64>> {
+    let cutter = build(kind, &Learned { symbols: Vec::new(), merges: Vec::new() })?;
+    let mut words: HashMap<String, u64> = HashMap::new();
+    for (piece, count) in pieces {
+        cutter.words(&piece, |word| *words.entry_ref(word).or_insert(0) += count)?;
+    }
+    Ok(words)
 }
 
 fn learn_pieces(counts: HashMap<String, u64>, size: usize, min_frequency: u64) -> Learned {

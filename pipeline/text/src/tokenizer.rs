@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use hashbrown::HashMap;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
-use tokenizers::{Model, PreTokenizerWrapper};
+use tokenizers::{Model, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
 
-use crate::pieces::{byte_characters, pieces};
+use crate::pieces::{Cut, byte_characters};
 
 /// Ids of the tokens with a role; `None` where the tokenizer has no such token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,8 +50,10 @@ pub struct Encoded {
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special: SpecialIds,
-    /// Set when the pieces of a text can be encoded one by one: tells this tokenizer's entries of [`PIECES`] from another's.
-    pieces: Option<u64>,
+    /// Set when the pieces of a text can be encoded one by one.
+    cut: Option<Cut>,
+    /// Tells this tokenizer's entries of [`PIECES`] from another's.
+    number: u64,
 }
 
 /// Pieces that one thread remembers with their tokens; a few megabytes.
@@ -95,8 +97,8 @@ impl Tokenizer {
         };
         let special = SpecialIds { bos: id(0), eos: id(1), unk: id(2), pad: id(3), cls: id(4), sep: id(5), mask: id(6) };
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let pieces = is_plain_byte_level(&inner).then(|| NEXT.fetch_add(1, Ordering::Relaxed));
-        Ok(Tokenizer { inner, special, pieces })
+        let cut = cut_of(&inner);
+        Ok(Tokenizer { inner, special, cut, number: NEXT.fetch_add(1, Ordering::Relaxed) })
     }
 
     pub(crate) fn inner(&self) -> &tokenizers::Tokenizer {
@@ -105,36 +107,49 @@ impl Tokenizer {
 
     /// The tokens of a text, without special ones.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        if let Some(number) = self.pieces {
-            return self.encode_pieces(number, text);
+        match self.cut {
+            Some(cut) => self.encode_pieces(cut, text),
+            None => self.encode_whole(text),
         }
+    }
+
+    fn encode_whole(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self.inner.encode_fast(text, false).map_err(|error| anyhow!("encoding a text: {error}"))?;
         Ok(encoding.get_ids().to_vec())
     }
 
     /// Each piece for itself; common pieces are remembered, and so cost one look-up.
-    fn encode_pieces(&self, number: u64, text: &str) -> Result<Vec<u32>> {
+    fn encode_pieces(&self, cut: Cut, text: &str) -> Result<Vec<u32>> {
         PIECES.with_borrow_mut(|(owner, known)| {
-            if *owner != number || known.len() > PIECES_MAX {
+            if *owner != self.number || known.len() > PIECES_MAX {
                 known.clear();
-                *owner = number;
+                *owner = self.number;
             }
             let mut ids = Vec::with_capacity(text.len() / 3);
-            for piece in pieces(text) {
+            cut.try_for_each(text, |piece| -> Result<()> {
                 if let Some(tokens) = known.get(piece) {
                     ids.extend_from_slice(tokens);
-                    continue;
+                    return Ok(());
                 }
-                let characters: String = piece.bytes().map(|byte| byte_characters()[byte as usize]).collect();
-                let tokens = self.inner.get_model().tokenize(&characters).map_err(|error| anyhow!("encoding a text: {error}"))?;
-                let tokens: Vec<u32> = tokens.into_iter().map(|token| token.id).collect();
+                let tokens = match cut {
+                    Cut::Gpt2 => self.merge(piece)?,
+                    Cut::Bert => self.encode_whole(piece)?,
+                };
                 ids.extend_from_slice(&tokens);
                 if piece.len() <= PIECE_BYTES_MAX {
                     known.insert(piece.to_string(), tokens);
                 }
-            }
+                Ok(())
+            })?;
             Ok(ids)
         })
+    }
+
+    /// The tokens of a piece of text that the merges of a byte-level tokenizer see as a whole.
+    fn merge(&self, piece: &str) -> Result<Vec<u32>> {
+        let characters: String = piece.bytes().map(|byte| byte_characters()[byte as usize]).collect();
+        let tokens = self.inner.get_model().tokenize(&characters).map_err(|error| anyhow!("encoding a text: {error}"))?;
+        Ok(tokens.into_iter().map(|token| token.id).collect())
     }
 
     /// Encodes texts in parallel on rayon's current pool; results in order.
@@ -231,18 +246,22 @@ impl Tokenizer {
     }
 }
 
-/// Whether the tokenizer does to a text what GPT-2's does, and nothing else.
-fn is_plain_byte_level(inner: &tokenizers::Tokenizer) -> bool {
-    let cuts_as_gpt2 = match inner.get_pre_tokenizer() {
-        Some(PreTokenizerWrapper::ByteLevel(level)) => level.use_regex && !level.add_prefix_space,
-        _ => false,
-    };
-    let deterministic = matches!(inner.get_model(), tokenizers::ModelWrapper::BPE(model) if model.dropout.is_none_or(|share| share == 0.0));
+/// The cut of a tokenizer that does to a text what GPT-2's or BERT's does, and nothing else.
+fn cut_of(inner: &tokenizers::Tokenizer) -> Option<Cut> {
     // Added tokens that are not special are found in texts before they are cut.
-    cuts_as_gpt2
-        && deterministic
-        && inner.get_normalizer().is_none()
-        && inner.get_added_tokens_decoder().values().all(|token| token.special)
+    if !inner.get_added_tokens_decoder().values().all(|token| token.special) {
+        return None;
+    }
+    match (inner.get_normalizer(), inner.get_pre_tokenizer()?, inner.get_model()) {
+        (None, PreTokenizerWrapper::ByteLevel(level), ModelWrapper::BPE(model)) => {
+            let same_each_time = model.dropout.is_none_or(|share| share == 0.0);
+            (level.use_regex && !level.add_prefix_space && same_each_time).then_some(Cut::Gpt2)
+        }
+        (Some(NormalizerWrapper::BertNormalizer(normalizer)), PreTokenizerWrapper::BertPreTokenizer(_), ModelWrapper::WordPiece(_)) => {
+            normalizer.handle_chinese_chars.then_some(Cut::Bert)
+        }
+        _ => None,
+    }
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -264,9 +283,9 @@ mod tests {
     ];
 
     fn learn(kind: Kind, size: usize) -> Tokenizer {
-        let mut counts = WordCounts::new(kind).unwrap();
+        let mut counts = WordCounts::new(kind);
         for _ in 0..3 {
-            counts.add(&TEXTS).unwrap();
+            counts.add(&TEXTS);
         }
         counts.learn(size, 2).unwrap()
     }
@@ -336,9 +355,9 @@ mod tests {
                 let mut texts: Vec<String> = (0..50).flat_map(|n| TEXTS.map(|text| format!("{text} {n} a{n}b"))).collect();
                 texts.rotate_left(turn);
                 pool.install(|| {
-                    let mut counts = WordCounts::new(kind).unwrap();
+                    let mut counts = WordCounts::new(kind);
                     for batch in texts.chunks(17 + turn) {
-                        counts.add(&batch.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+                        counts.add(&batch.iter().map(String::as_str).collect::<Vec<_>>());
                     }
                     saved(&counts.learn(600, 2).unwrap())
                 })
@@ -353,7 +372,7 @@ mod tests {
     fn errors_name_the_file_and_the_least_size() {
         let error = Tokenizer::load(Path::new("/no/such/tokenizer.json")).err().unwrap().to_string();
         assert!(error.starts_with("`/no/such/tokenizer.json` is no readable tokenizer.json: "), "{error}");
-        let error = WordCounts::new(Kind::ByteLevelBpe).unwrap().learn(100, 2).err().unwrap().to_string();
+        let error = WordCounts::new(Kind::ByteLevelBpe).learn(100, 2).err().unwrap().to_string();
         assert_eq!(error, "a vocabulary of 100 tokens is too small: at least 257 are needed");
         assert_eq!(END_OF_TEXT, "<|endoftext|>");
     }
@@ -368,6 +387,15 @@ mod tests {
             // The short way through remembered pieces and the long way agree.
             prop_assert_eq!(&ids, &tokenizer.encode_with_offsets(&text).unwrap().ids);
             prop_assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+        }
+
+        #[test]
+        fn wordpiece_by_pieces_equals_wordpiece_of_the_whole(text in "[a-zA-Z ,.'é中文加，\u{301}\u{200d}\u{3000}\u{a0}\n\u{b}Å한豈]{0,30}|\\PC{0,30}") {
+            static TOKENIZERS: std::sync::OnceLock<[Tokenizer; 2]> = std::sync::OnceLock::new();
+            let learned = TOKENIZERS.get_or_init(|| [true, false].map(|lowercase| learn(Kind::WordPiece { lowercase }, 200)));
+            for tokenizer in learned {
+                prop_assert_eq!(tokenizer.encode(&text).unwrap(), tokenizer.encode_with_offsets(&text).unwrap().ids);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `learn-tokenizer`: a vocabulary from the documents of the training split, or somebody else's tokenizer.json.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -92,6 +93,11 @@ impl Stage for LearnTokenizer {
             if found.len() != 1 {
                 bail!("`file` must name one tokenizer.json, `{file}` matches {} files", found.len());
             }
+            // It tells which special token has which role, so it is part of the key where it exists.
+            let beside = Path::new(file).with_file_name("tokenizer_config.json").to_string_lossy().into_owned();
+            if site.text_file(&beside)?.is_some() {
+                site.files(&[beside])?;
+            }
         } else if self.kind == TokenizerKind::ByteLevelBpe && self.vocabulary_size < 257 {
             bail!(
                 "`vocabulary_size` is {}: byte-level BPE needs at least 257, one for each byte and one for the end of text",
@@ -104,9 +110,9 @@ impl Stage for LearnTokenizer {
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
-        let tokenizer = match (&self.file, inputs.files()) {
-            (Some(_), [file]) => Tokenizer::load(&file.path)?,
-            _ => self.learn(ctx, &inputs.artifact("documents")?.table("documents")?, draft)?,
+        let tokenizer = match inputs.files().iter().find(|file| !file.path.ends_with("tokenizer_config.json")) {
+            Some(file) => Tokenizer::load(&file.path)?,
+            None => self.learn(ctx, &inputs.artifact("documents")?.table("documents")?, draft)?,
         };
         tokenizer.save(draft.dir(), None)?;
         draft.fact("vocab_size", tokenizer.vocabulary_size())?;
@@ -132,7 +138,7 @@ impl LearnTokenizer {
         // A document is taken when its hash lies below this share of all hashes, so the choice hangs on nothing but its content.
         let share = (self.max_bytes as f64 / total.max(1) as f64).min(1.0);
         let limit = (share * u64::MAX as f64) as u64;
-        let mut counts = WordCounts::new(self.kind())?;
+        let mut counts = WordCounts::new(self.kind());
         let (mut read, mut taken_documents, mut taken_bytes) = (0, 0i64, 0i64);
         for (file, size) in files.iter().zip(sizes) {
             for batch in documents::read(table, *file, &[text, "content_hash"])? {
@@ -145,7 +151,7 @@ impl LearnTokenizer {
                     .collect();
                 taken_documents += taken.len() as i64;
                 taken_bytes += taken.iter().map(|text| text.len() as i64).sum::<i64>();
-                counts.add(&taken)?;
+                counts.add(&taken);
             }
             read += size;
             ctx.progress(read, total, "B");
@@ -155,7 +161,7 @@ impl LearnTokenizer {
         }
         draft.count("learned_documents", taken_documents);
         draft.count("learned_bytes", taken_bytes);
-        draft.count("different_words", counts.different_words() as i64);
+        draft.count("different_pieces", counts.different_pieces() as i64);
         counts.learn(self.vocabulary_size, self.min_frequency)
     }
 

@@ -3,6 +3,8 @@
 //! Each part leaves its summary in the draft's scratch folder, so that facts are complete when some parts were finished by an earlier run.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -61,8 +63,10 @@ pub(super) fn note(draft: &Draft, index: usize, part: &mut PartWriter, shards: &
         numbers(|shard| shard.padding),
     ];
     part.write(STATISTICS, &RecordBatch::try_new(statistics_schema(), columns)?)?;
-    let path = path(draft, index)?;
-    std::fs::write(&path, serde_json::to_vec(shards)?).with_context(|| format!("writing `{}`", path.display()))
+    let (path, text) = (path(draft, index)?, serde_json::to_string(shards)?);
+    // Synced before the part is noted as finished, so that a resumed run finds it whole.
+    let written = File::create(&path).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    written.with_context(|| format!("writing `{}`", path.display()))
 }
 
 /// Tells the engine the rows of all shards, and later stages the totals by split. A corpus without any row gets one shard without rows, so that
