@@ -5,7 +5,7 @@ use engine::{Context, Draft, Inputs, Kind, Port, Site, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelSettings, Task, launch};
+use crate::{Family, ModelSettings, Task, launch};
 
 /// What is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +36,7 @@ impl Objective {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 on a GPU, and for networks of 8 million parameters or more on a CPU with bf16 instructions; else f32.
+    /// bf16 on a GPU, and for networks of 1 million parameters or more on a CPU with bf16 instructions; else f32.
     Auto,
     F32,
     Bf16,
@@ -124,6 +124,18 @@ pub struct Train {
     /// Steps between two checkpoints; 0 saves only at the end and when stopped.
     #[serde(default = "default_checkpoint_interval_steps")]
     pub checkpoint_interval_steps: u64,
+    /// Of the network, whether built here or by an earlier step; noted while planning.
+    #[serde(default)]
+    #[schemars(skip)]
+    pub network: Option<NetworkLimits>,
+}
+
+/// What a plan must know of a network to see that tokens fit it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NetworkLimits {
+    pub family: Family,
+    /// Longest input in tokens.
+    pub positions: i64,
 }
 
 fn default_split() -> String {
@@ -225,6 +237,15 @@ impl Train {
         Ok(())
     }
 
+    /// The family and length of the network, from the settings or from the step it starts from.
+    fn limits(&self, site: &Site) -> Option<NetworkLimits> {
+        let Some(model) = &self.model else {
+            return serde_json::from_value(site.upstream("model")?.settings["network"].clone()).ok();
+        };
+        let rows = site.upstream("tokens")?.settings["sequence_length"].as_i64();
+        Some(NetworkLimits { family: model.family, positions: model.positions.or(rows)? })
+    }
+
     /// The learning rate at the last step.
     pub fn lowest_learning_rate(&self) -> f64 {
         self.min_learning_rate.unwrap_or(self.learning_rate / 10.0)
@@ -248,12 +269,47 @@ impl Stage for Train {
     const SEEDED: bool = true;
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {
-        self.check(site.upstream("model").is_some())
+        self.check(site.upstream("model").is_some())?;
+        self.network = self.limits(site);
+        fitting_tokens(site, self.network.as_ref())
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
         launch::launch(Task::Train(self.clone()), ctx, inputs, draft)
     }
+}
+
+/// Refuses tokens that the network cannot take, and a tokenizer that is not the one the tokens were made with.
+fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>) -> Result<()> {
+    let (Some(tokens), Some(tokenizer)) = (site.upstream("tokens"), site.upstream("tokenizer")) else { return Ok(()) };
+    for step in [Some(tokens), site.upstream("model")].into_iter().flatten() {
+        let used = step.inputs.iter().filter(|(port, _)| port == "tokenizer").flat_map(|(_, steps)| steps);
+        if let Some(other) = used.into_iter().find(|used| **used != tokenizer.name) {
+            bail!(
+                "step `{}` used the tokenizer of step `{other}`, this step has that of `{}`; add inputs = {{ tokenizer = \"{other}\" }}",
+                step.name,
+                tokenizer.name
+            );
+        }
+    }
+    let Some(NetworkLimits { family, positions }) = network else { return Ok(()) };
+    if tokens.settings["sequence_length"].as_i64().is_some_and(|rows| rows > *positions) {
+        bail!(
+            "the rows of step `{}` have {} tokens, the model takes at most {positions}; tokenize with a shorter sequence_length or build the model with more `positions`",
+            tokens.name,
+            tokens.settings["sequence_length"]
+        );
+    }
+    let wanted = if *family == Family::Gpt { "causal" } else { "masked" };
+    if tokens.settings["model"].as_str().is_some_and(|made_for| made_for != wanted) {
+        bail!(
+            "step `{}` made tokens with model = {}, a model of the family {} needs model = \"{wanted}\"",
+            tokens.name,
+            tokens.settings["model"],
+            family.name()
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]
