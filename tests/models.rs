@@ -33,7 +33,7 @@ sequence_length = 32
 [[step]]
 stage = "train"
 name = "bert"
-model = { family = "bert", layers = 1, width = 32, heads = 2 }
+model = { family = "bert", layers = 1, width = 32, heads = 2, positions = 64 }
 steps = 20
 batch_size = 8
 

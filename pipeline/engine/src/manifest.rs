@@ -1,6 +1,7 @@
 //! `manifest.json`: what an artifact is, where it came from and what its files must be. Written last; without it there is no artifact.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -95,7 +96,8 @@ impl Manifest {
         let path = dir.join(FILE);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            // A file where a folder should be is found and named when the workspace is made.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("reading `{}`", path.display())),
         };
         let manifest: Manifest = serde_json::from_str(&text).with_context(|| format!("`{}` is not a manifest", path.display()))?;
