@@ -33,7 +33,10 @@ pub fn read(_piece: &Piece, path: &Path, delimiter: u8, shape: &Shape, rows: &mu
     budget.set(limit);
     let input = Budgeted { inner: archive::open(path).with_context(failed)?, budget: budget.clone() };
     let quoting = delimiter != b'\t';
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).quoting(quoting).flexible(true).has_headers(false).from_reader(input);
+    // Only with `\n` as the end does a record's position not depend on a `\r` before it.
+    let mut builder = csv::ReaderBuilder::new();
+    builder.delimiter(delimiter).quoting(quoting).flexible(true).has_headers(false).terminator(csv::Terminator::Any(b'\n'));
+    let mut reader = builder.from_reader(input);
     let mut record = ByteRecord::new();
     let mut header: Option<Header> = None;
     loop {
@@ -47,6 +50,9 @@ pub fn read(_piece: &Piece, path: &Path, delimiter: u8, shape: &Shape, rows: &mu
             return Ok(());
         }
         let place = place_of(record.position().unwrap_or(&start));
+        if drop_carriage_return(&mut record) {
+            continue;
+        }
         let Some(header) = &header else {
             header = Some(Header::new(&record, shape).with_context(|| format!("header of `{}`", path.display()))?);
             continue;
@@ -61,6 +67,18 @@ pub fn read(_piece: &Piece, path: &Path, delimiter: u8, shape: &Shape, rows: &mu
             Err(fault) => rows.reject(place, fault)?,
         }
     }
+}
+
+/// Takes the `\r` of a line end from the last field; tells whether nothing else stood on the line.
+fn drop_carriage_return(record: &mut ByteRecord) -> bool {
+    let Some(last) = record.len().checked_sub(1) else { return true };
+    if let Some(field) = record[last].strip_suffix(b"\r") {
+        let field = field.to_vec();
+        record.truncate(last);
+        record.push_field(&field);
+        return last == 0 && field.is_empty();
+    }
+    false
 }
 
 fn place_of(position: &csv::Position) -> Place {

@@ -49,7 +49,7 @@ pub fn parse<T>(line: &str, shape: &Shape, scratch: &mut String, sink: impl FnOn
     }
     let text = text.filter(|text| !text.is_null()).ok_or_else(|| Fault::new("missing_text", format!("no field `{}`", shape.text)))?;
     let Some(text) = text.as_str() else {
-        return Err(Fault::new("not_text", format!("field `{}` is {}", shape.text, excerpt(text.as_raw_str().as_bytes()))));
+        return Err(Fault::new("not_text", format!("field `{}` is no string: {}", shape.text, excerpt(text.as_raw_str().as_bytes()))));
     };
     let cells: Vec<Cell> =
         shape.columns.iter().zip(&cells).map(|(column, value)| cell(column, value.as_ref())).collect::<Result<_, _>>()?;

@@ -12,13 +12,13 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::Shape;
 use super::plain::too_long;
-use super::plan::{PART_BYTES, PartPlan, Piece};
+use super::plan::{PartPlan, Piece};
 use super::rows::{Cell, ColumnType, Fault, Place, Record, Rows};
 
 const BATCH_ROWS: usize = 1024;
 
-/// Parts of whole row groups, each of about 32 MiB compressed.
-pub fn cut(file: &InputFile, whole: Piece) -> Result<Vec<PartPlan>> {
+/// Parts of whole row groups, each of about `part_bytes` compressed.
+pub fn cut(file: &InputFile, whole: Piece, part_bytes: u64) -> Result<Vec<PartPlan>> {
     let groups: Vec<u64> = open(&file.path)?.metadata().row_groups().iter().map(|group| group.compressed_size().max(0) as u64).collect();
     let mut parts = Vec::new();
     let mut piece = Piece { end: 0, ..whole };
@@ -26,7 +26,7 @@ pub fn cut(file: &InputFile, whole: Piece) -> Result<Vec<PartPlan>> {
     for (index, size) in groups.iter().enumerate() {
         bytes += size;
         piece.end = index as u64 + 1;
-        if bytes >= PART_BYTES || piece.end == groups.len() as u64 {
+        if bytes >= part_bytes || piece.end == groups.len() as u64 {
             parts.push(PartPlan { pieces: vec![piece], bytes });
             piece = Piece { start: piece.end, ..piece };
             bytes = 0;

@@ -1,6 +1,6 @@
 //! Cuts the input files into parts: boundaries follow from the files alone, so any thread count and listing order gives the same parts.
 //!
-//! Large plain line files are cut at the first newline after each 32 MiB; small files share a part up to that size, in path order;
+//! Large plain line files are cut at the first newline after each 8 to 32 MiB; small files share a part up to that size, in path order;
 //! compressed files and CSV (whose fields may hold newlines) are never cut.
 
 use std::fs::File;
@@ -14,8 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use super::archive::Compression;
 
-/// Size of a part: large enough for good Parquet row groups, small enough to lose little when a run is killed.
-pub const PART_BYTES: u64 = 16 << 20;
+/// Least size of a part: large enough for good Parquet row groups.
+pub const PART_BYTES_MIN: u64 = 8 << 20;
+/// Greatest size of a part.
+const PART_BYTES_MAX: u64 = 32 << 20;
+
+/// A thirty-second of the input, so that a run that is killed loses little, within the limits above.
+fn part_bytes(files: &[InputFile]) -> u64 {
+    (files.iter().map(|file| file.bytes).sum::<u64>() / 32).clamp(PART_BYTES_MIN, PART_BYTES_MAX)
+}
 
 /// How a file holds its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -86,13 +93,14 @@ pub struct PartPlan {
 
 /// The parts of all files, in path order.
 pub fn pieces(ctx: &Context, files: &[InputFile], format: Option<Format>) -> Result<Vec<PartPlan>> {
+    let part_bytes = part_bytes(files);
     let mut parts = Vec::new();
     let mut small = PartPlan::default();
     for (index, file) in files.iter().enumerate() {
         let format = Format::of(&file.path, format)?;
         let whole = Piece { file: index, format, start: 0, end: u64::MAX, line: 1 };
-        if file.bytes <= PART_BYTES {
-            if small.bytes + file.bytes > PART_BYTES {
+        if file.bytes <= part_bytes {
+            if small.bytes + file.bytes > part_bytes {
                 parts.push(std::mem::take(&mut small));
             }
             small.pieces.push(whole);
@@ -104,8 +112,8 @@ pub fn pieces(ctx: &Context, files: &[InputFile], format: Option<Format>) -> Res
         }
         let plain = Compression::of(&file.path) == Compression::None;
         match format {
-            Format::Jsonl | Format::Lines if plain => cut(ctx, file, whole, &mut parts)?,
-            Format::Parquet => parts.extend(super::parquet::cut(file, whole)?),
+            Format::Jsonl | Format::Lines if plain => cut(ctx, file, whole, part_bytes, &mut parts)?,
+            Format::Parquet => parts.extend(super::parquet::cut(file, whole, part_bytes)?),
             _ => parts.push(PartPlan { pieces: vec![whole], bytes: file.bytes }),
         }
     }
@@ -116,7 +124,7 @@ pub fn pieces(ctx: &Context, files: &[InputFile], format: Option<Format>) -> Res
 }
 
 /// Cuts a large line file, counting its lines on the way so that each piece knows its first line.
-fn cut(ctx: &Context, file: &InputFile, whole: Piece, parts: &mut Vec<PartPlan>) -> Result<()> {
+fn cut(ctx: &Context, file: &InputFile, whole: Piece, part_bytes: u64, parts: &mut Vec<PartPlan>) -> Result<()> {
     let failed = || format!("reading `{}`", file.path.display());
     let mut reader = File::open(&file.path).with_context(failed)?;
     let mut buffer = vec![0; 1 << 20];
@@ -132,8 +140,8 @@ fn cut(ctx: &Context, file: &InputFile, whole: Piece, parts: &mut Vec<PartPlan>)
         }
         let mut from = 0;
         // The first newline at or after the nominal end closes the piece.
-        while piece.start + PART_BYTES < offset + count as u64 {
-            let search = (piece.start + PART_BYTES).saturating_sub(offset).max(from as u64) as usize;
+        while piece.start + part_bytes < offset + count as u64 {
+            let search = (piece.start + part_bytes).saturating_sub(offset).max(from as u64) as usize;
             let Some(found) = memchr::memchr(b'\n', &buffer[search..count]) else { break };
             let after = search + found + 1;
             line += memchr::memchr_iter(b'\n', &buffer[from..after]).count() as u64;
