@@ -82,8 +82,9 @@ fn parts(draft: &Path) -> usize {
 }
 
 /// Lets `mill` run until `moment` comes, then kills it, or its child, as a power cut would. `false` when the moment was missed.
-fn kill_at(site: &Site, what: &str, victim: impl Fn(&Child) -> Option<u32>, moment: impl Fn() -> bool) -> bool {
-    let mut mill = site.spawn(&["run", "x.toml", "--quiet", "--threads", "2"]);
+/// The run ends at `step`, so that a missed moment spoils no later one.
+fn kill_at(site: &Site, step: &str, what: &str, victim: impl Fn(&Child) -> Option<u32>, moment: impl Fn() -> bool) -> bool {
+    let mut mill = site.spawn(&["run", "x.toml", "--quiet", "--threads", "2", "--until", step]);
     let started = Instant::now();
     while !moment() {
         if let Some(status) = mill.try_wait().unwrap() {
@@ -133,15 +134,15 @@ fn killed_anywhere_ends_the_same() {
         move || draft(site, step).is_some()
     };
     let kills = [
-        kill_at(&site, "mill, in import", mill, at("import", 1)),
-        kill_at(&site, "mill, in import again", mill, at("import", 2)),
-        kill_at(&site, "mill, at the start of clean", mill, exists("clean")),
-        kill_at(&site, "mill, in clean", mill, at("clean", 2)),
-        kill_at(&site, "mill, in dedup", mill, at("dedup", 2)),
-        kill_at(&site, "mill, at the start of tokenize", mill, exists("tokenize")),
-        kill_at(&site, "mill-model, in train", model, saved(10)),
-        kill_at(&site, "mill, in train", mill, saved(30)),
-        kill_at(&site, "mill-model, in train again", model, saved(40)),
+        kill_at(&site, "import", "mill, in import", mill, at("import", 1)),
+        kill_at(&site, "import", "mill, in import again", mill, at("import", 2)),
+        kill_at(&site, "clean", "mill, at the start of clean", mill, exists("clean")),
+        kill_at(&site, "clean", "mill, in clean", mill, at("clean", 2)),
+        kill_at(&site, "dedup", "mill, in dedup", mill, at("dedup", 2)),
+        kill_at(&site, "tokenize", "mill, at the start of tokenize", mill, exists("tokenize")),
+        kill_at(&site, "train", "mill-model, in train", model, saved(10)),
+        kill_at(&site, "train", "mill, in train", mill, saved(30)),
+        kill_at(&site, "train", "mill-model, in train again", model, saved(40)),
     ];
     // On a busy machine a moment can pass unseen; five kills are what this test is about.
     let kills = kills.into_iter().filter(|killed| *killed).count();
