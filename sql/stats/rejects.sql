@@ -11,10 +11,10 @@ select
     rejects.rule,
     count(*) as documents,
     round(100.0 * count(*) / max(totals.rejected), 1) as percent,
-    max(rejects.threshold) as threshold,
+    rejects.threshold,
     min(rejects.value) as lowest,
     max(rejects.value) as highest
 from steps.rejects as rejects
 inner join totals on rejects.number = totals.number
-group by rejects.number, rejects.step, rejects.rule
-order by rejects.number, documents desc, rejects.rule
+group by rejects.number, rejects.step, rejects.rule, rejects.threshold
+order by rejects.number, documents desc, rejects.rule, rejects.threshold

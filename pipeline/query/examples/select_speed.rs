@@ -1,7 +1,5 @@
 //! Speed of the signals of Gopher over one Parquet file with a column `text`: `select_speed FILE`.
-//! Prints seconds per pass and megabytes of text per second of one core.
-
-use std::time::Instant;
+//! Prints CPU seconds per pass and megabytes of text per CPU second.
 
 use arrow::array::RecordBatch;
 use engine::{Sql, Table, TableFile};
@@ -23,7 +21,7 @@ fn main() -> anyhow::Result<()> {
     let repetition: Vec<&str> = repetition.iter().map(String::as_str).collect();
     let both: Vec<&str> = quality.iter().copied().chain(repetition.iter().copied()).collect();
     let mut bytes = 0u64;
-    measure("octet_length(text)", &session, &table, &named(&["octet_length(text)"]), &mut |batch| {
+    measure(&session, &table, &named(&["octet_length(text)"]), &mut |batch| {
         let sum = arrow::compute::sum(arrow::array::AsArray::as_primitive::<arrow::datatypes::Int32Type>(batch.column(0)));
         bytes += sum.unwrap_or(0) as u64;
     })?;
@@ -41,24 +39,17 @@ fn main() -> anyhow::Result<()> {
         ("normalize_whitespace", &["normalize_whitespace(text)"]),
         ("blake3_hex", &["blake3_hex(text)"]),
     ] {
-        let seconds = measure(name, &session, &table, &named(columns), &mut |_| {})?;
+        let seconds = measure(&session, &table, &named(columns), &mut |_| {})?;
         println!("{name:<24} {seconds:>7.3} s {:>8.1} MB/s", megabytes / seconds);
     }
     Ok(())
 }
 
-fn measure(
-    name: &str,
-    session: &Session,
-    table: &Table,
-    expressions: &[(String, String)],
-    sink: &mut dyn FnMut(RecordBatch),
-) -> anyhow::Result<f64> {
-    let started = Instant::now();
+fn measure(session: &Session, table: &Table, expressions: &[(String, String)], sink: &mut dyn FnMut(RecordBatch)) -> anyhow::Result<f64> {
+    let meter = engine::usage::Meter::start();
     session.select(table, 0, expressions, None, &mut |batch| {
         sink(batch);
         Ok(())
     })?;
-    let _ = name;
-    Ok(started.elapsed().as_secs_f64())
+    Ok(meter.stop().cpu_seconds)
 }

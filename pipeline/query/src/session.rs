@@ -84,7 +84,10 @@ impl Session {
             .with_batch_size(batch_rows.max(1))
             .with_information_schema(true)
             .with_collect_statistics(false);
-        config.options_mut().execution.time_zone = Some("+00:00".to_string());
+        let options = config.options_mut();
+        options.execution.time_zone = Some("+00:00".to_string());
+        // It would pull `record(text)['field']` apart again and evaluate the record once per field.
+        options.optimizer.enable_leaf_expression_pushdown = false;
         let mut rules = Analyzer::new().rules;
         rules.insert(0, Arc::new(IdLists));
         let state = SessionStateBuilder::new()

@@ -185,6 +185,7 @@ mod tests {
             steps.counts                 4 columns
             steps.documents              9 columns
             steps.rejects                14 columns
+            steps.scores                 9 columns
             steps.spans                  7 columns
         "#]],
         );

@@ -154,3 +154,24 @@ impl Hash for RecordFunction {
         self.name().hash(state);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Session, Settings};
+    use arrow::array::{ArrayRef, RecordBatch, StringArray};
+    use std::sync::Arc;
+
+    #[test]
+    fn many_fields_cost_one_pass() {
+        let session = Session::new(&Settings::default()).unwrap();
+        let context = session.context();
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["a b"]));
+        context.register_batch("t", RecordBatch::try_from_iter([("text", text)]).unwrap()).unwrap();
+        let sql = "explain select text, top_ngram_char_ratio(text, 2), duplicate_ngram_char_ratio(text, 5), duplicate_line_ratio(text) \
+                   from (select nfc(text) as text from t)";
+        let plan = arrow::util::pretty::pretty_format_batches(&session.collect(&context, sql).unwrap()).unwrap().to_string();
+        let physical = plan.split("physical_plan").last().unwrap();
+        assert_eq!(physical.matches("gopher_repetition(").count(), 1, "{plan}");
+        assert_eq!(physical.matches("nfc(").count(), 1, "{plan}");
+    }
+}
