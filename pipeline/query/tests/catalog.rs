@@ -251,7 +251,7 @@ fn only_queries() {
         "select * from txets",
         "table",
         expect![[r#"
-            error: unknown table `txets`, did you mean `texts`?; tables: `files`, `runs`, `steps`, `steps.clusters`, `steps.counts`, `steps.documents`, `steps.rejects`, `steps.spans`, `texts`, `texts.clusters`, `texts.documents`, `texts.rejects`
+            error: unknown table `txets`, did you mean `texts`?; tables: `files`, `runs`, `steps`, `steps.clusters`, `steps.counts`, `steps.documents`, `steps.rejects`, `steps.scores`, `steps.spans`, `texts`, `texts.clusters`, `texts.documents`, `texts.rejects`
         "#]],
     );
     check(
