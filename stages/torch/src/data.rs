@@ -52,6 +52,16 @@ impl Data {
         shards::permute(seed, sample / rows, rows, sample % rows)
     }
 
+    /// Whether all rows are of one length, but for the end of the last one.
+    pub fn equal_lengths(&self) -> bool {
+        matches!(self.reader, Reader::Packed(_))
+    }
+
+    /// Tokens of a row.
+    pub fn length(&self, row: u64) -> Result<usize> {
+        Ok(self.row(row)?.tokens.len())
+    }
+
     pub fn row(&self, row: u64) -> Result<Row> {
         let mut out = Row::default();
         let failed = || format!("row {row} of the split `{}`", self.split);

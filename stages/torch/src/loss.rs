@@ -9,8 +9,8 @@ use tch::{Kind, Tensor};
 use crate::models::Output;
 use crate::shim;
 
-/// Values of the logits that stand at once.
-const CHUNK_VALUES: i64 = 8 << 20;
+/// Values of the logits that stand at once: few enough for the last cache, many enough for the products.
+const CHUNK_VALUES: i64 = 2 << 20;
 
 /// Sums over the predicted tokens of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

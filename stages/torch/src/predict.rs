@@ -55,7 +55,7 @@ impl Work<'_> {
     /// Rows in batches of similar length: (row, row) pairs, as batches take sample and row.
     fn batches(&self) -> Result<Vec<Vec<(u64, u64)>>> {
         let mut rows: Vec<u64> = (0..self.rows).collect();
-        let lengths = rows.iter().map(|row| Ok(self.data.row(*row)?.tokens.len())).collect::<Result<Vec<usize>>>()?;
+        let lengths = rows.iter().map(|row| self.data.length(*row)).collect::<Result<Vec<usize>>>()?;
         rows.sort_by_key(|row| (std::cmp::Reverse(lengths[*row as usize]), *row));
         Ok(rows.chunks(self.settings.batch_size as usize).map(|rows| rows.iter().map(|row| (*row, *row)).collect()).collect())
     }
