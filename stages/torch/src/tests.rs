@@ -3,6 +3,7 @@
 mod jobs;
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
 
 use model::{Family, Head, NetworkConfig, SpecialTokens};
 use tch::{Device, Kind, Tensor};
@@ -17,6 +18,13 @@ use crate::parameters::{Init, Parameters};
 use crate::{generate, shim, weights};
 
 const VOCABULARY: i64 = 50;
+
+/// LibTorch has one random generator for the process, which these tests seed: one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    tch::set_num_threads(1);
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
 
 fn config(family: Family, head: Head) -> NetworkConfig {
     let special = SpecialTokens { pad: Some(0), bos: Some(1), eos: Some(2) };
@@ -70,7 +78,6 @@ fn batch(layout: &str, rows: &[Row], masking: Option<Masking>) -> Batch {
 }
 
 fn loaded(config: NetworkConfig, seed: u64) -> Loaded {
-    tch::set_num_threads(1);
     let parameters = Parameters::new(Device::Cpu, seed);
     let network = models::build(&parameters.root(), &config);
     Loaded { config, parameters, network }
@@ -102,6 +109,7 @@ fn overfit(config: NetworkConfig, batch: &Batch, steps: u64, bf16: bool) -> f64 
 
 #[test]
 fn every_objective_overfits_a_batch() {
+    let _alone = alone();
     let classes = Head::Classify { classes: vec!["ham".into(), "spam".into()] };
     let rows = rows(8);
     let masking = Masking { probability: 0.3, seed: 5 };
@@ -121,6 +129,7 @@ fn every_objective_overfits_a_batch() {
 
 #[test]
 fn one_batch_of_eight_is_four_of_two() {
+    let _alone = alone();
     let rows = rows(8);
     let gradients_of = |size: usize| {
         let loaded = loaded(config(Family::Gpt, Head::Causal), 3);
@@ -142,6 +151,7 @@ fn one_batch_of_eight_is_four_of_two() {
 
 #[test]
 fn the_chunked_loss_is_the_plain_loss() {
+    let _alone = alone();
     let parameters = Parameters::new(Device::Cpu, 11);
     let weight = parameters.root().variable("weight", &[40_000, 8], Init::Normal(1.0));
     let bias = parameters.root().variable("bias", &[40_000], Init::Normal(1.0));
@@ -169,6 +179,7 @@ fn the_chunked_loss_is_the_plain_loss() {
 
 #[test]
 fn the_fused_step_is_the_formula_of_adamw() {
+    let _alone = alone();
     let parameters = Parameters::new(Device::Cpu, 2);
     let matrix = parameters.root().variable("matrix", &[5, 7], Init::Normal(1.0));
     let vector = parameters.root().variable("vector", &[7], Init::Normal(1.0));
@@ -196,6 +207,7 @@ fn the_fused_step_is_the_formula_of_adamw() {
 
 #[test]
 fn clipping_scales_to_the_norm_and_tells_the_one_before() {
+    let _alone = alone();
     let parameters = Parameters::new(Device::Cpu, 2);
     let x = parameters.root().variable("x", &[2], Init::Constant(1.0));
     (Tensor::from_slice(&[3f32, 4.0]) * &x).sum(Kind::Float).backward();
@@ -205,6 +217,7 @@ fn clipping_scales_to_the_norm_and_tells_the_one_before() {
 
 #[test]
 fn gradients_that_are_not_finite_end_the_training() {
+    let _alone = alone();
     let parameters = Parameters::new(Device::Cpu, 2);
     let x = parameters.root().variable("x", &[2], Init::Constant(0.0));
     x.log().sum(Kind::Float).backward();
@@ -214,6 +227,7 @@ fn gradients_that_are_not_finite_end_the_training() {
 
 #[test]
 fn a_saved_folder_gives_the_same_hidden_states() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let tokenizer = tempfile::tempdir().unwrap();
     std::fs::write(tokenizer.path().join("tokenizer.json"), "{}").unwrap();
@@ -234,6 +248,7 @@ fn a_saved_folder_gives_the_same_hidden_states() {
 
 #[test]
 fn weights_of_another_shape_are_refused_by_name() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("w.safetensors");
     let named = |length: i64| vec![("x".to_string(), Tensor::zeros([length], (Kind::Float, Device::Cpu)))];
@@ -246,6 +261,7 @@ fn weights_of_another_shape_are_refused_by_name() {
 
 #[test]
 fn padding_changes_no_prediction() {
+    let _alone = alone();
     let rows = rows(6);
     for (family, head, layout) in
         [(Family::Gpt, Head::Causal, "packed"), (Family::Bert, Head::Classify { classes: vec!["a".into(), "b".into()] }, "classify")]
@@ -280,6 +296,7 @@ fn greedy_plain(loaded: &Loaded, prompt: &[i64], eos: i64, max_new: usize) -> ge
 
 #[test]
 fn cached_generation_in_a_batch_is_plain_generation() {
+    let _alone = alone();
     let loaded = loaded(config(Family::Gpt, Head::Causal), 9);
     // Larger first weights make the choices differ and some end early.
     tch::no_grad(|| loaded.parameters.tensors().into_iter().filter(|x| x.dim() == 2).for_each(|mut x| drop(x.g_mul_scalar_(12.0))));
@@ -294,6 +311,7 @@ fn cached_generation_in_a_batch_is_plain_generation() {
 
 #[test]
 fn a_completion_ends_at_the_last_position() {
+    let _alone = alone();
     let loaded = loaded(config(Family::Gpt, Head::Causal), 9);
     let found = generate::greedy(&loaded, &[vec![5; 20]], -1, 100).unwrap();
     // 24 positions: the token after the last one is still predicted.
@@ -302,6 +320,7 @@ fn a_completion_ends_at_the_last_position() {
 
 #[test]
 fn dropout_follows_the_seed() {
+    let _alone = alone();
     let loaded = loaded(config(Family::Gpt, Head::Causal), 4);
     let ids = Tensor::from_slice2(&[[5i64, 6, 7, 8]]);
     let hidden = |seed| {

@@ -176,7 +176,6 @@ impl World {
 }
 
 fn worker(stop: bool) -> Worker {
-    tch::set_num_threads(1);
     Worker::new(Arc::new(AtomicBool::new(stop)))
 }
 
@@ -210,6 +209,7 @@ const CAUSAL: [(&str, &str); 2] = [("tokens", "causal"), ("tokenizer", "tokenize
 
 #[test]
 fn stopped_at_every_step_equals_undisturbed() {
+    let _alone = super::alone();
     let world = World::new();
     world.packed("causal", "causal");
     world.packed("masked", "masked");
@@ -245,6 +245,7 @@ fn stopped_at_every_step_equals_undisturbed() {
 
 #[test]
 fn a_resume_with_other_threads_is_refused() {
+    let _alone = super::alone();
     let world = World::new();
     world.packed("causal", "causal");
     let settings: Train = serde_json::from_value(json!({"model": tiny("gpt"), "steps": 3})).unwrap();
@@ -257,6 +258,7 @@ fn a_resume_with_other_threads_is_refused() {
 
 #[test]
 fn learned_text_is_likelier_than_its_unigrams() {
+    let _alone = super::alone();
     let world = World::new();
     world.packed("causal", "causal");
     world.packed("masked", "masked");
@@ -279,6 +281,7 @@ fn learned_text_is_likelier_than_its_unigrams() {
 
 #[test]
 fn fine_tuning_goes_on_from_a_model() {
+    let _alone = super::alone();
     let world = World::new();
     world.packed("causal", "causal");
     world.packed("masked", "masked");
@@ -304,6 +307,7 @@ fn fine_tuning_goes_on_from_a_model() {
 
 #[test]
 fn what_does_not_fit_is_said() {
+    let _alone = super::alone();
     let world = World::new();
     world.packed("causal", "causal");
     world.packed("masked", "masked");
@@ -331,6 +335,7 @@ fn what_does_not_fit_is_said() {
 
 #[test]
 fn a_shard_that_was_cut_names_itself() {
+    let _alone = super::alone();
     let world = World::new();
     world.packed("causal", "causal");
     let path = world.dir("causal").join("tokens/split=train/shard-00000.arrow");
