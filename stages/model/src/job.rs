@@ -29,10 +29,11 @@ pub struct Job {
     pub device: String,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
-    Train(Train),
+    Train(Box<Train>),
     Predict(Predict),
 }
 

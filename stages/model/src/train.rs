@@ -275,7 +275,7 @@ impl Stage for Train {
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
-        launch::launch(Task::Train(self.clone()), ctx, inputs, draft)
+        launch::launch(Task::Train(Box::new(self.clone())), ctx, inputs, draft)
     }
 }
 

@@ -161,7 +161,7 @@ impl World {
     /// Trains without a break and makes the draft an artifact.
     fn train(&self, draft: &str, settings: Value, inputs: &[(&str, &str)]) -> Report {
         let settings: Train = serde_json::from_value(settings).unwrap();
-        let job = self.job(draft, Task::Train(settings.clone()), inputs);
+        let job = self.job(draft, Task::Train(Box::new(settings.clone())), inputs);
         let report = train::train(&job, &settings, &mut worker(false)).unwrap().unwrap();
         artifact(&job.draft, Kind::Model, &[], json!(report.facts));
         report
@@ -224,7 +224,7 @@ fn stopped_at_every_step_equals_undisturbed() {
         assert_eq!(report.facts["steps"], 7);
 
         let settings: Train = serde_json::from_value(settings).unwrap();
-        let job = world.job(&format!("{family}-pieces"), Task::Train(settings.clone()), &inputs);
+        let job = world.job(&format!("{family}-pieces"), Task::Train(Box::new(settings.clone())), &inputs);
         let mut runs = 1;
         while train::train(&job, &settings, &mut worker(true)).unwrap().is_none() {
             runs += 1;
@@ -249,7 +249,7 @@ fn a_resume_with_other_threads_is_refused() {
     let world = World::new();
     world.packed("causal", "causal");
     let settings: Train = serde_json::from_value(json!({"model": tiny("gpt"), "steps": 3})).unwrap();
-    let mut job = world.job("draft", Task::Train(settings.clone()), &CAUSAL);
+    let mut job = world.job("draft", Task::Train(Box::new(settings.clone())), &CAUSAL);
     assert!(train::train(&job, &settings, &mut worker(true)).unwrap().is_none());
     job.threads = 2;
     let error = train::train(&job, &settings, &mut worker(true)).unwrap_err().to_string();
@@ -314,7 +314,7 @@ fn what_does_not_fit_is_said() {
     world.examples("mails", examples::Task::Classify);
     let check = |settings: Value, tokens: &str, expected: &str| {
         let settings: Train = serde_json::from_value(settings).unwrap();
-        let job = world.job("draft", Task::Train(settings.clone()), &[("tokens", tokens), ("tokenizer", "tokenizer")]);
+        let job = world.job("draft", Task::Train(Box::new(settings.clone())), &[("tokens", tokens), ("tokenizer", "tokenizer")]);
         let error = format!("{:#}", train::train(&job, &settings, &mut worker(false)).err().unwrap());
         assert!(error.contains(expected), "{error}");
     };
@@ -343,7 +343,7 @@ fn a_shard_that_was_cut_names_itself() {
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     assert!(shards::rows_of(&ShardFile { path: path.clone(), rows: 0 }.path).is_err());
     let settings: Train = serde_json::from_value(json!({"model": tiny("gpt"), "steps": 1})).unwrap();
-    let job = world.job("draft", Task::Train(settings.clone()), &CAUSAL);
+    let job = world.job("draft", Task::Train(Box::new(settings.clone())), &CAUSAL);
     let error = format!("{:#}", train::train(&job, &settings, &mut worker(false)).err().unwrap());
     assert!(error.contains("train") || error.contains("shard-00000.arrow"), "{error}");
 }
