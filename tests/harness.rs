@@ -77,10 +77,18 @@ impl Site {
 
     /// Content fingerprints of all current artifacts by step.
     pub fn fingerprints(&self) -> Vec<(String, String)> {
-        let mut steps: Vec<String> =
-            std::fs::read_dir(self.path().join("runs/x/steps")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut steps: Vec<String> = std::fs::read_dir(self.path().join("runs/x/steps"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         steps.sort();
-        steps.into_iter().map(|step| { let print = self.manifest(&step)["fingerprint"].as_str().unwrap().to_string(); (step, print) }).collect()
+        steps
+            .into_iter()
+            .map(|step| {
+                let print = self.manifest(&step)["fingerprint"].as_str().unwrap().to_string();
+                (step, print)
+            })
+            .collect()
     }
 
     /// Steps that `plan` would run, with the reason.

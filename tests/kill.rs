@@ -71,9 +71,9 @@ fn site() -> Site {
 fn draft(site: &Site, step: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(site.path().join("runs/x/store")).ok()?;
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.filter(|path| path.extension().is_some_and(|extension| extension == "draft")).find(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().rsplit_once('-').is_some_and(|(name, _)| name == step))
-    })
+    paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "draft"))
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().rsplit_once('-').is_some_and(|(name, _)| name == step)))
 }
 
 /// Parts noted in the journal of a draft.

@@ -1,5 +1,7 @@
 //! The programs from outside: the real `mill` and `mill-model` in temporary folders, and rules about this tree.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod cli;
 mod harness;
 #[cfg(feature = "model")]

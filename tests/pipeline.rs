@@ -76,7 +76,11 @@ fn only_what_changed_runs_again() {
     assert_eq!(site.to_run(), []);
     site.write("x.toml", CONFIG);
     site.ok(&["run", "x.toml", "--quiet"]);
-    assert_eq!(site.value("select count(*) from filter.rejects where rule = 'word_count' and value >= 50"), 0, "the first results are found again");
+    assert_eq!(
+        site.value("select count(*) from filter.rejects where rule = 'word_count' and value >= 50"),
+        0,
+        "the first results are found again"
+    );
 }
 
 #[test]
@@ -123,7 +127,8 @@ fn other_tools_can_read_the_tables() {
     site.ok(&["run", "x.toml", "--quiet", "--until", "import"]);
     let file = std::fs::File::open(site.path().join("runs/x/steps/import/documents/part-00000.parquet")).unwrap();
     let reader = SerializedFileReader::new(file).unwrap();
-    let columns: Vec<String> = reader.metadata().file_metadata().schema_descr().columns().iter().map(|column| column.name().to_string()).collect();
+    let columns: Vec<String> =
+        reader.metadata().file_metadata().schema_descr().columns().iter().map(|column| column.name().to_string()).collect();
     assert_eq!(columns, ["id", "content_hash", "source", "path", "position", "line", "text", "title", "extra"]);
     assert!(reader.metadata().file_metadata().num_rows() > 500);
 }

@@ -53,7 +53,12 @@ fn functions_stay_small() {
         let mut open: Option<(usize, usize, String)> = None;
         for (number, line) in code(&text).into_iter().enumerate() {
             let indent = line.len() - line.trim_start().len();
-            let starts = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ").trim_start_matches("unsafe ").starts_with("fn ");
+            let starts = line
+                .trim_start()
+                .trim_start_matches("pub ")
+                .trim_start_matches("pub(crate) ")
+                .trim_start_matches("unsafe ")
+                .starts_with("fn ");
             match &open {
                 None if starts && !line.trim_end().ends_with(['}', ';']) => open = Some((number, indent, line.trim().to_string())),
                 Some((start, depth, name)) if indent == *depth && line.trim_start().starts_with('}') => {
@@ -83,7 +88,11 @@ fn no_unwrap_and_nothing_left_to_do_outside_tests() {
 fn dependencies(folder: &str) -> Vec<String> {
     let text = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
     let section = text.split("[dependencies]").nth(1).unwrap_or("").split("\n[").next().unwrap_or("");
-    section.lines().filter_map(|line| Some(line.split_once(['.', '='])?.0.trim().to_string())).filter(|name| !name.starts_with('#')).collect()
+    section
+        .lines()
+        .filter_map(|line| Some(line.split_once(['.', '='])?.0.trim().to_string()))
+        .filter(|name| !name.starts_with('#'))
+        .collect()
 }
 
 const CRATES: [&str; 9] = [

@@ -45,7 +45,13 @@ pub fn plan(args: &PlanArgs) -> Result<()> {
         writeln!(out, "{:<18} {:<16} {:<9} {}", row.name, row.stage, if row.runs { "run" } else { "unchanged" }, row.reason)?;
     }
     let runs = steps.iter().filter(|row| row.runs).count();
-    writeln!(out, "{runs} of {} steps would run; about {:.1} MB of disk in {}", steps.len(), disk as f64 / 1e6, plan.workspace.dir.display())?;
+    writeln!(
+        out,
+        "{runs} of {} steps would run; about {:.1} MB of disk in {}",
+        steps.len(),
+        disk as f64 / 1e6,
+        plan.workspace.dir.display()
+    )?;
     Ok(())
 }
 

@@ -75,11 +75,8 @@ impl Progress for Terminal {
     fn update(&self, done: u64, total: u64, unit: &str) {
         let mut state = self.state();
         let seconds = state.started.elapsed().as_secs_f64().max(1e-3);
-        let rate = if unit == "B" {
-            format!("{:.1} MB/s", done as f64 / 1e6 / seconds)
-        } else {
-            format!("{:.1} {unit}/s", done as f64 / seconds)
-        };
+        let rate =
+            if unit == "B" { format!("{:.1} MB/s", done as f64 / 1e6 / seconds) } else { format!("{:.1} {unit}/s", done as f64 / seconds) };
         if let Some(bar) = &state.bar {
             bar.set_length(total);
             bar.set_message(rate);

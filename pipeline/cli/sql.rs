@@ -46,7 +46,13 @@ fn queries(args: &SqlArgs) -> Result<Option<String>> {
         return Ok(Some(text.map_err(|error| ConfigError(format!("cannot read `{}`: {error}", path.display())))?));
     }
     if let Some(name) = &args.stats {
-        let unknown = || ConfigError(format!("--stats {name}: unknown{}; valid: {}", suggest(name, query::shipped_names()), list(query::shipped_names())));
+        let unknown = || {
+            ConfigError(format!(
+                "--stats {name}: unknown{}; valid: {}",
+                suggest(name, query::shipped_names()),
+                list(query::shipped_names())
+            ))
+        };
         return Ok(Some(query::shipped(name).ok_or_else(unknown)?.to_string()));
     }
     if std::io::stdin().is_terminal() {

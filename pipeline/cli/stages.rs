@@ -32,7 +32,13 @@ pub fn stages(args: &StagesArgs) -> Result<()> {
 fn print(stage: &StageEntry, out: &mut impl Write) -> Result<()> {
     writeln!(out, "{}\n    {}", stage.name, stage.about)?;
     let ports = stage.inputs.iter().map(|port| {
-        let note = if port.optional { ", optional" } else if port.many { ", one or more steps" } else { "" };
+        let note = if port.optional {
+            ", optional"
+        } else if port.many {
+            ", one or more steps"
+        } else {
+            ""
+        };
         format!("{} ({}{note})", port.name, port.kind.name())
     });
     let ports: Vec<String> = ports.collect();
@@ -94,7 +100,8 @@ fn strings(values: &Value) -> impl Iterator<Item = &str> {
 }
 
 fn document(stage: &StageEntry) -> Value {
-    let inputs = stage.inputs.iter().map(|port| json!({"name": port.name, "kind": port.kind, "optional": port.optional, "many": port.many}));
+    let inputs =
+        stage.inputs.iter().map(|port| json!({"name": port.name, "kind": port.kind, "optional": port.optional, "many": port.many}));
     json!({
         "name": stage.name,
         "about": stage.about,

@@ -58,7 +58,7 @@ impl std::fmt::Display for Why {
         match self {
             Why::New => write!(f, "it never ran"),
             Why::Changed(changes) => {
-                let shown: Vec<String> = changes.iter().take(5).map(|change| describe(change)).collect();
+                let shown: Vec<String> = changes.iter().take(5).map(describe).collect();
                 let more = changes.len().saturating_sub(5);
                 write!(f, "{}", shown.join("; "))?;
                 if more > 0 { write!(f, "; and {more} more") } else { Ok(()) }

@@ -109,8 +109,11 @@ pub struct StageEntry {
     pub seeded: bool,
     /// JSON schema of the settings: names, types, docs and defaults.
     pub schema: Value,
-    pub(crate) parse: fn(Value) -> std::result::Result<Box<dyn AnyStage>, serde_path_to_error::Error<serde_json::Error>>,
+    pub(crate) parse: fn(Value) -> ParseResult,
 }
+
+/// Settings parsed, or an error with the path of the wrong key.
+pub(crate) type ParseResult = std::result::Result<Box<dyn AnyStage>, serde_path_to_error::Error<serde_json::Error>>;
 
 /// Makes the list entry of a stage.
 pub fn entry<S: Stage>() -> StageEntry {

@@ -1,6 +1,8 @@
 //! Speed of the signals of Gopher over one Parquet file with a column `text`: `select_speed FILE`.
 //! Prints CPU seconds per pass and megabytes of text per CPU second.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use arrow::array::RecordBatch;
 use engine::{Sql, Table, TableFile};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;

@@ -1,5 +1,7 @@
 //! A workspace made by the engine, opened as a catalog.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -1,5 +1,7 @@
 //! Runs `tests/sql/*.slt` through the session that stages use. Files of profiles (with `@` in their names) belong to the crate `corpus`.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::path::Path;
 
 use arrow::array::RecordBatch;

@@ -29,7 +29,7 @@ pub struct Job {
     pub device: String,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
+#[allow(clippy::large_enum_variant, reason = "there is one of it in a process")]
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {

@@ -33,7 +33,7 @@ pub(crate) struct Documents {
 
 impl Documents {
     fn new(batch: RecordBatch, file_split: Arc<str>) -> Result<Documents> {
-        let splits = batch.column_by_name("split").map(|column| strings(column)).transpose()?;
+        let splits = batch.column_by_name("split").map(strings).transpose()?;
         Ok(Documents { batch, splits, file_split })
     }
 

@@ -184,7 +184,10 @@ fn store(
     writer.push(example)
 }
 
-fn write_rejects(batch: &Documents, rejected: &[(usize, &str, Option<(f64, f64)>)], part: &mut PartWriter) -> Result<()> {
+/// Row of a batch, rule, and value with threshold where the rule has them.
+type Rejected<'a> = (usize, &'a str, Option<(f64, f64)>);
+
+fn write_rejects(batch: &Documents, rejected: &[Rejected], part: &mut PartWriter) -> Result<()> {
     let rows = rejected.len();
     let take = |column: ArrayRef| -> Result<ArrayRef> {
         let indices = Int64Array::from_iter_values(rejected.iter().map(|(row, _, _)| *row as i64));
