@@ -58,7 +58,7 @@ pub struct RunArgs {
     /// Threads for everything; results do not depend on it. Default: all cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// Resident memory that mill and its children may use, for example 512MB. Default: half of the machine's.
+    /// Resident memory that data stages may use, for example 512MB; models do not keep to it yet. Default: half of the machine's.
     #[arg(long, value_name = "SIZE", value_parser = engine::config::parse_size)]
     pub memory: Option<u64>,
     /// Where models run: auto, cpu, cuda or cuda:N.
@@ -97,7 +97,7 @@ pub struct SqlArgs {
     /// Run the queries of a file and exit.
     #[arg(short, value_name = "FILE", conflicts_with = "stats")]
     pub file: Option<PathBuf>,
-    /// Run a shipped query (see sql/stats): funnel, rejects, lengths, shards, clusters.
+    /// Run a shipped query (see sql/stats): funnel, rejects, lengths, clusters, shards, scores, steps.
     #[arg(long, value_name = "NAME")]
     pub stats: Option<String>,
     /// How results are printed: table, json, ndjson, csv or parquet.
