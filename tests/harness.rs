@@ -25,6 +25,16 @@ impl Site {
         site
     }
 
+    /// With files of data-samples/text/ in the folder `in`.
+    pub fn with_samples(config: &str, names: &[&str]) -> Site {
+        let site = Site::new(config);
+        std::fs::create_dir(site.path().join("in")).unwrap();
+        for file in names.iter().map(|name| format!("{name}.jsonl.zst")) {
+            std::fs::copy(sample(&format!("text/{file}")), site.path().join("in").join(&file)).unwrap();
+        }
+        site
+    }
+
     pub fn path(&self) -> &Path {
         self.dir.path()
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::harness::{Site, sample};
+use crate::harness::Site;
 
 const CONFIG: &str = r#"
 [[step]]
@@ -58,13 +58,7 @@ stage = "score"
 "#;
 
 fn site() -> Site {
-    let site = Site::new(CONFIG);
-    std::fs::create_dir(site.path().join("in")).unwrap();
-    for name in ["help-en", "help-zh", "rust-doc", "speeches", "tang-poems"] {
-        let file = format!("{name}.jsonl.zst");
-        std::fs::copy(sample(&format!("text/{file}")), site.path().join("in").join(&file)).unwrap();
-    }
-    site
+    Site::with_samples(CONFIG, &["help-en", "help-zh", "rust-doc", "speeches", "tang-poems"])
 }
 
 /// The draft of a step, if one is being written.

@@ -1,6 +1,6 @@
 //! The data stages from files to shards: what a second run does, what a change reruns, and that no thread count changes a byte.
 
-use crate::harness::{Site, sample};
+use crate::harness::Site;
 
 const CONFIG: &str = r#"
 [[step]]
@@ -35,13 +35,7 @@ sequence_length = 64
 "#;
 
 fn site() -> Site {
-    let site = Site::new(CONFIG);
-    std::fs::create_dir(site.path().join("in")).unwrap();
-    for name in ["help-en", "rust-doc", "speeches"] {
-        let file = format!("{name}.jsonl.zst");
-        std::fs::copy(sample(&format!("text/{file}")), site.path().join("in").join(&file)).unwrap();
-    }
-    site
+    Site::with_samples(CONFIG, &["help-en", "rust-doc", "speeches"])
 }
 
 fn names(steps: &[(String, String)]) -> Vec<&str> {

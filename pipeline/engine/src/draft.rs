@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -167,7 +168,7 @@ impl Draft {
                 if failed.load(Ordering::Relaxed) {
                     return;
                 }
-                let result = ctx.check_stop().and_then(|()| work(index)).and_then(|(files, counts)| {
+                let result = ctx.check_stop().and_then(|()| guarded(index, &work)).and_then(|(files, counts)| {
                     self.note(Line { phase: phase.to_string(), part: index, files, counts })?;
                     let mut done = finished.lock().map_err(|_| anyhow!("a part panicked"))?;
                     *done += plan[index].bytes;
@@ -226,6 +227,14 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// A panic within a part is a defect, but no reason to lose the parts that are finished or to end without a message.
+fn guarded<T>(index: usize, work: &impl Fn(usize) -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(|| work(index))).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(anyhow!("part {index} panicked: {}; this is a defect, please report it", words.unwrap_or("no message")))
+    })
 }
 
 /// Clears the bookkeeping of a draft whose manifest stands and renames it. A kill in between leaves a draft that this finishes.

@@ -22,6 +22,7 @@ pub mod schema;
 pub mod site;
 pub mod stage;
 pub mod suggest;
+pub mod testing;
 pub mod usage;
 pub mod workspace;
 

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, new_null_array};
@@ -12,9 +12,8 @@ use arrow::datatypes::DataType;
 use engine::config::Config;
 use engine::plan::{Plan, PlannedStep, Selection, Status};
 use engine::run::Observer;
-use engine::{
-    ConfigError, Context, Draft, Inputs, Kind, Locked, Manifest, Part, Port, Quiet, Site, Sql, Stage, StageEntry, Table, entry, schema,
-};
+use engine::testing::{NoSql, context};
+use engine::{ConfigError, Context, Draft, Inputs, Kind, Locked, Manifest, Part, Port, Site, Stage, StageEntry, entry, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +26,7 @@ static SERIAL: std::sync::Mutex<()> = std::sync::Mutex::new(());
 struct Lines {
     /// Files to read, a document per line.
     paths: Vec<String>,
-    /// Fails at this part while the file `fail` exists beside the inputs.
+    /// Fails at this part while the file `fail` exists beside the inputs, and panics while `panic` does.
     #[serde(default)]
     fail_at: Option<usize>,
     /// Writes other bytes each time.
@@ -58,6 +57,7 @@ impl Stage for Lines {
             if self.fail_at == Some(index) && file.path.with_file_name("fail").exists() {
                 bail!("part {index} fails");
             }
+            assert!(self.fail_at != Some(index) || !file.path.with_file_name("panic").exists(), "out of bounds");
             WORKED.fetch_add(1, Ordering::SeqCst);
             let text = std::fs::read_to_string(&file.path)?;
             let lines: Vec<&str> = text.lines().collect();
@@ -127,29 +127,6 @@ fn rejects(batch: &RecordBatch) -> RecordBatch {
     RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
 }
 
-struct NoSql;
-
-impl Sql for NoSql {
-    fn select(
-        &self,
-        _: &Table,
-        _: usize,
-        _: &[(String, String)],
-        _: Option<&str>,
-        _: &mut dyn FnMut(RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        bail!("no SQL here")
-    }
-
-    fn select_chain(&self, _: &Table, _: usize, _: &[Vec<(String, String)>], _: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        bail!("no SQL here")
-    }
-
-    fn canonical(&self, expression: &str) -> Result<String> {
-        Ok(expression.to_string())
-    }
-}
-
 struct Silent;
 
 impl Observer for Silent {
@@ -205,10 +182,7 @@ impl Site_ {
     }
 
     fn run_with(&self, selection: &Selection, threads: usize) -> Result<()> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let ctx =
-            Context { seed: 1, threads, memory: 1 << 30, device: "cpu".into(), progress: Arc::new(Quiet), stop, sql: Arc::new(NoSql) };
-        engine::run::run(&self.plan()?, selection, &ctx, &Silent, "test")
+        engine::run::run(&self.plan()?, selection, &context(threads), &Silent, "test")
     }
 
     fn run(&self) -> Result<()> {
@@ -261,6 +235,17 @@ fn a_failed_stage_goes_on_at_the_next_part_and_ends_the_same() {
     std::fs::remove_dir_all(site.path().join("runs")).unwrap();
     site.run_with(&Selection::default(), 1).unwrap();
     assert_eq!(site.manifest("read_lines").fingerprint, resumed);
+}
+
+#[test]
+fn a_panic_in_a_part_is_an_error_and_keeps_the_others() {
+    let site = Site_::new("[[step]]\nstage = \"read-lines\"\npaths = [\"in/*.txt\"]\nfail_at = 2\n");
+    std::fs::write(site.path().join("in/panic"), "").unwrap();
+    let message = format!("{:#}", site.run_with(&Selection::default(), 1).unwrap_err());
+    assert_eq!(message, "step `read_lines`: part 2 panicked: out of bounds; this is a defect, please report it");
+    std::fs::remove_file(site.path().join("in/panic")).unwrap();
+    site.run().unwrap();
+    assert_eq!(site.manifest("read_lines").usage.parts_resumed, 2);
 }
 
 #[test]

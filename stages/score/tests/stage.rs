@@ -3,14 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::pretty::pretty_format_batches;
 use engine::stage::run_alone;
-use engine::{Artifact, Context, Draft, Inputs, Kind, Part, Port, Quiet, Sql, Stage, Table};
+use engine::testing::context;
+use engine::{Artifact, Context, Draft, Inputs, Kind, Part, Port, Stage};
 use expect_test::{Expect, expect};
 use schemars::JsonSchema;
 use score::Score;
@@ -61,39 +61,8 @@ fn batch(columns: &[(String, Vec<Value>)]) -> RecordBatch {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
 }
 
-struct NoSql;
-
-impl Sql for NoSql {
-    fn select(
-        &self,
-        _: &Table,
-        _: usize,
-        _: &[(String, String)],
-        _: Option<&str>,
-        _: &mut dyn FnMut(RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        bail!("no SQL here")
-    }
-
-    fn select_chain(&self, _: &Table, _: usize, _: &[Vec<(String, String)>], _: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        bail!("no SQL here")
-    }
-
-    fn canonical(&self, _: &str) -> Result<String> {
-        bail!("no SQL here")
-    }
-}
-
 fn run(settings: Value, facts: Value, files: Value) -> Result<(tempfile::TempDir, Artifact)> {
-    let ctx = Context {
-        seed: 1,
-        threads: 2,
-        memory: 1 << 30,
-        device: "cpu".into(),
-        progress: Arc::new(Quiet),
-        stop: Arc::new(AtomicBool::new(false)),
-        sql: Arc::new(NoSql),
-    };
+    let ctx = context(2);
     let folder = tempfile::tempdir()?;
     let predictions = Predictions { facts, files: serde_json::from_value(files)? };
     let predictions = run_alone(&predictions, &ctx, &Inputs::new(vec![], vec![]), &folder.path().join("predictions"))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-use engine::{Artifact, Context, Draft, InputFile, Inputs, Kind, Part, Port, Quiet, Sql, Stage, Table, stage::run_alone};
+use engine::{Artifact, Context, Draft, InputFile, Inputs, Kind, Part, Port, Stage, stage::run_alone, testing::context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,47 +14,6 @@ use shards::{ShardFile, examples, packed};
 
 use crate::learn_tokenizer::LearnTokenizer;
 use crate::tokenize::Tokenize;
-
-struct NoSql;
-
-impl Sql for NoSql {
-    fn select(
-        &self,
-        _: &Table,
-        _: usize,
-        _: &[(String, String)],
-        _: Option<&str>,
-        _: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        anyhow::bail!("no SQL in this test")
-    }
-
-    fn select_chain(
-        &self,
-        _: &Table,
-        _: usize,
-        _: &[Vec<(String, String)>],
-        _: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        anyhow::bail!("no SQL in this test")
-    }
-
-    fn canonical(&self, _: &str) -> anyhow::Result<String> {
-        anyhow::bail!("no SQL in this test")
-    }
-}
-
-fn context(threads: usize) -> Context {
-    Context {
-        seed: 1,
-        threads,
-        memory: 1 << 30,
-        device: "cpu".into(),
-        progress: Arc::new(Quiet),
-        stop: Default::default(),
-        sql: Arc::new(NoSql),
-    }
-}
 
 /// A document: text, label (or target), split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
