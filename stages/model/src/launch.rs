@@ -136,6 +136,9 @@ fn spawn(executable: &Path, job: &Path, threads: usize) -> Result<Child> {
     }
     let threads = threads.to_string();
     command.arg("run").arg(job).env("OMP_NUM_THREADS", &threads).env("MKL_NUM_THREADS", &threads).env("OMP_DYNAMIC", "FALSE");
+    // A thread that waits for others spins for about half a millisecond only: longer than between two kernels, and the processor is free
+    // for whoever else needs it.
+    command.env("GOMP_SPINCOUNT", "10000");
     // An interrupt of the terminal goes to the whole foreground group; only `mill` decides what it means.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
