@@ -40,7 +40,7 @@ fn run_plan(args: &RunArgs, threads: usize, memory: u64, session: Arc<query::Ses
     };
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     engine::run::run(&planned, &selection, &ctx, terminal.as_ref(), &command)?;
-    if args.quiet { Ok(()) } else { summary::print(&planned.workspace, session.as_ref()) }
+    if args.quiet { Ok(()) } else { summary::print(&planned, session.as_ref()) }
 }
 
 /// Threads and memory: the command line before the config before the machine.

@@ -3,16 +3,21 @@
 use std::io::Write;
 
 use anyhow::Result;
-use engine::workspace::Workspace;
+use engine::Kind;
+use engine::plan::Plan;
 use query::{Catalog, Format, Session};
 
-/// The parts of the summary: a heading and a shipped query.
-const PARTS: [(&str, &str); 2] = [("Funnel: what each step kept of each source", "funnel"), ("Scores", "scores")];
+/// The parts of the summary: a heading, a shipped query, and the kind of artifact that it speaks of.
+const PARTS: [(&str, &str, Kind); 2] =
+    [("Funnel: what each step kept of each source", "funnel", Kind::Documents), ("Scores", "scores", Kind::Scores)];
 
-pub fn print(workspace: &Workspace, session: &Session) -> Result<()> {
-    let catalog = Catalog::open(session, workspace)?;
+pub fn print(plan: &Plan, session: &Session) -> Result<()> {
+    let catalog = Catalog::open(session, &plan.workspace)?;
     let mut out = std::io::stdout().lock();
-    for (heading, name) in PARTS {
+    for (heading, name, kind) in PARTS {
+        if plan.steps.iter().all(|step| step.kind != kind) {
+            continue;
+        }
         let sql = query::shipped(name).expect("a query of the summary is shipped");
         writeln!(out, "{heading}")?;
         query::run_queries(&catalog, sql, Format::Table, &mut out)?;
