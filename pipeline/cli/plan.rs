@@ -29,7 +29,8 @@ pub fn plan(args: &PlanArgs) -> Result<()> {
     let (_, plan) = read(&args.select, &session)?;
     let selected = plan.select(&selection(&args.select))?;
     let steps: Vec<Row> = selected.iter().map(|index| Row::new(&plan.steps[*index], &args.select.force)).collect();
-    let disk: u64 = steps.iter().filter(|row| row.runs).map(|row| row.disk).sum();
+    let running: Vec<usize> = selected.iter().zip(&steps).filter(|(_, row)| row.runs).map(|(index, _)| *index).collect();
+    let disk = plan.disk_needed(&running);
     let mut out = std::io::stdout().lock();
     if args.json {
         let document = json!({
@@ -77,7 +78,7 @@ impl Row {
         if let Status::Run { resumed: true, .. } = step.status {
             reason.push_str("; goes on where an interrupted run stopped");
         }
-        Row { name: step.name.clone(), stage: step.stage, key: step.key.clone(), runs, reason, changes, disk: step.disk }
+        Row { name: step.name.clone(), stage: step.stage, key: step.key.clone(), runs, reason, changes, disk: step.disk.kept }
     }
 
     fn json(&self) -> Value {

@@ -10,12 +10,12 @@ use anyhow::{Context as _, Result, bail};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
 use serde::de::DeserializeOwned;
 
 use crate::draft::{Draft, is_bookkeeping};
 use crate::manifest::{self, FileManifest, Identity, Manifest, TableManifest, Usage};
-use crate::{list, suggest};
+use crate::{list, selection, suggest};
 
 /// An immutable folder with a manifest.
 #[derive(Clone, Debug)]
@@ -41,6 +41,15 @@ pub struct TableFile {
     pub bytes: u64,
     /// From a folder `split=NAME`.
     pub split: Option<String>,
+    /// The file whose rows this one selects.
+    pub of: Option<PathBuf>,
+}
+
+impl TableFile {
+    /// The file that holds the rows: itself, or the one whose rows it selects.
+    pub fn data(&self) -> &Path {
+        self.of.as_deref().unwrap_or(&self.path)
+    }
 }
 
 impl Artifact {
@@ -68,10 +77,21 @@ impl Artifact {
             .files
             .iter()
             .filter(|file| file.table.as_deref() == Some(name))
-            .map(|file| TableFile { path: self.dir.join(&file.path), rows: file.rows, bytes: file.bytes, split: file.split.clone() })
-            .collect();
+            .map(|file| self.table_file(file))
+            .collect::<Result<_>>()
+            .with_context(|| format!("table `{name}` of step `{}`", self.manifest.step))?;
         let first = files.first().with_context(|| format!("table `{name}` of step `{}` has no file", self.manifest.step))?;
-        Ok(Table { name: name.to_string(), schema: schema_of(&first.path)?, rows: entry.rows, files })
+        let schema = if first.of.is_some() { selection::schema_of(first)? } else { schema_of(&first.path)? };
+        Ok(Table { name: name.to_string(), schema, rows: entry.rows, files })
+    }
+
+    fn table_file(&self, file: &FileManifest) -> Result<TableFile> {
+        let of = file.of.as_ref().map(|of| self.dir.parent().unwrap_or(&self.dir).join(of));
+        let bytes = match &of {
+            Some(of) => selection::bytes_of(of)?,
+            None => file.bytes,
+        };
+        Ok(TableFile { path: self.dir.join(&file.path), rows: file.rows, bytes, split: file.split.clone(), of })
     }
 
     /// A fact that the stage noted.
@@ -89,20 +109,16 @@ impl Table {
         file: usize,
         columns: Option<&[&str]>,
         batch_rows: usize,
-    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-        let path = self.files.get(file).with_context(|| format!("table `{}` has no file {file}", self.name))?.path.clone();
-        let builder = open_parquet(&path)?;
-        let projection = match columns {
-            None => ProjectionMask::all(),
-            Some(names) => {
-                for name in names {
-                    self.column(name)?;
-                }
-                ProjectionMask::columns(builder.parquet_schema(), names.iter().copied())
-            }
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        let file = self.files.get(file).with_context(|| format!("table `{}` has no file {file}", self.name))?;
+        for name in columns.into_iter().flatten() {
+            self.column(name)?;
+        }
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> = match &file.of {
+            Some(_) => Box::new(selection::read(self, file, columns, batch_rows)?),
+            None => Box::new(read_parquet(&file.path, columns, batch_rows, None)?),
         };
-        let reader = builder.with_projection(projection).with_batch_size(batch_rows).build()?;
-        Ok(reader.map(move |batch| batch.with_context(|| format!("reading `{}`", path.display()))))
+        Ok(batches)
     }
 
     /// The index of a column, or an error that lists the columns.
@@ -123,12 +139,31 @@ impl Table {
     }
 }
 
-fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+/// The rows of a Parquet file, or the selected ones, with some of its columns in its order.
+pub(crate) fn read_parquet(
+    path: &Path,
+    columns: Option<&[&str]>,
+    batch_rows: usize,
+    rows: Option<RowSelection>,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+    let mut builder = open_parquet(path)?;
+    if let Some(names) = columns {
+        let projection = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+        builder = builder.with_projection(projection);
+    }
+    if let Some(rows) = rows {
+        builder = builder.with_row_selection(rows);
+    }
+    let path = path.to_path_buf();
+    Ok(builder.with_batch_size(batch_rows).build()?.map(move |batch| batch.with_context(|| format!("reading `{}`", path.display()))))
+}
+
+pub(crate) fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).with_context(|| format!("opening `{}`", path.display()))?;
     ParquetRecordBatchReaderBuilder::try_new(file).with_context(|| format!("`{}` is no readable Parquet file", path.display()))
 }
 
-fn schema_of(path: &Path) -> Result<SchemaRef> {
+pub(crate) fn schema_of(path: &Path) -> Result<SchemaRef> {
     if path.extension().is_some_and(|extension| extension == "arrow") {
         let file = File::open(path).with_context(|| format!("opening `{}`", path.display()))?;
         let reader = arrow::ipc::reader::FileReader::try_new(file, None);
@@ -172,7 +207,7 @@ pub(crate) fn describe(draft: &Draft, identity: Identity, usage: Usage) -> Resul
         key: identity.key,
         key_parts: identity.key_parts,
         fingerprint: fingerprint.finalize().to_hex().to_string(),
-        tables: describe_tables(draft.dir(), &files)?,
+        tables: describe_tables(draft.dir(), &files, &state.schemas)?,
         files,
         counts,
         facts: state.facts.clone(),
@@ -195,15 +230,18 @@ fn describe_file(dir: &Path, relative: &str, rows: Option<u64>) -> Result<FileMa
         None => 0,
     };
     File::open(&path).and_then(|file| file.sync_all()).with_context(|| format!("syncing `{}`", path.display()))?;
-    Ok(FileManifest { path: relative.to_string(), table, split, rows, bytes, blake3, volatile: false })
+    Ok(FileManifest { path: relative.to_string(), table, split, rows, of: None, bytes, blake3, volatile: false })
 }
 
-fn describe_tables(dir: &Path, files: &[FileManifest]) -> Result<BTreeMap<String, TableManifest>> {
+fn describe_tables(dir: &Path, files: &[FileManifest], declared: &BTreeMap<String, SchemaRef>) -> Result<BTreeMap<String, TableManifest>> {
     let mut tables: BTreeMap<String, TableManifest> = BTreeMap::new();
     for file in files {
         let Some(name) = &file.table else { continue };
         if !tables.contains_key(name) {
-            let schema = schema_of(&dir.join(&file.path))?;
+            let schema = match declared.get(name) {
+                Some(schema) => schema.clone(),
+                None => schema_of(&dir.join(&file.path))?,
+            };
             let columns = schema.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
             tables.insert(name.clone(), TableManifest { rows: 0, bytes: 0, columns });
         }
@@ -237,4 +275,12 @@ fn walk(dir: &Path, prefix: &str, out: &mut Vec<String>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Bytes of all files below a folder; none of one that does not exist.
+pub(crate) fn bytes_below(dir: &Path) -> u64 {
+    let mut files = Vec::new();
+    // A file that goes while it is looked at counts nothing.
+    let _ = walk(dir, "", &mut files);
+    files.iter().filter_map(|file| Some(std::fs::metadata(dir.join(file)).ok()?.len())).sum()
 }

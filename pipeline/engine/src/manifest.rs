@@ -60,6 +60,9 @@ pub struct FileManifest {
     pub split: Option<String>,
     #[serde(default)]
     pub rows: u64,
+    /// The file of another artifact in the same store whose rows this one selects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     pub bytes: u64,
     pub blake3: String,
     /// Timings and logs: may differ between two runs of the same step.

@@ -15,7 +15,9 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
+use crate::Table;
 use crate::manifest::FileManifest;
+use crate::selection::Selection;
 
 /// A row group is closed once its encoded data passes this many bytes.
 pub const ROW_GROUP_BYTES: usize = 32 << 20;
@@ -33,12 +35,13 @@ pub struct PartWriter<'a> {
     index: usize,
     schemas: &'a BTreeMap<String, SchemaRef>,
     open: BTreeMap<String, TableWriter>,
+    selections: BTreeMap<String, Selection>,
     counts: BTreeMap<String, i64>,
 }
 
 impl<'a> PartWriter<'a> {
     pub(crate) fn new(dir: &'a Path, index: usize, schemas: &'a BTreeMap<String, SchemaRef>) -> PartWriter<'a> {
-        PartWriter { dir, index, schemas, open: BTreeMap::new(), counts: BTreeMap::new() }
+        PartWriter { dir, index, schemas, open: BTreeMap::new(), selections: BTreeMap::new(), counts: BTreeMap::new() }
     }
 
     /// Appends rows to a declared table. Columns are matched by position and cast to the declared types.
@@ -54,13 +57,33 @@ impl<'a> PartWriter<'a> {
         self.open.get_mut(table).expect("inserted above").write(batch)
     }
 
+    /// Keeps rows of a file of `from`, ascending, without copying them. `added` are columns of the declared table that it does not have or
+    /// that take the place of its own. A part selects from one file.
+    pub fn select(&mut self, table: &str, from: &Table, file: usize, rows: &[u32], added: &RecordBatch) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if !self.selections.contains_key(table) {
+            let declared = self.schemas.get(table).with_context(|| format!("table `{table}` was not declared"))?;
+            let store = self.dir.parent().unwrap_or(self.dir);
+            let selection = Selection::new(store, from, file, declared, added)?;
+            self.open.insert(table.to_string(), TableWriter::create(self.dir, table, self.index, selection.schema.clone())?);
+            self.selections.insert(table.to_string(), selection);
+        }
+        let batch = self.selections[table].batch(rows, added)?;
+        self.open.get_mut(table).expect("inserted above").write(&batch)
+    }
+
     /// Adds to a total of the artifact's manifest.
     pub fn count(&mut self, name: &str, n: i64) {
         *self.counts.entry(name.to_string()).or_default() += n;
     }
 
     pub(crate) fn finish(self) -> Result<(Vec<FileManifest>, BTreeMap<String, i64>)> {
-        let files = self.open.into_values().map(TableWriter::finish).collect::<Result<Vec<_>>>()?;
+        let mut files = self.open.into_values().map(TableWriter::finish).collect::<Result<Vec<_>>>()?;
+        for file in &mut files {
+            file.of = file.table.as_ref().and_then(|table| Some(self.selections.get(table)?.of.clone()));
+        }
         Ok((files, self.counts))
     }
 }
@@ -100,7 +123,16 @@ impl TableWriter {
         let failed = || format!("writing `{}`", self.path.display());
         let sink = self.writer.into_inner().with_context(failed)?;
         let (bytes, blake3) = sink.finish().with_context(failed)?;
-        Ok(FileManifest { path: self.relative, table: Some(self.table), split: None, rows: self.rows, bytes, blake3, volatile: false })
+        Ok(FileManifest {
+            path: self.relative,
+            table: Some(self.table),
+            split: None,
+            rows: self.rows,
+            of: None,
+            bytes,
+            blake3,
+            volatile: false,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::files::HashCache;
 use crate::reason::{Change, changes};
 use crate::stage::AnyStage;
 use crate::workspace::Workspace;
-use crate::{Artifact, ConfigError, InputFile, Kind, Port, Site, Sql, StageEntry, StepView, list, suggest};
+use crate::{Artifact, ConfigError, Disk, InputFile, Kind, Port, Site, Sql, StageEntry, StepView, list, suggest};
 
 /// All steps of a config, in order.
 pub struct Plan {
@@ -31,8 +31,8 @@ pub struct PlannedStep {
     pub key: String,
     pub key_parts: Value,
     pub status: Status,
-    /// Disk that the step will take, in bytes, by its last artifact or else its inputs.
-    pub disk: u64,
+    /// Disk that the step will take: what it keeps by its last artifact or else its inputs.
+    pub disk: Disk,
     pub(crate) run: Box<dyn AnyStage>,
 }
 
@@ -108,7 +108,7 @@ pub fn plan(config: &Config, stages: &[StageEntry], sql: &dyn Sql, verify: bool)
         let key_parts = key_parts(entry, &settings, &files, &named, &inputs, &steps, config.seed);
         let key = crate::key::key(&without_names(&key_parts));
         let status = status(&workspace, &step.name, &key, &key_parts)?;
-        let disk = disk(&workspace, &step.name, &inputs, &files, &steps)?;
+        let disk = disk(&workspace, &step.name, run.as_ref(), &inputs, &files, &steps)?;
         views.push(StepView { name: step.name.clone(), stage: step.stage.clone(), settings, inputs: named });
         steps.push(PlannedStep {
             name: step.name.clone(),
@@ -282,12 +282,22 @@ fn status(workspace: &Workspace, step: &str, key: &str, key_parts: &Value) -> Re
     Ok(Status::Run { why, resumed: workspace.draft_dir(step, key).exists() })
 }
 
-fn disk(workspace: &Workspace, step: &str, inputs: &[(String, Vec<usize>)], files: &[InputFile], steps: &[PlannedStep]) -> Result<u64> {
-    if let Some(before) = workspace.current(step)? {
-        return Ok(before.manifest.files.iter().map(|file| file.bytes).sum());
-    }
+fn disk(
+    workspace: &Workspace,
+    step: &str,
+    stage: &dyn AnyStage,
+    inputs: &[(String, Vec<usize>)],
+    files: &[InputFile],
+    steps: &[PlannedStep],
+) -> Result<Disk> {
     let from_files: u64 = files.iter().map(|file| file.bytes).sum();
-    Ok(from_files + inputs.iter().flat_map(|(_, connected)| connected).map(|index| steps[*index].disk).sum::<u64>())
+    let from_steps: u64 =
+        inputs.iter().flat_map(|(_, connected)| connected).map(|index| steps[*index].disk).map(|disk| disk.kept + disk.selected).sum();
+    let disk = stage.disk(from_files + from_steps);
+    Ok(match workspace.current(step)? {
+        Some(before) => Disk { kept: before.manifest.files.iter().map(|file| file.bytes).sum(), ..disk },
+        None => disk,
+    })
 }
 
 /// Which steps a run may touch.
@@ -330,6 +340,17 @@ impl Plan {
             self.index(name)?;
         }
         Ok((0..self.steps.len()).filter(|index| chosen[*index]).collect())
+    }
+
+    /// The disk that running these steps takes beyond what their drafts hold already: all that they keep, and the scratch files of one.
+    pub fn disk_needed(&self, steps: &[usize]) -> u64 {
+        let steps = || steps.iter().map(|index| &self.steps[*index]);
+        let left = |step: &PlannedStep| {
+            let draft = crate::artifact::bytes_below(&self.workspace.draft_dir(&step.name, &step.key));
+            (step.disk.kept + step.disk.scratch).saturating_sub(draft)
+        };
+        let kept: u64 = steps().map(|step| left(step).min(step.disk.kept)).sum();
+        kept + steps().map(|step| left(step).saturating_sub(step.disk.kept)).max().unwrap_or(0)
     }
 
     /// The index of a step by name, or an error that lists the steps.

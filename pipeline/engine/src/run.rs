@@ -27,7 +27,7 @@ pub fn run(plan: &Plan, selection: &Selection, ctx: &Context, observer: &dyn Obs
     let must_run = |index: &usize| forced(&plan.steps[*index]) || matches!(plan.steps[*index].status, Status::Run { .. });
     plan.workspace.create()?;
     let _lock = plan.workspace.lock()?;
-    check_disk(plan, &selected)?;
+    check_disk(plan, &selected.iter().copied().filter(must_run).collect::<Vec<_>>())?;
     let mut artifacts: Vec<Option<Artifact>> = plan.steps.iter().map(standing).collect();
     let mut journal: Option<Journal> = None;
     for index in selected {
@@ -78,8 +78,8 @@ fn standing(step: &PlannedStep) -> Option<Artifact> {
 }
 
 /// Refuses before any work when the disk cannot hold what the steps will write.
-fn check_disk(plan: &Plan, selected: &[usize]) -> Result<()> {
-    let needed: u64 = selected.iter().map(|index| &plan.steps[*index]).filter(|step| standing(step).is_none()).map(|step| step.disk).sum();
+fn check_disk(plan: &Plan, running: &[usize]) -> Result<()> {
+    let needed = plan.disk_needed(running);
     match free_disk(&plan.workspace.dir) {
         Some(free) if free < needed => bail!(
             "about {} MB are needed in `{}` and {} MB are free; free some space or choose another place with `workspace = \"…\"`",

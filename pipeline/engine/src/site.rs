@@ -58,6 +58,11 @@ impl Site<'_> {
         self.step(steps.first()?)
     }
 
+    /// Names of all steps connected to a port. They are no part of the key: who lets them decide anything keeps them in the settings.
+    pub fn connected(&self, port: &str) -> &[String] {
+        self.inputs.iter().find(|(name, _)| name == port).map_or(&[], |(_, steps)| steps)
+    }
+
     /// The nearest step of a stage along the inputs, breadth first.
     pub fn nearest(&self, stage: &str) -> Option<&StepView> {
         let mut level: Vec<&str> = self.inputs.iter().flat_map(|(_, steps)| steps).map(String::as_str).collect();

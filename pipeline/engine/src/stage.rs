@@ -30,8 +30,24 @@ pub trait Stage: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'stat
         Ok(())
     }
 
+    /// The disk that the step takes for inputs of so many bytes, about. Most stages write what they read.
+    fn disk(&self, input_bytes: u64) -> Disk {
+        Disk { kept: input_bytes, ..Disk::default() }
+    }
+
     /// Does the work: reads `inputs`, writes into `draft`.
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()>;
+}
+
+/// Bytes on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disk {
+    /// Of the artifact.
+    pub kept: u64,
+    /// Of files that are gone when it is finished.
+    pub scratch: u64,
+    /// Of the inputs, where the artifact selects their rows: steps below read them.
+    pub selected: u64,
 }
 
 /// A named input of a stage.
@@ -140,6 +156,7 @@ impl StageEntry {
 pub(crate) trait AnyStage: Send + Sync {
     fn prepare(&mut self, site: &mut Site) -> Result<()>;
     fn settings(&self) -> Result<Value>;
+    fn disk(&self, input_bytes: u64) -> Disk;
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()>;
 }
 
@@ -150,6 +167,10 @@ impl<S: Stage> AnyStage for S {
 
     fn settings(&self) -> Result<Value> {
         serde_json::to_value(self).context("settings cannot be written as JSON")
+    }
+
+    fn disk(&self, input_bytes: u64) -> Disk {
+        Stage::disk(self, input_bytes)
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {

@@ -12,6 +12,7 @@ mod listing;
 pub mod output;
 mod overview;
 pub mod select;
+mod selected;
 pub mod session;
 pub mod shell;
 mod shipped;

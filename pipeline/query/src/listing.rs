@@ -13,9 +13,15 @@ use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTable
 use engine::{Table, TableFile};
 
 use crate::errors::explain;
+use crate::selected::Selected;
 
 /// A provider of some files of a table, in their order (of all files, in folders `split=NAME`). Parquet or Arrow IPC, by the first file's name; text is read as views.
 pub fn provider(table: &Table, files: &[TableFile]) -> Result<Arc<dyn TableProvider>> {
+    if files.iter().any(|file| file.of.is_some()) {
+        let table = Table { files: files.to_vec(), ..table.clone() };
+        let schema = with_views(&table.schema);
+        return Ok(Arc::new(Selected::new(table, schema)));
+    }
     let arrow = files.first().is_some_and(|file| file.path.extension().is_some_and(|extension| extension == "arrow"));
     let (format, extension): (Arc<dyn FileFormat>, _) =
         if arrow { (Arc::new(ArrowFormat), ".arrow") } else { (Arc::new(ParquetFormat::default()), ".parquet") };

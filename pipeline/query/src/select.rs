@@ -82,8 +82,9 @@ fn parse(frame: &DataFrame, sql: &str) -> Result<Expr> {
 
 /// As many rows as the largest row group of the file says will fit, at most [`BATCH_ROWS`].
 fn batch_rows(file: &TableFile) -> Result<usize> {
-    let opened = File::open(&file.path).with_context(|| format!("opening `{}`", file.path.display()))?;
-    let reader = SerializedFileReader::new(opened).with_context(|| format!("`{}` is no readable Parquet file", file.path.display()))?;
+    let path = file.data();
+    let opened = File::open(path).with_context(|| format!("opening `{}`", path.display()))?;
+    let reader = SerializedFileReader::new(opened).with_context(|| format!("`{}` is no readable Parquet file", path.display()))?;
     let groups = reader.metadata().row_groups().iter();
     let row_bytes = groups.map(|group| group.total_byte_size().max(0) as u64 / group.num_rows().max(1) as u64).max().unwrap_or(0);
     Ok((BATCH_BYTES / row_bytes.max(1)).clamp(16, BATCH_ROWS as u64) as usize)

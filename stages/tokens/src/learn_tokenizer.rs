@@ -179,7 +179,7 @@ fn head(hash: &[u8]) -> u64 {
 
 /// The bytes of a column before compression, from the file's footer.
 fn bytes_of_column(table: &Table, file: usize, column: &str) -> Result<u64> {
-    let path = &table.files[file].path;
+    let path = table.files[file].data();
     let reader = File::open(path).map_err(anyhow::Error::from).and_then(|file| Ok(SerializedFileReader::new(file)?));
     let reader = reader.with_context(|| format!("opening `{}`", path.display()))?;
     let groups = reader.metadata().row_groups().iter();
