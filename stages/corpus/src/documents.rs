@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, new_null_array};
-use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use engine::{Artifact, Part, Table};
 
 use crate::rejects::Reject;
@@ -14,6 +15,8 @@ pub struct Corpus {
     /// All columns of all artifacts; one that an artifact does not have is null there.
     pub schema: SchemaRef,
     parts: Vec<(Arc<Table>, usize)>,
+    /// Which artifact each part is of.
+    inputs: Vec<usize>,
 }
 
 impl Corpus {
@@ -41,7 +44,13 @@ impl Corpus {
         let fields: Vec<Field> =
             fields.into_iter().map(|field| Field::new(field.name(), field.data_type().clone(), !everywhere(&field))).collect();
         let parts = tables.iter().flat_map(|table| (0..table.files.len()).map(|file| (table.clone(), file))).collect();
-        Ok(Corpus { schema: Arc::new(Schema::new(fields)), parts })
+        let inputs = tables.iter().enumerate().flat_map(|(input, table)| vec![input; table.files.len()]).collect();
+        Ok(Corpus { schema: Arc::new(Schema::new(fields)), parts, inputs })
+    }
+
+    /// The artifact that a part is of, by its place among the inputs.
+    pub fn input(&self, part: usize) -> usize {
+        self.inputs[part]
     }
 
     pub fn plan(&self) -> Vec<Part> {
@@ -105,6 +114,15 @@ impl<'a> Provenance<'a> {
             ..Reject::default()
         }
     }
+}
+
+/// The values of a column as text; ids in hexadecimal.
+pub fn texts(column: &ArrayRef) -> Result<StringArray> {
+    if let Some(ids) = column.as_fixed_size_binary_opt() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        return Ok(ids.iter().map(|id| id.map(hex)).collect());
+    }
+    Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
 }
 
 pub fn id_at(ids: &FixedSizeBinaryArray, row: usize) -> [u8; 16] {

@@ -9,14 +9,15 @@ use anyhow::{Context as _, Result, bail};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Float64Array, Float64Builder, RecordBatch, StringBuilder,
 };
-use arrow::compute::{cast, filter_record_batch};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
-use engine::{Context, Draft, Inputs, Kind, PartWriter, Port, Site, Stage, list, schema, suggest};
+use engine::{Context, Disk, Draft, Inputs, Kind, PartWriter, Port, Site, Stage, list, schema, suggest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::documents::Provenance;
+use crate::keep::{self, Keep, Keeper, materialize};
 use crate::profile::{Profile, Rule};
 use crate::rejects::{Reject, Rejects};
 
@@ -36,6 +37,10 @@ pub struct Filter {
     /// Signals of the profile whose rules are left out.
     #[serde(default)]
     pub without: Vec<String>,
+    /// `true` copies the kept documents, `false` keeps row numbers of the input, which must stay; `auto`, the default, copies inputs of up to
+    /// 10 GB on disk.
+    #[serde(default, deserialize_with = "materialize", skip_serializing_if = "Option::is_none")]
+    pub materialize: Option<bool>,
     /// The names of the rules in the order in which they are tried: that of the profile's signals, then by name.
     #[serde(default)]
     #[schemars(skip)]
@@ -63,16 +68,25 @@ impl Stage for Filter {
         self.check_signals(site, &clean)
     }
 
+    fn disk(&self, input_bytes: u64) -> Disk {
+        keep::disk(self.materialize, input_bytes)
+    }
+
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
         let table = inputs.artifact("documents")?.table("documents")?;
-        let indices = self.ordered().map(|(signal, _)| table.column(signal)).collect::<Result<Vec<_>>>()?;
+        let signals: Vec<&str> = self.ordered().map(|(signal, _)| signal.as_str()).collect();
+        for signal in &signals {
+            table.column(signal)?;
+        }
         draft.declare("documents", table.schema.clone())?;
         draft.declare("rejects", schema::rejects())?;
         draft.declare("failures", failures_schema())?;
+        let keep = Keep::new(&table, self.materialize);
         draft.parts(ctx, &table.plan(), |index, part| {
-            for batch in table.read(index, None, BATCH_ROWS)? {
+            let mut keeper = keep.file(index);
+            for batch in keep.read(index, &signals, BATCH_ROWS)? {
                 ctx.check_stop()?;
-                self.write(&batch?, &indices, part)?;
+                self.write(&batch?, &mut keeper, part)?;
             }
             Ok(())
         })
@@ -134,8 +148,8 @@ impl Filter {
         Ok(())
     }
 
-    fn write(&self, batch: &RecordBatch, indices: &[usize], part: &mut PartWriter) -> Result<()> {
-        let values = self.ordered().zip(indices).map(|((signal, _), index)| numbers(signal, batch.column(*index)));
+    fn write(&self, batch: &RecordBatch, keeper: &mut Keeper, part: &mut PartWriter) -> Result<()> {
+        let values = self.ordered().map(|(signal, _)| numbers(signal, batch.column(batch.schema().index_of(signal)?)));
         let values = values.collect::<Result<Vec<Float64Array>>>()?;
         let provenance = Provenance::of(batch)?;
         let mut rejects = Rejects::new("filter");
@@ -158,12 +172,7 @@ impl Filter {
         }
         rejects.write(part)?;
         part.write("failures", &failures.finish()?)?;
-        let kept = BooleanArray::from(kept);
-        if kept.true_count() == kept.len() {
-            part.write("documents", batch)
-        } else {
-            part.write("documents", &filter_record_batch(batch, &kept)?)
-        }
+        keeper.write(part, batch, &BooleanArray::from(kept), &[])
     }
 }
 

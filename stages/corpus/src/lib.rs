@@ -1,4 +1,4 @@
-//! The corpus stages: `import`, `clean`, `filter`, `dedup` and `split`, from raw files to the documents that a model is trained on.
+//! The corpus stages: `import`, `clean`, `filter`, `dedup`, `sample` and `split`, from raw files to the documents that a model is trained on.
 //!
 //! Every stage maps parts of its input to parts of its output and names the reason for each document it drops.
 //! SQL is evaluated by the crate `query` through [`engine::Sql`]; tokens and models are of no concern here.
@@ -6,25 +6,30 @@
 mod clean;
 mod dedup;
 mod documents;
+mod draw;
 mod filter;
 mod import;
+mod keep;
 mod profile;
 mod rejects;
+mod sample;
 mod split;
 #[cfg(test)]
 mod testing;
+mod weigh;
 
 pub use clean::Clean;
 pub use dedup::Dedup;
 pub use filter::Filter;
 pub use import::Import;
+pub use sample::Sample;
 pub use split::Split;
 
 use engine::{StageEntry, entry};
 
 /// All stages of this crate.
 pub fn stages() -> Vec<StageEntry> {
-    vec![entry::<Import>(), entry::<Clean>(), entry::<Filter>(), entry::<Dedup>(), entry::<Split>()]
+    vec![entry::<Import>(), entry::<Clean>(), entry::<Filter>(), entry::<Dedup>(), entry::<Sample>(), entry::<Split>()]
 }
 
 /// The content hash of a document: the first 16 bytes of BLAKE3 of its text.

@@ -1,27 +1,31 @@
 //! `split`: puts every document into one of several named splits, such as train, valid and test.
 //!
-//! A document's split follows from a hash of its content or of a key column, so that equal texts and documents of one key stay together and
-//! adding documents moves none of the others. Run it after `dedup`: of each cluster one document is left, so none crosses a split.
+//! A document's split follows from a hash of its content, of a key column or of a group, so that equal texts and documents of one group stay
+//! together and adding documents moves none of the others. Run it after `dedup`: of each cluster one document is left, so none crosses a
+//! split; or connect the `dedup` to the input `clusters`, and all of a cluster go into one split. A split by time keeps groups together too.
+
+mod groups;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
-use arrow::compute::{cast, filter_record_batch};
+use anyhow::{Context as _, Result, bail};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use engine::{Context, Draft, Inputs, Kind, PartWriter, Port, Site, Stage, Table, schema};
+use engine::{Context, Disk, Draft, Inputs, Kind, PartWriter, Port, Site, Stage, Table, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::documents::Provenance;
+use crate::documents::{Provenance, texts};
+use crate::keep::{self, Keep, materialize};
 use crate::rejects::{Reject, Rejects};
+use groups::{BORDERS_MAX, Borders, Clusters, Grouping, Groups};
 
 const BATCH_ROWS: usize = 2048;
 
 /// Puts every document into a split.
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
     /// Splits and their shares, which add up to 1; `{ train = 0.9, valid = 0.05, test = 0.05 }` when nothing is given.
@@ -30,6 +34,17 @@ pub struct Split {
     /// Column whose equal values stay in one split; where it is null, and by default, equal texts stay together.
     #[serde(default)]
     pub key: Option<String>,
+    /// SQL expression over the documents whose equal values stay in one split, such as the host of their address; for a plain column, `key`
+    /// does the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// SQL expression for the time of a document (or any number, such as a year): in place of shares, `since` says where the splits begin.
+    /// Equal texts, and documents of one `key`, `group` or cluster, go where the earliest of them goes; documents without a time are rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// Where splits by time begin, `{ valid = "2024-01-01", test = "2024-07-01" }`; what comes before all of them is `train`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub since: BTreeMap<String, String>,
     /// Column each of whose values is divided by the shares for itself, as near as whole documents allow. Holds 24 bytes a document in memory,
     /// and adding documents may move others of the same value.
     #[serde(default)]
@@ -37,37 +52,49 @@ pub struct Split {
     /// Column that names the split already; documents where it is null or empty are rejected.
     #[serde(default)]
     pub from: Option<String>,
+    /// `true` copies the kept documents, `false` keeps row numbers of the input, which must stay; `auto`, the default, copies inputs of up to
+    /// 10 GB on disk.
+    #[serde(default, deserialize_with = "materialize", skip_serializing_if = "Option::is_none")]
+    pub materialize: Option<bool>,
 }
 
 impl Stage for Split {
     const NAME: &'static str = "split";
     const ABOUT: &'static str = "Puts every document into a split, such as train, valid and test, by a hash of its content or a key.";
     const VERSION: u32 = 1;
-    const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents)];
+    const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents), Port::optional("clusters", Kind::Documents)];
     const OUTPUT: Kind = Kind::Documents;
     const SEEDED: bool = true;
 
-    fn prepare(&mut self, _site: &mut Site) -> Result<()> {
+    fn prepare(&mut self, site: &mut Site) -> Result<()> {
+        for (name, expression) in [("group", &mut self.group), ("time", &mut self.time)] {
+            if let Some(expression) = expression {
+                *expression = site.sql().canonical(expression).with_context(|| format!("`{name}`"))?;
+            }
+        }
+        let groups = [self.key.is_some(), self.group.is_some(), site.upstream("clusters").is_some()];
+        if groups.into_iter().filter(|given| *given).count() > 1 {
+            bail!("`key`, `group` and the input `clusters` each say what stays together: give one of them");
+        }
         if self.from.is_some() {
-            if !self.parts.is_empty() || self.key.is_some() || self.stratify.is_some() {
-                bail!("`from` names the column that holds the split: `parts`, `key` and `stratify` have no meaning beside it");
+            if !self.parts.is_empty() || self.stratify.is_some() || self.time.is_some() || groups.contains(&true) {
+                bail!(
+                    "`from` names the column that holds the split: `parts`, `key`, `group`, `stratify`, `time` and `clusters` have no meaning beside it"
+                );
             }
             return Ok(());
+        }
+        if self.time.is_some() || !self.since.is_empty() {
+            return self.check_time();
         }
         if self.parts.is_empty() {
             self.parts = [("train", 0.9), ("valid", 0.05), ("test", 0.05)].map(|(name, share)| (name.to_string(), share)).into();
         }
-        if let Some(name) = self.parts.keys().find(|name| !is_name(name)) {
-            bail!("`parts`: `{name}` is no name of a split: it has lower-case letters, digits and `_`");
-        }
-        if let Some((name, share)) = self.parts.iter().find(|(_, share)| !(0.0..=1.0).contains(*share)) {
-            bail!("`parts`: the share of `{name}` is {share}: it must be between 0 and 1");
-        }
-        let sum: f64 = self.parts.values().sum();
-        if (sum - 1.0).abs() > 1e-6 {
-            bail!("`parts`: the shares add up to {sum}, not to 1");
-        }
-        Ok(())
+        self.check_parts()
+    }
+
+    fn disk(&self, input_bytes: u64) -> Disk {
+        keep::disk(self.materialize, input_bytes)
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
@@ -84,15 +111,30 @@ impl Stage for Split {
         fields.push(Field::new("split", DataType::Utf8, false));
         draft.declare("documents", Arc::new(Schema::new(fields)))?;
         draft.declare("rejects", schema::rejects())?;
-        let strata = self.stratify.as_ref().map(|column| self.strata(ctx, &table, column)).transpose()?;
+        if inputs.artifact_opt("clusters").is_some() {
+            // The balance is that of the documents alone, not of those that were deduplicated.
+            draft.count("records", table.rows as i64);
+        }
+        let groups = self.groups(ctx, inputs, &table, draft)?;
+        let strata = self.stratify.as_ref().map(|column| self.strata(ctx, &table, groups.as_ref(), column)).transpose()?;
+        let names = self.names()?;
+        let keep = Keep::new(&table, self.materialize);
+        let wanted: Vec<&str> = [&self.key, &self.from].into_iter().flatten().map(String::as_str).chain(["content_hash"]).collect();
         draft.parts(ctx, &table.plan(), |index, part| {
-            for batch in table.read(index, None, BATCH_ROWS)? {
+            let mut keeper = keep.file(index);
+            let mut rows = groups.as_ref().map(|groups| groups.read(index)).transpose()?;
+            for batch in keep.read(index, &wanted, BATCH_ROWS)? {
                 ctx.check_stop()?;
                 let batch = batch?;
-                match &self.from {
-                    Some(column) => write_named(&batch, column, part)?,
-                    None => self.write(ctx, &batch, strata.as_ref(), part)?,
-                }
+                let group: Option<Vec<(u64, Option<u8>)>> = rows.as_mut().map(|rows| rows.take(batch.num_rows()).collect()).transpose()?;
+                let splits = match (&self.from, group) {
+                    (Some(column), _) => named(&batch, column, part)?,
+                    (None, Some(group)) if self.time.is_some() => timed(&batch, &group, &names, part)?,
+                    (None, Some(group)) => self.placed(group.into_iter().map(|(hash, _)| hash), strata.as_ref(), &names),
+                    (None, None) => self.placed(self.hashes(ctx, &batch)?.into_iter(), strata.as_ref(), &names),
+                };
+                let kept: BooleanArray = splits.iter().map(|split| Some(split.is_some())).collect();
+                keeper.write(part, &batch, &kept, &[("split", Arc::new(splits))])?;
             }
             Ok(())
         })
@@ -104,15 +146,78 @@ fn is_name(name: &str) -> bool {
 }
 
 impl Split {
-    fn write(&self, ctx: &Context, batch: &RecordBatch, strata: Option<&Strata>, part: &mut PartWriter) -> Result<()> {
-        let names: Vec<&str> = self.parts.keys().map(String::as_str).collect();
-        let hashes = self.hashes(ctx, batch)?;
-        let places = hashes.iter().map(|hash| match strata {
-            Some(strata) => strata.place(*hash),
+    fn check_parts(&self) -> Result<()> {
+        if let Some(name) = self.parts.keys().find(|name| !is_name(name)) {
+            bail!("`parts`: `{name}` is no name of a split: it has lower-case letters, digits and `_`");
+        }
+        if let Some((name, share)) = self.parts.iter().find(|(_, share)| !(0.0..=1.0).contains(*share)) {
+            bail!("`parts`: the share of `{name}` is {share}: it must be between 0 and 1");
+        }
+        let sum: f64 = self.parts.values().sum();
+        if (sum - 1.0).abs() > 1e-6 {
+            bail!("`parts`: the shares add up to {sum}, not to 1");
+        }
+        Ok(())
+    }
+
+    fn check_time(&self) -> Result<()> {
+        if self.time.is_none() || self.since.is_empty() {
+            bail!("a split by time needs both `time` and `since`, such as {{ valid = \"2024-01-01\", test = \"2024-07-01\" }}");
+        }
+        if !self.parts.is_empty() || self.stratify.is_some() {
+            bail!("`since` says where the splits begin: `parts` and `stratify` have no meaning beside it");
+        }
+        if let Some(name) = self.since.keys().find(|name| !is_name(name) || *name == "train") {
+            bail!(
+                "`since`: `{name}` cannot be the name of a split; it has lower-case letters, digits and `_`, and `train` comes before all"
+            );
+        }
+        if self.since.len() > BORDERS_MAX {
+            bail!("`since` has more than {BORDERS_MAX} splits");
+        }
+        self.names().map(|_| ())
+    }
+
+    /// The names of the splits: those of the shares, or in order of time.
+    fn names(&self) -> Result<Vec<&str>> {
+        if self.time.is_none() {
+            return Ok(self.parts.keys().map(String::as_str).collect());
+        }
+        let order = Borders::parse(&self.since.values().map(String::as_str).collect::<Vec<_>>())?.order()?;
+        let names: Vec<&str> = self.since.keys().map(String::as_str).collect();
+        Ok(std::iter::once("train").chain(order.into_iter().map(|index| names[index])).collect())
+    }
+
+    /// Groups and times that the rows do not tell by themselves.
+    fn groups(&self, ctx: &Context, inputs: &Inputs, table: &Table, draft: &Draft) -> Result<Option<Groups>> {
+        let clusters = inputs.artifact_opt("clusters").map(|artifact| artifact.table("clusters")).transpose()?;
+        let clusters = clusters.map(|clusters| Clusters::read(ctx, &clusters)).transpose()?;
+        if self.group.is_none() && self.time.is_none() && clusters.is_none() {
+            return Ok(None);
+        }
+        let mut begins: Vec<&str> = self.since.values().map(String::as_str).collect();
+        let order = Borders::parse(&begins)?.order()?;
+        begins = order.into_iter().map(|index| begins[index]).collect();
+        let borders = Borders::parse(&begins)?;
+        let key = self.key.as_ref().map(|key| format!("\"{}\"", key.replace('"', "\"\"")));
+        let group = self.group.as_deref().or(key.as_deref());
+        let grouping = Grouping { group, clusters, time: self.time.as_deref().map(|time| (time, &borders)) };
+        let plan = table.plan();
+        draft.task(ctx, "groups", &plan, |part, path| grouping.write(ctx, table, part, path))?;
+        let mut groups = Groups::new((0..plan.len()).map(|part| draft.scratch_path("groups", part)).collect());
+        if self.time.is_some() {
+            groups.settle(ctx, ctx.memory / 8)?;
+        }
+        Ok(Some(groups))
+    }
+
+    /// The splits of documents by the places of their hashes.
+    fn placed(&self, hashes: impl Iterator<Item = u64>, strata: Option<&Strata>, names: &[&str]) -> StringArray {
+        let place = |hash: u64| match strata {
+            Some(strata) => strata.place(hash),
             None => (hash >> 11) as f64 / (1_u64 << 53) as f64,
-        });
-        let splits: StringArray = places.map(|place| Some(names[self.part_at(place)])).collect();
-        part.write("documents", &with_split(batch, Arc::new(splits))?)
+        };
+        hashes.map(|hash| Some(names[self.part_at(place(hash))])).collect()
     }
 
     /// Which part holds the place between 0 and 1. Rounding errors of the sum belong to the last part with a share.
@@ -141,16 +246,21 @@ impl Split {
     }
 
     /// Ranks the keys of each value of the column; a key with several values has that of its first document.
-    fn strata(&self, ctx: &Context, table: &Table, column: &str) -> Result<Strata> {
+    fn strata(&self, ctx: &Context, table: &Table, groups: Option<&Groups>, column: &str) -> Result<Strata> {
         let mut wanted = vec!["content_hash", column];
         wanted.extend(self.key.as_deref());
         let mut keys: Vec<(u64, u64, u64)> = Vec::new();
         for file in 0..table.files.len() {
+            let mut rows = groups.map(|groups| groups.read(file)).transpose()?;
             for batch in table.read(file, Some(&wanted), BATCH_ROWS)? {
                 ctx.check_stop()?;
                 let batch = batch?;
                 let strata = values(&batch, column)?;
-                for (row, hash) in self.hashes(ctx, &batch)?.into_iter().enumerate() {
+                let hashes = match &mut rows {
+                    Some(rows) => rows.take(batch.num_rows()).map(|row| Ok(row?.0)).collect::<Result<_>>()?,
+                    None => self.hashes(ctx, &batch)?,
+                };
+                for (row, hash) in hashes.into_iter().enumerate() {
                     let stratum = if strata.is_valid(row) { xxh3_64(strata.value(row).as_bytes()) } else { 0 };
                     keys.push((hash, keys.len() as u64, stratum));
                 }
@@ -181,18 +291,18 @@ impl Strata {
     }
 }
 
-/// Takes the split from a column; documents without one are rejected.
-fn write_named(batch: &RecordBatch, column: &str, part: &mut PartWriter) -> Result<()> {
+/// The splits that a column names; documents without one are rejected.
+fn named(batch: &RecordBatch, column: &str, part: &mut PartWriter) -> Result<StringArray> {
     let names = values(batch, column)?;
     let provenance = Provenance::of(batch)?;
     let mut rejects = Rejects::new("split");
-    let mut kept = Vec::with_capacity(batch.num_rows());
+    let mut splits = Vec::with_capacity(batch.num_rows());
     for row in 0..batch.num_rows() {
         let name = if names.is_valid(row) { names.value(row) } else { "" };
         if !name.is_empty() && !is_name(name) {
             bail!("column `{column}` names the split `{name}`: a name has lower-case letters, digits and `_`");
         }
-        kept.push(!name.is_empty());
+        splits.push((!name.is_empty()).then_some(name));
         if name.is_empty() {
             rejects.push(&Reject {
                 rule: "no_split",
@@ -202,32 +312,22 @@ fn write_named(batch: &RecordBatch, column: &str, part: &mut PartWriter) -> Resu
         }
     }
     rejects.write(part)?;
-    part.write("documents", &filter_record_batch(&with_split(batch, Arc::new(names.clone()))?, &BooleanArray::from(kept))?)
+    Ok(StringArray::from(splits))
 }
 
-/// The batch with the column `split` at its end, in place of one it has.
-fn with_split(batch: &RecordBatch, splits: ArrayRef) -> Result<RecordBatch> {
-    let schema = batch.schema();
-    let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = schema
-        .fields()
-        .iter()
-        .zip(batch.columns())
-        .filter(|(field, _)| field.name() != "split")
-        .map(|(f, c)| (f.as_ref().clone(), c.clone()))
-        .unzip();
-    fields.push(Field::new("split", DataType::Utf8, true));
-    columns.push(splits);
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
-}
-
-/// The values of a column as text.
-fn values(batch: &RecordBatch, name: &str) -> Result<StringArray> {
-    let column = batch.column(batch.schema().index_of(name)?);
-    if let Some(ids) = column.as_fixed_size_binary_opt() {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        return Ok(ids.iter().map(|id| id.map(hex)).collect());
+/// The splits by time; documents without one are rejected.
+fn timed(batch: &RecordBatch, rows: &[(u64, Option<u8>)], names: &[&str], part: &mut PartWriter) -> Result<StringArray> {
+    let provenance = Provenance::of(batch)?;
+    let mut rejects = Rejects::new("split");
+    for (row, _) in rows.iter().enumerate().filter(|(_, (_, split))| split.is_none()) {
+        rejects.push(&Reject { rule: "no_time", detail: Some("its time is null or cannot be read"), ..provenance.reject(row) })?;
     }
-    Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
+    rejects.write(part)?;
+    Ok(rows.iter().map(|(_, split)| split.map(|split| names[usize::from(split)])).collect())
+}
+
+fn values(batch: &RecordBatch, name: &str) -> Result<StringArray> {
+    texts(batch.column(batch.schema().index_of(name)?))
 }
 
 #[cfg(test)]
@@ -236,7 +336,7 @@ mod tests {
     use crate::testing::Lab;
 
     fn split(parts: &[(&str, f64)]) -> Split {
-        Split { parts: parts.iter().map(|(name, share)| (name.to_string(), *share)).collect(), key: None, stratify: None, from: None }
+        Split { parts: parts.iter().map(|(name, share)| (name.to_string(), *share)).collect(), ..Split::default() }
     }
 
     const IMPORT: &str = "[[step]]\nstage = \"import\"\npaths = [\"*.jsonl\"]\ncolumns = { label = \"string\", given = \"string\" }\n";
@@ -295,6 +395,75 @@ mod tests {
     }
 
     #[test]
+    fn groups_are_any_expression_and_clusters_never_cross() {
+        let lab = lab(1000);
+        let config = format!("{IMPORT}[[step]]\nstage = \"split\"\ngroup = \"substr(text, 1, 7)\"\nparts = {{ a = 0.5, b = 0.5 }}\n");
+        lab.run(&config, 2).unwrap();
+        // `text 12` to `text 129`: a group each two digits, and those of one digit.
+        let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for row in lab.rows("split", "documents", &["text", "split"]) {
+            let (text, split) = row.split_once('|').unwrap();
+            groups.entry(text.chars().take(7).collect()).or_default().push(split.to_string());
+        }
+        assert!(groups.len() == 100 && groups.values().all(|splits| splits.iter().all(|split| *split == splits[0])));
+        lab.run(&format!("{config}stratify = \"label\""), 1).unwrap();
+        assert_eq!(lab.rows("split", "documents", &["id"]).len(), 1000);
+        // Pairs that differ in one of forty words stay together, although both are kept.
+        let text = |n: usize, last: &str| {
+            (0..40).map(|word| format!("{} ", "abcdefghij".repeat(1 + (n * 7 + word * 3) % 11))).collect::<String>()
+                + &format!("n{n} ")
+                + last
+        };
+        let lines: String =
+            (0..200).map(|n| serde_json::json!({ "text": text(n / 2, ["x", "y"][n % 2]), "label": n / 2 }).to_string() + "\n").collect();
+        lab.write("a.jsonl", lines.replace("\"label\":", "\"given\":").as_bytes());
+        let dedup = "[[step]]\nstage = \"dedup\"\nsimilarity_min = 0.5\n";
+        let inputs = "inputs = { documents = \"import\", clusters = \"dedup\" }\n";
+        lab.run(&format!("{IMPORT}{dedup}[[step]]\nstage = \"split\"\nparts = {{ a = 0.5, b = 0.5 }}\n{inputs}"), 2).unwrap();
+        assert!(lab.rows("dedup", "clusters", &["id"]).len() >= 150);
+        let cluster: BTreeMap<String, String> = lab
+            .rows("dedup", "clusters", &["id", "cluster_id"])
+            .iter()
+            .map(|row| row.split_once('|').unwrap())
+            .map(|(a, b)| (a.into(), b.into()))
+            .collect();
+        let mut splits: BTreeMap<&str, String> = BTreeMap::new();
+        let rows = lab.rows("split", "documents", &["id", "split"]);
+        assert_eq!(rows.len(), 200);
+        for (id, split) in rows.iter().map(|row| row.split_once('|').unwrap()) {
+            if let Some(cluster) = cluster.get(id) {
+                assert_eq!(splits.entry(cluster).or_insert(split.to_string()), split);
+            }
+        }
+    }
+
+    #[test]
+    fn times_split_where_they_begin_and_equal_texts_go_to_the_earliest() {
+        let line = |text: &str, given: &str| {
+            format!("{{\"text\":\"{text}\",\"given\":\"{given}\",\"label\":\"{}\"}}\n", &given[..given.len().min(4)])
+        };
+        let lines = [
+            line("a", "2019-12-31T23:59:59Z"),
+            line("b", "2020-01-01"),
+            line("c", "2020-07-01 08:00:00"),
+            line("d", "no day"),
+            line("b", "2021-01-01"),
+            line("e", "2020-06-30"),
+        ];
+        let lab = Lab::new(&[("a.jsonl", lines.concat().as_bytes())]);
+        let split = |settings: &str| {
+            lab.run(&format!("{IMPORT}[[step]]\nstage = \"split\"\n{settings}"), 2).unwrap();
+            (lab.rows("split", "documents", &["text", "split"]), lab.rows("split", "rejects", &["line", "rule"]))
+        };
+        let since = "since = { valid = \"2020-01-01\", test = \"2020-07-01\" }";
+        let expected = ["a|train", "b|valid", "c|test", "b|valid", "e|valid"];
+        assert_eq!(split(&format!("time = \"given\"\n{since}")), (expected.map(String::from).to_vec(), vec!["4|no_time".to_string()]));
+        assert_eq!(split(&format!("time = \"given\"\nkey = \"label\"\n{since}")).0[2], "c|valid");
+        let years = split("time = \"label\"\nsince = { late = \"2021\", early = \"2020\" }");
+        assert_eq!(years.0, ["a|train", "b|early", "c|early", "b|early", "e|early"]);
+    }
+
+    #[test]
     fn wrong_settings_are_refused() {
         let check = |settings: &str, expected: &str| {
             let message = format!("{:#}", lab(3).run(&format!("{IMPORT}[[step]]\nstage = \"split\"\n{settings}"), 1).unwrap_err());
@@ -304,6 +473,12 @@ mod tests {
         check("parts = { A = 1.0 }", "`A` is no name of a split");
         check("key = \"lable\"", "has no column `lable`, did you mean `label`?");
         check("from = \"given\"\nkey = \"label\"", "have no meaning beside it");
+        check("key = \"label\"\ngroup = \"label\"", "each say what stays together");
+        check("time = \"given\"", "needs both `time` and `since`");
+        check("time = \"given\"\nsince = { valid = \"soon\" }", "`soon` is neither a time");
+        check("time = \"given\"\nsince = { train = \"2020\" }", "`train` comes before all");
+        check("time = \"given\"\nsince = { valid = \"2020\" }\nstratify = \"label\"", "no meaning beside it");
+        check("time = \"line\"\nsince = { valid = \"2020-01-01\" }", "`time` gives Int64");
     }
 
     #[test]

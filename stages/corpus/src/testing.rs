@@ -73,6 +73,25 @@ impl Lab {
         (0..table.files.len()).flat_map(|file| table.read(file, None, 1000).unwrap()).map(|batch| batch.unwrap()).collect()
     }
 
+    /// The rows of a query over all steps, their columns between bars.
+    pub fn sql(&self, query: &str) -> Vec<String> {
+        let session = query::Session::new(&query::Settings::default()).unwrap();
+        let catalog = query::Catalog::open(&session, &engine::workspace::Workspace::new(self.work())).unwrap();
+        let mut rows = Vec::new();
+        let frame = catalog.query(query).unwrap();
+        let shown = |batch: &RecordBatch, row| {
+            let values = batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap());
+            values.collect::<Vec<_>>().join("|")
+        };
+        session
+            .stream(frame, &mut |batch| {
+                rows.extend((0..batch.num_rows()).map(|row| shown(&batch, row)));
+                Ok(())
+            })
+            .unwrap();
+        rows
+    }
+
     /// The rows of a table, the wanted columns of each between bars.
     pub fn rows(&self, step: &str, table: &str, columns: &[&str]) -> Vec<String> {
         let mut rows = Vec::new();
