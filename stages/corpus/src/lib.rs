@@ -1,4 +1,4 @@
-//! The corpus stages: `import`, `clean`, `filter`, `dedup`, `sample` and `split`, from raw files to the documents that a model is trained on.
+//! The corpus stages: `import`, `clean`, `filter`, `dedup`, `mix`, `sample` and `split`, from raw files to the documents that a model is trained on.
 //!
 //! Every stage maps parts of its input to parts of its output and names the reason for each document it drops.
 //! SQL is evaluated by the crate `query` through [`engine::Sql`]; tokens and models are of no concern here.
@@ -10,6 +10,7 @@ mod draw;
 mod filter;
 mod import;
 mod keep;
+mod mix;
 mod profile;
 mod rejects;
 mod sample;
@@ -22,6 +23,7 @@ pub use clean::Clean;
 pub use dedup::Dedup;
 pub use filter::Filter;
 pub use import::Import;
+pub use mix::Mix;
 pub use sample::Sample;
 pub use split::Split;
 
@@ -29,7 +31,7 @@ use engine::{StageEntry, entry};
 
 /// All stages of this crate.
 pub fn stages() -> Vec<StageEntry> {
-    vec![entry::<Import>(), entry::<Clean>(), entry::<Filter>(), entry::<Dedup>(), entry::<Sample>(), entry::<Split>()]
+    vec![entry::<Import>(), entry::<Clean>(), entry::<Filter>(), entry::<Dedup>(), entry::<Mix>(), entry::<Sample>(), entry::<Split>()]
 }
 
 /// The content hash of a document: the first 16 bytes of BLAKE3 of its text.
