@@ -13,7 +13,7 @@ use engine::config::Config;
 use engine::plan::{Plan, PlannedStep, Selection, Status};
 use engine::run::Observer;
 use engine::testing::{NoSql, context};
-use engine::{ConfigError, Context, Draft, Inputs, Kind, Locked, Manifest, Part, Port, Site, Stage, StageEntry, entry, schema};
+use engine::{ConfigError, Context, Disk, Draft, Inputs, Kind, Locked, Manifest, Part, Port, Site, Stage, StageEntry, entry, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,10 @@ impl Stage for Keep {
     const VERSION: u32 = 1;
     const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents)];
     const OUTPUT: Kind = Kind::Documents;
+
+    fn disk(&self, input_bytes: u64) -> Disk {
+        Disk { kept: input_bytes / 3, scratch: 100 * self.min_bytes as u64, selected: input_bytes }
+    }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
         let table = inputs.artifact("documents")?.table("documents")?;
@@ -246,6 +250,22 @@ fn a_panic_in_a_part_is_an_error_and_keeps_the_others() {
     std::fs::remove_file(site.path().join("in/panic")).unwrap();
     site.run().unwrap();
     assert_eq!(site.manifest("read_lines").usage.parts_resumed, 2);
+}
+
+#[test]
+fn plans_know_the_disk_they_need() {
+    let again = "[[step]]\nname = \"again\"\nstage = \"keep\"\nmin_bytes = 6\n";
+    let site = Site_::new(&format!("{CONFIG}{again}"));
+    let plan = site.plan().unwrap();
+    // 35 bytes of input; 11 and what is selected, 46, read by the step below; the larger scratch alone.
+    assert_eq!(plan.steps.iter().map(|step| step.disk.kept).collect::<Vec<_>>(), [35, 11, 15]);
+    assert_eq!([plan.disk_needed(&[0, 1, 2]), plan.disk_needed(&[0, 1]), plan.disk_needed(&[])], [35 + 11 + 15 + 600, 35 + 11 + 400, 0]);
+    let draft = plan.workspace.draft_dir("again", &plan.steps[2].key).join("scratch");
+    std::fs::create_dir_all(&draft).unwrap();
+    std::fs::write(draft.join("part"), [0; 500]).unwrap();
+    assert_eq!(plan.disk_needed(&[0, 1, 2]), 35 + 11 + 15 + 400, "what a draft holds is not needed again");
+    std::fs::write(draft.join("part"), [0; 610]).unwrap();
+    assert_eq!(plan.disk_needed(&[2]), 5);
 }
 
 #[test]

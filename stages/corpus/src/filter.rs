@@ -83,7 +83,7 @@ impl Stage for Filter {
         draft.declare("failures", failures_schema())?;
         let keep = Keep::new(&table, self.materialize);
         draft.parts(ctx, &table.plan(), |index, part| {
-            let mut keeper = keep.file(index);
+            let mut keeper = keep.part(index);
             for batch in keep.read(index, &signals, BATCH_ROWS)? {
                 ctx.check_stop()?;
                 self.write(&batch?, &mut keeper, part)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field, Schema};
@@ -10,6 +10,8 @@ use engine::{Disk, PartWriter, Table};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use crate::documents::Corpus;
 
 /// Documents of more bytes on disk are selected and not copied, unless the config says otherwise.
 const COPIED_BYTES_MAX: u64 = 10_000_000_000;
@@ -40,32 +42,51 @@ pub fn disk(materialize: Option<bool>, bytes: u64) -> Disk {
     }
 }
 
-/// How the kept documents of a table are stored.
+/// How the kept documents of one or more inputs are stored.
 pub struct Keep<'a> {
-    table: &'a Table,
+    /// The table and the file of each part.
+    parts: Vec<(&'a Table, usize)>,
+    /// Several inputs, read with the columns of all.
+    corpus: Option<&'a Corpus>,
     selects: bool,
 }
 
-/// The same for one file of the table.
+/// The same for one part.
 pub struct Keeper<'a> {
     keep: &'a Keep<'a>,
-    file: usize,
+    part: usize,
     row: u32,
 }
 
 impl<'a> Keep<'a> {
     pub fn new(table: &'a Table, materialize: Option<bool>) -> Keep<'a> {
-        Keep { table, selects: selects(materialize, table.files.iter().map(|file| file.bytes).sum()) }
+        let bytes = table.files.iter().map(|file| file.bytes).sum();
+        Keep { parts: (0..table.files.len()).map(|file| (table, file)).collect(), corpus: None, selects: selects(materialize, bytes) }
     }
 
-    pub fn file(&'a self, file: usize) -> Keeper<'a> {
-        Keeper { keep: self, file, row: 0 }
+    /// Only inputs of the same columns can be selected; others are copied unless the config forbids it.
+    pub fn of(corpus: &'a Corpus, materialize: Option<bool>) -> Result<Keep<'a>> {
+        let parts: Vec<(&Table, usize)> = (0..corpus.plan().len()).map(|part| corpus.file(part)).collect();
+        let bytes = corpus.plan().iter().map(|part| part.bytes).sum();
+        let other = parts.iter().find(|(table, _)| table.schema != corpus.schema);
+        if materialize == Some(false) && other.is_some() {
+            bail!("`materialize = false` needs inputs with the same columns, and these differ; `materialize = true` copies them");
+        }
+        Ok(Keep { selects: other.is_none() && selects(materialize, bytes), parts, corpus: Some(corpus) })
     }
 
-    /// The rows of a file: with all columns if they are copied, else with those that rejects need and `further` ones.
-    pub fn read(&self, file: usize, further: &[&str], batch_rows: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    pub fn part(&'a self, part: usize) -> Keeper<'a> {
+        Keeper { keep: self, part, row: 0 }
+    }
+
+    /// The rows of a part: with all columns if they are copied, else with those that rejects need and `further` ones.
+    pub fn read(&self, part: usize, further: &[&str], batch_rows: usize) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + '_>> {
         let columns = [&PROVENANCE, further].concat();
-        self.table.read(file, self.selects.then_some(columns.as_slice()), batch_rows)
+        let (table, file) = self.parts[part];
+        Ok(match self.corpus {
+            Some(corpus) if !self.selects => Box::new(corpus.read(part, batch_rows)?),
+            _ => Box::new(table.read(file, self.selects.then_some(columns.as_slice()), batch_rows)?),
+        })
     }
 }
 
@@ -84,7 +105,8 @@ impl Keeper<'_> {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let none = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
         let added = filter_record_batch(&with_columns(&none, added)?, kept)?;
-        part.select("documents", self.keep.table, self.file, &rows, &added)
+        let (table, file) = self.keep.parts[self.part];
+        part.select("documents", table, file, &rows, &added)
     }
 }
 
@@ -124,6 +146,7 @@ mod tests {
         let step = |stage: &str, settings: &str| format!("[[step]]\nstage = \"{stage}\"\n{settings}\nmaterialize = {materialize}\n");
         let config = [
             IMPORT.to_string(),
+            step("dedup", "method = [\"exact\"]"),
             step("filter", "rules = { n = { max = 8 } }"),
             step("sample", "fraction = 0.5"),
             step("split", "group = \"char_count(text)\"\nparts = { a = 0.5, b = 0.5 }"),
@@ -131,8 +154,8 @@ mod tests {
         ];
         lab.run(&config.concat(), 2).unwrap();
         let columns: Vec<&str> = ["id", "content_hash", "source", "line", "text", "n", "extra"].to_vec();
-        let all = ["filter", "sample", "split", "clean"].map(|step| lab.rows(step, "documents", &columns));
-        let rejects = ["filter", "sample"].map(|step| lab.rows(step, "rejects", &["id", "rule", "value", "line"]));
+        let all = ["dedup", "filter", "sample", "split", "clean"].map(|step| lab.rows(step, "documents", &columns));
+        let rejects = ["dedup", "filter", "sample"].map(|step| lab.rows(step, "rejects", &["id", "rule", "value", "line"]));
         let beside = [lab.rows("split", "documents", &["split", "text"]), lab.rows("clean", "documents", &["split", "chars"])];
         let asked = [
             lab.sql("select split, count(*), sum(char_count(text)), max(n) from split where n > 1 group by split order by split"),
@@ -144,7 +167,7 @@ mod tests {
 
     #[test]
     fn selections_read_like_copies_and_take_no_text() {
-        let line = |n: usize| serde_json::json!({ "text": "word ".repeat(1 + n * 31 % 90), "n": n % 10 }).to_string() + "\n";
+        let line = |n: usize| serde_json::json!({ "text": "word ".repeat(1 + n * 31 % 190), "n": n % 10 }).to_string() + "\n";
         let lines = |numbers: std::ops::Range<usize>| numbers.map(line).collect::<String>();
         let lab = Lab::new(&[
             ("a.jsonl", lines(0..200).as_bytes()),
@@ -153,10 +176,10 @@ mod tests {
         ]);
         let copied = chain(&lab, "true");
         let schema = |step: &str| lab.artifact(step).table("documents").unwrap().schema;
-        let schemas = ["filter", "sample", "split"].map(schema);
+        let schemas = ["dedup", "filter", "sample", "split"].map(schema);
         lab.forget();
         assert_eq!(chain(&lab, "false"), copied);
-        assert_eq!(["filter", "sample", "split"].map(schema), schemas);
+        assert_eq!(["dedup", "filter", "sample", "split"].map(schema), schemas);
         let split = lab.artifact("split");
         assert!(split.manifest.files.iter().filter(|file| file.of.is_some()).all(|file| file.of.as_ref().unwrap().starts_with("import-")));
         assert_eq!(split.manifest.tables["documents"].columns.last().unwrap(), "split: Utf8");
@@ -165,6 +188,17 @@ mod tests {
         let message = format!("{:#}", split.table("documents").unwrap_err());
         assert!(message.contains("which is gone; run the step that makes it again"), "{message}");
         assert_eq!(chain(&lab, "false"), copied);
+    }
+
+    #[test]
+    fn inputs_of_other_columns_are_copied() {
+        let lab = Lab::new(&[("a.jsonl", b"{\"text\":\"a\",\"n\":1}\n"), ("b.jsonl", b"{\"text\":\"b\"}\n")]);
+        let import = "[[step]]\nname = \"other\"\nstage = \"import\"\npaths = [\"b.jsonl\"]\n";
+        let dedup = "[[step]]\nstage = \"dedup\"\ninputs = { documents = [\"import\", \"other\"] }\n";
+        lab.run(&format!("{IMPORT}{import}{dedup}"), 1).unwrap();
+        assert_eq!(lab.rows("dedup", "documents", &["text", "n"]).len(), 2);
+        let message = format!("{:#}", lab.run(&format!("{IMPORT}{import}{dedup}materialize = false\n"), 1).unwrap_err());
+        assert!(message.contains("needs inputs with the same columns"), "{message}");
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl Sample {
 
     fn write(&self, ctx: &Context, keep: &Keep, index: usize, draw: &Draw, limits: &[Limit], part: &mut PartWriter) -> Result<()> {
         let mut entries = draw.entries(index)?;
-        let mut keeper = keep.file(index);
+        let mut keeper = keep.part(index);
         let mut row = 0;
         for batch in keep.read(index, &[], BATCH_ROWS)? {
             ctx.check_stop()?;

@@ -60,7 +60,7 @@ pub struct Split {
 
 impl Stage for Split {
     const NAME: &'static str = "split";
-    const ABOUT: &'static str = "Puts every document into a split, such as train, valid and test, by a hash of its content or a key.";
+    const ABOUT: &'static str = "Puts every document into a split, such as train, valid and test, by a hash of its content, a group or its time.";
     const VERSION: u32 = 1;
     const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents), Port::optional("clusters", Kind::Documents)];
     const OUTPUT: Kind = Kind::Documents;
@@ -121,7 +121,7 @@ impl Stage for Split {
         let keep = Keep::new(&table, self.materialize);
         let wanted: Vec<&str> = [&self.key, &self.from].into_iter().flatten().map(String::as_str).chain(["content_hash"]).collect();
         draft.parts(ctx, &table.plan(), |index, part| {
-            let mut keeper = keep.file(index);
+            let mut keeper = keep.part(index);
             let mut rows = groups.as_ref().map(|groups| groups.read(index)).transpose()?;
             for batch in keep.read(index, &wanted, BATCH_ROWS)? {
                 ctx.check_stop()?;

@@ -17,15 +17,16 @@ use anyhow::{Context as _, Result, bail};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int64Builder, RecordBatch,
 };
-use arrow::compute::{SortOptions, cast, filter_record_batch};
+use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
-use engine::{Context, Draft, Inputs, Kind, PartWriter, Port, Site, Stage, schema};
+use engine::{Context, Disk, Draft, Inputs, Kind, PartWriter, Port, Site, Stage, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::documents::{Corpus, Provenance, id_at};
+use crate::keep::{self, Keep, materialize};
 use crate::rejects::{Reject, Rejects};
 use candidates::{check_plan, join_checked, join_equal, pair_plan, write_checked, write_pairs};
 use clusters::{Verdict, judge};
@@ -59,6 +60,10 @@ pub struct Dedup {
     /// nulls come last, and the smallest id decides in the end.
     #[serde(default = "default_survivor")]
     pub survivor: Vec<String>,
+    /// `true` copies the kept documents, `false` keeps row numbers of the inputs, which must stay and have the same columns; `auto`, the
+    /// default, copies inputs of up to 10 GB on disk.
+    #[serde(default, deserialize_with = "materialize", skip_serializing_if = "Option::is_none")]
+    pub materialize: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -124,6 +129,10 @@ impl Stage for Dedup {
         Ok(())
     }
 
+    fn disk(&self, input_bytes: u64) -> Disk {
+        keep::disk(self.materialize, input_bytes)
+    }
+
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
         let corpus = Corpus::of(&inputs.artifacts("documents"))?;
         draft.declare("documents", corpus.schema.clone())?;
@@ -137,10 +146,11 @@ impl Stage for Dedup {
         self.join(ctx, draft, &index, &mut sets)?;
         let verdicts = judge(&index, &mut sets, self.method.contains(&Method::Exact))?;
         drop(sets);
+        let keep = Keep::of(&corpus, self.materialize)?;
         draft.parts(ctx, &plan, |part, writer| {
             let documents = index.part(part);
             let verdicts = &verdicts[verdicts.partition_point(|verdict| verdict.document < documents.start)..];
-            self.write_part(ctx, &corpus, part, documents.start, verdicts, &index, writer)
+            self.write_part(ctx, &keep, part, documents.start, verdicts, &index, writer)
         })
     }
 }
@@ -219,7 +229,7 @@ impl Dedup {
     fn write_part(
         &self,
         ctx: &Context,
-        corpus: &Corpus,
+        keep: &Keep,
         part: usize,
         mut document: u32,
         verdicts: &[Verdict],
@@ -227,7 +237,8 @@ impl Dedup {
         writer: &mut PartWriter,
     ) -> Result<()> {
         let mut verdicts = verdicts.iter().peekable();
-        for batch in corpus.read(part, BATCH_ROWS)? {
+        let mut keeper = keep.part(part);
+        for batch in keep.read(part, &[], BATCH_ROWS)? {
             ctx.check_stop()?;
             let batch = batch?;
             let provenance = Provenance::of(&batch)?;
@@ -246,7 +257,7 @@ impl Dedup {
             }
             rejects.write(writer)?;
             writer.write("clusters", &clusters.finish()?)?;
-            writer.write("documents", &filter_record_batch(&batch, &BooleanArray::from(kept))?)?;
+            keeper.write(writer, &batch, &BooleanArray::from(kept), &[])?;
         }
         Ok(())
     }
