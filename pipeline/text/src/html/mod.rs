@@ -1,0 +1,57 @@
+//! HTML as text: the main text of a page, or all of it, and what its head says.
+//!
+//! The crate html5gum splits the page into tags and text by the WHATWG's rules; the little that is needed of a tree is built here
+//! ([`tree`]), without recursion, so that no nesting can overflow a stack. [`main`] finds the main text, [`render`] writes it down.
+//! Decoding bytes is the caller's work.
+
+mod main;
+mod render;
+mod tags;
+mod tree;
+
+use tree::Tree;
+
+/// What a page says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Paragraphs stand apart by a blank line; items of lists have a mark, cells of a table row stand between bars.
+    pub text: String,
+    /// `<title>`.
+    pub title: Option<String>,
+    /// `lang` of `<html>`, or the `Content-Language` that the page gives itself.
+    pub language: Option<String>,
+    /// `<link rel="canonical">`, else `og:url`.
+    pub canonical_url: Option<String>,
+    /// Links of the whole page.
+    pub links: u64,
+}
+
+/// Which text of a page is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Without navigation, side bars, footers and the like.
+    Main,
+    /// All that a browser shows.
+    All,
+}
+
+/// The page nests its elements deeper than [`DEPTH_MAX`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooDeep;
+
+/// Deeper pages are machine-made or hostile; browsers stop at 512.
+pub const DEPTH_MAX: usize = 2000;
+
+/// Reads a page.
+pub fn read(html: &str, extent: Extent) -> Result<Page, TooDeep> {
+    let tree = Tree::of(html)?;
+    let kept = match extent {
+        Extent::Main => main::blocks(&tree),
+        Extent::All => vec![true; tree.blocks.len()],
+    };
+    let text = render::text(&tree, &kept);
+    Ok(Page { text, ..tree.page })
+}
+
+#[cfg(test)]
+mod tests;
