@@ -6,8 +6,11 @@
 
 mod main;
 mod render;
+mod start;
 mod tags;
 mod tree;
+
+use std::borrow::Cow;
 
 use tree::Tree;
 
@@ -44,13 +47,29 @@ pub const DEPTH_MAX: usize = 2000;
 
 /// Reads a page.
 pub fn read(html: &str, extent: Extent) -> Result<Page, TooDeep> {
-    let tree = Tree::of(html)?;
+    let tree = Tree::of(&without_empty_elements(html))?;
     let kept = match extent {
         Extent::Main => main::blocks(&tree),
         Extent::All => vec![true; tree.blocks.len()],
     };
     let text = render::text(&tree, &kept);
     Ok(Page { text, ..tree.page })
+}
+
+/// XHTML may write `<script src="x"/>`, which in HTML opens a script that hides all that follows. Such elements go.
+fn without_empty_elements(html: &str) -> Cow<'_, str> {
+    if !html.trim_start().starts_with("<?xml") {
+        return Cow::Borrowed(html);
+    }
+    let mut kept = String::with_capacity(html.len());
+    for stretch in html.split_inclusive("/>") {
+        let open = stretch.rfind('<').filter(|at| {
+            let name = stretch[at + 1..].split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+            stretch.ends_with("/>") && ["script", "style", "title", "textarea", "iframe", "noscript"].contains(&name)
+        });
+        kept.push_str(&stretch[..open.unwrap_or(stretch.len())]);
+    }
+    Cow::Owned(kept)
 }
 
 #[cfg(test)]

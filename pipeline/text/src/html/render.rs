@@ -1,4 +1,4 @@
-//! Blocks as plain text.
+//! Blocks as plain text, white space as browsers show it.
 
 use super::tree::{Element, Kind, Tree};
 
@@ -91,5 +91,23 @@ fn push_line(out: &mut String, block: &str) {
             out.push(' ');
         }
         out.push_str(line);
+    }
+}
+
+/// Appends text with each run of ASCII white space as one space, none at the start of the block or after a line break.
+pub fn push_collapsed(out: &mut String, block_start: usize, text: &str) {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at].is_ascii_whitespace() {
+            if out.len() > block_start && !out.ends_with([' ', '\n']) {
+                out.push(' ');
+            }
+            at += bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        } else {
+            let length = bytes[at..].iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+            out.push_str(&text[at..at + length]);
+            at += length;
+        }
     }
 }

@@ -27,6 +27,7 @@ fn text_keeps_its_structure() {
     all("a<span hidden>b<span>c</span></span>d<p style='display: none'>e</p><i aria-hidden=true>f</i>g", "adg");
     all("<div hidden><span>never closed</div>after", "after");
     all("<p>a <span hidden>never closed</p>after", "a\n\nafter");
+    all("<?xml version='1.0'?><html><head><title/><script src='a>b' /></head><body><p>x<br/>y</p></body></html>", "x\ny");
     all("<textarea>no</textarea><title>no</title>yes", "yes");
 }
 

@@ -5,7 +5,9 @@ use std::convert::Infallible;
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, Tokenizer};
 
-use super::tags::{TAGS, Tag, is_furniture, is_inline_furniture, is_void};
+use super::render::push_collapsed;
+use super::start::{Start, furniture};
+use super::tags::{TAGS, Tag, is_void};
 use super::{DEPTH_MAX, Page, TooDeep};
 
 /// Elements and blocks of a page.
@@ -114,22 +116,6 @@ impl Element {
             kind: Kind::Plain,
         }
     }
-}
-
-/// A start tag whose attributes are being read.
-#[derive(Default)]
-struct Start {
-    name: Vec<u8>,
-    attribute: Vec<u8>,
-    hidden: bool,
-    furniture: bool,
-    inline_furniture: bool,
-    role: Option<Tag>,
-    href: bool,
-    rel: Vec<u8>,
-    property: Vec<u8>,
-    value: String,
-    number: Option<u32>,
 }
 
 #[derive(Default)]
@@ -398,99 +384,5 @@ impl Builder {
         }
         self.block_start = self.tree.text.len();
         (self.linked, self.links) = (0, 0);
-    }
-}
-
-fn furniture(tag: Tag, start: &Start) -> Furniture {
-    match tag {
-        Tag::Nav | Tag::Aside | Tag::Footer => Furniture::Yes,
-        _ if matches!(start.role, Some(Tag::Nav)) => Furniture::Yes,
-        Tag::Body | Tag::Main | Tag::Article => Furniture::No,
-        _ if start.furniture => Furniture::Named,
-        _ => Furniture::No,
-    }
-}
-
-impl Start {
-    fn attribute_name(&mut self, name: &[u8]) {
-        self.attribute.clear();
-        self.attribute.extend_from_slice(name);
-        self.hidden |= name == b"hidden";
-    }
-
-    fn attribute_value(&mut self, value: &[u8]) {
-        let text = || String::from_utf8_lossy(value);
-        match &self.attribute[..] {
-            b"class" | b"id" => {
-                let text = text();
-                self.furniture |= is_furniture(&text);
-                self.inline_furniture |= is_inline_furniture(&text);
-            }
-            b"role" => {
-                self.role = match value {
-                    b"main" => Some(Tag::Main),
-                    b"navigation" | b"banner" | b"contentinfo" | b"search" | b"complementary" | b"menu" | b"menubar" | b"dialog" => {
-                        Some(Tag::Nav)
-                    }
-                    _ => None,
-                }
-            }
-            b"itemprop" if value == b"articleBody" => self.role = Some(Tag::Main),
-            b"aria-hidden" => self.hidden |= value == b"true",
-            b"hidden" => self.hidden = value != b"until-found",
-            b"style" => {
-                let text: String = text().split_whitespace().collect();
-                self.hidden |= text.contains("display:none") || text.contains("visibility:hidden");
-            }
-            b"href" => {
-                self.href = true;
-                self.value = text().trim().to_string();
-            }
-            b"content" | b"lang" => self.value = text().trim().to_string(),
-            b"xml:lang" if self.value.is_empty() => self.value = text().trim().to_string(),
-            b"rel" => self.rel = value.to_ascii_lowercase(),
-            b"property" | b"http-equiv" => self.property = value.to_ascii_lowercase(),
-            b"start" | b"value" => self.number = text().trim().parse().ok(),
-            _ => {}
-        }
-    }
-
-    fn is_hidden(&self, tag: Option<Tag>) -> bool {
-        tag == Some(Tag::Hidden) || self.hidden || self.inline_furniture && tag.is_none()
-    }
-
-    fn language(&self) -> Option<String> {
-        Some(self.value.clone()).filter(|value| !value.is_empty())
-    }
-
-    /// What a `<link>` or `<meta>` says of the page.
-    fn head(&self, page: &mut Page) {
-        if self.value.is_empty() {
-            return;
-        }
-        match (&self.name[..], &self.rel[..], &self.property[..]) {
-            (b"link", b"canonical", _) => page.canonical_url = Some(self.value.clone()),
-            (b"meta", _, b"og:url") if page.canonical_url.is_none() => page.canonical_url = Some(self.value.clone()),
-            (b"meta", _, b"content-language") if page.language.is_none() => page.language = Some(self.value.clone()),
-            _ => {}
-        }
-    }
-}
-
-/// Appends text with each run of ASCII white space as one space, none at the start of the block or after a line break.
-fn push_collapsed(out: &mut String, block_start: usize, text: &str) {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        if bytes[at].is_ascii_whitespace() {
-            if out.len() > block_start && !out.ends_with([' ', '\n']) {
-                out.push(' ');
-            }
-            at += bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        } else {
-            let length = bytes[at..].iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
-            out.push_str(&text[at..at + length]);
-            at += length;
-        }
     }
 }

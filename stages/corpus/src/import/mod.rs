@@ -4,16 +4,23 @@
 //! stops the file. No text is changed here beyond decoding; that is `clean`'s work.
 
 mod archive;
+mod charset;
 mod delimited;
+mod fields;
+mod html;
+mod http;
 mod json;
 mod lines;
+mod mediawiki;
 mod parquet;
 mod plain;
 mod plan;
 mod rows;
 mod stream;
+mod warc;
+mod window;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -22,23 +29,28 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use archive::{Compression, Meter};
+use charset::Encoding;
+use html::Html;
 use plan::{Format, Piece};
 use rows::{Cell, Column, ColumnType, Rows};
 use stream::Stream;
 
-/// Reads JSON Lines, CSV, TSV, plain text and Parquet files into documents.
+/// Reads JSON Lines, CSV, TSV, plain text, Parquet, HTML, WARC and MediaWiki files into documents.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
     /// Files or globs below the config's root, such as `corpus/**/*.jsonl.zst`.
     pub paths: Vec<String>,
-    /// `jsonl`, `text` (a file per document), `lines` (a line per document), `csv`, `tsv` or `parquet`; by default from the file's extension.
+    /// `jsonl`, `text` (a file per document), `lines` (a line per document), `csv`, `tsv`, `parquet`, `html` (a page per file), `warc`
+    /// or `mediawiki` (XML dumps); by default from the file's extension.
     #[serde(default)]
     pub format: Option<Format>,
     /// Field of a record that holds the text.
     #[serde(default = "default_text")]
     pub text: String,
     /// Further columns and their types (`string`, `integer`, `float`, `boolean`): `{ label = "string", score = "float" }`.
+    /// Pages have the fields `title`, `language`, `canonical_url`, `links`, `encoding` and `replaced`; WARC records besides them `url`, `date`,
+    /// `content_type`, `http_status`, `record_id` and `truncated`; wiki pages `title`, `page_id`, `namespace`, `revision_id` and `timestamp`.
     #[serde(default)]
     pub columns: BTreeMap<String, ColumnType>,
     /// Field that a column is read from where it has another name: `{ label = "Section" }`.
@@ -50,9 +62,16 @@ pub struct Import {
     /// Field of a record that names its source; records without it have the source above.
     #[serde(default)]
     pub source_field: Option<String>,
-    /// `utf-8` or `latin-1` (every byte is a character; for old mail).
+    /// `utf-8`, `latin-1` (every byte is a character; for old mail), a name of the WHATWG's (`gb18030`, `big5`, `shift_jis`, `euc-jp`, `euc-kr`,
+    /// `windows-1252`, …) or `auto` (what a page says, else a guess). By default `auto` for `html` and `warc`, `utf-8` for all others.
     #[serde(default)]
-    pub encoding: Encoding,
+    pub encoding: Option<Encoding>,
+    /// `main` text of HTML pages, or `all` that a browser shows.
+    #[serde(default)]
+    pub html: Html,
+    /// Namespaces of a MediaWiki dump whose pages are read; 0 holds the articles.
+    #[serde(default = "default_namespaces")]
+    pub namespaces: Vec<i64>,
     /// A longer record is rejected (bytes).
     #[serde(default = "default_record_bytes_max")]
     pub record_bytes_max: usize,
@@ -69,6 +88,10 @@ fn default_text() -> String {
     "text".to_string()
 }
 
+fn default_namespaces() -> Vec<i64> {
+    vec![0]
+}
+
 fn default_record_bytes_max() -> usize {
     32 << 20
 }
@@ -81,16 +104,6 @@ fn default_window_bytes_max() -> u64 {
     128 << 20
 }
 
-/// How bytes become characters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Encoding {
-    #[default]
-    #[serde(rename = "utf-8")]
-    Utf8,
-    #[serde(rename = "latin-1")]
-    Latin1,
-}
-
 /// What the readers need to know of the settings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shape {
@@ -98,6 +111,10 @@ pub(crate) struct Shape {
     pub columns: Vec<Column>,
     pub source_field: Option<String>,
     pub encoding: Encoding,
+    /// That of pages, which can tell their own.
+    pub page_encoding: Encoding,
+    pub html: Html,
+    pub namespaces: Vec<i64>,
     pub record_bytes_max: usize,
     pub expansion_max: u64,
     pub window_bytes_max: u64,
@@ -114,7 +131,7 @@ impl Shape {
 
 impl Stage for Import {
     const NAME: &'static str = "import";
-    const ABOUT: &'static str = "Reads JSON Lines, CSV, TSV, plain text and Parquet files into documents.";
+    const ABOUT: &'static str = "Reads JSON Lines, CSV, TSV, plain text, Parquet, HTML, WARC and MediaWiki files into documents.";
     const VERSION: u32 = 1;
     const INPUTS: &'static [Port] = &[];
     const OUTPUT: Kind = Kind::Documents;
@@ -133,10 +150,15 @@ impl Stage for Import {
             bail!("`window_bytes_max` is {}: it must be between 1048576 and 2147483648", self.window_bytes_max);
         }
         self.check_columns()?;
+        let mut known = Some(BTreeSet::new());
         for file in &site.files(&self.paths)? {
-            Format::of(&file.path, self.format)?;
+            let names = fields::of(Format::of(&file.path, self.format)?);
+            known = known.zip(names).map(|(mut known, names)| {
+                known.extend(names);
+                known
+            });
         }
-        Ok(())
+        self.check_fields(known.unwrap_or_default())
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
@@ -179,6 +201,9 @@ fn read_stream(format: Format, stream: Stream, shape: &Shape, rows: &mut Rows) -
         Format::Csv => delimited::read(stream, b',', shape, rows),
         Format::Tsv => delimited::read(stream, b'\t', shape, rows),
         Format::Parquet => parquet::read_stream(stream, shape, rows),
+        Format::Html => html::read(stream, shape, rows),
+        Format::Warc => warc::read(stream, shape, rows),
+        Format::Mediawiki => mediawiki::read(stream, shape, rows),
     }
 }
 
@@ -190,7 +215,10 @@ impl Import {
             text: self.text.clone(),
             columns: columns.collect(),
             source_field: self.source_field.clone(),
-            encoding: self.encoding,
+            encoding: self.encoding.unwrap_or_default(),
+            page_encoding: self.encoding.unwrap_or(Encoding::Auto),
+            html: self.html,
+            namespaces: self.namespaces.clone(),
             record_bytes_max: self.record_bytes_max,
             expansion_max: self.expansion_max,
             window_bytes_max: self.window_bytes_max,
@@ -213,6 +241,18 @@ impl Import {
             bail!("`fields`: `{name}` is not in `columns`{}; columns: {}", suggest(name, names()), list(names()));
         }
         Ok(())
+    }
+
+    /// `known` are the fields of all records, when the formats say them.
+    fn check_fields(&self, known: BTreeSet<&str>) -> Result<()> {
+        let shape = self.shape();
+        let wanted = shape.columns.iter().map(|column| &column.field).chain(&shape.source_field);
+        match wanted.into_iter().find(|name| !known.is_empty() && !known.contains(name.as_str())) {
+            Some(name) => {
+                bail!("these files have no field `{name}`{}; fields: {}", suggest(name, known.iter().copied()), list(known.iter().copied()))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The given source, or the last folder before the first wild card of all patterns. Follows from the settings alone, because nothing
@@ -474,7 +514,7 @@ mod tests {
     #[test]
     fn wrong_settings_are_refused_while_planning() {
         let check = |settings: &str, expected: &str| {
-            let lab = Lab::new(&[("a.jsonl", b""), ("b.xyz", b"")]);
+            let lab = Lab::new(&[("a.jsonl", b""), ("b.xyz", b""), ("p.html", b"")]);
             let message = format!("{:#}", lab.run(&format!("[[step]]\nstage = \"import\"\n{settings}"), 1).unwrap_err());
             assert!(message.contains(expected), "{message}");
         };
@@ -484,6 +524,7 @@ mod tests {
         check("paths = [\"*.xyz\"]", "the extension names no format");
         check("paths = [\"a.jsonl\"]\ncolumns = { id = \"string\" }", "`id` is a column of every document");
         check("paths = [\"a.jsonl\"]\ncolumns = { Id = \"string\" }", "`Id` must be lower-case");
+        check("paths = [\"p.html\"]\ncolumns = { titel = \"string\" }", "no field `titel`, did you mean `title`?");
         check("paths = [\"a.jsonl\"]\nfields = { lable = \"x\" }\ncolumns = { label = \"string\" }", "did you mean `label`?");
     }
 

@@ -1,6 +1,5 @@
 //! Lines (JSON Lines, a line per document) and streams that are one document.
 
-use std::borrow::Cow;
 use std::io::Read;
 
 use anyhow::Result;
@@ -8,7 +7,9 @@ use anyhow::Result;
 use super::lines::Lines;
 use super::rows::{Fault, Place, Record, Rows, excerpt};
 use super::stream::{Stream, fault};
-use super::{Encoding, Shape, json};
+use super::{Shape, json};
+
+pub use super::charset::record as decode;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
@@ -77,24 +78,4 @@ fn each_line(stream: Stream, shape: &Shape, rows: &mut Rows, mut sink: impl FnMu
 pub fn too_long(bytes: &[u8], what: &str, shape: &Shape) -> Fault {
     let limit = shape.record_bytes_max;
     Fault::new("record_too_long", format!("{what} is more than record_bytes_max = {limit}: {}", excerpt(&bytes[..bytes.len().min(400)])))
-}
-
-/// Bytes as text, or the place of the first byte that is none.
-pub fn decode(bytes: &[u8], encoding: Encoding) -> Result<Cow<'_, str>, Fault> {
-    match encoding {
-        Encoding::Latin1 => Ok(Cow::Owned(bytes.iter().map(|byte| char::from(*byte)).collect())),
-        Encoding::Utf8 => std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|error| {
-            let at = error.valid_up_to();
-            Fault::new(
-                "invalid_utf8",
-                format!("byte 0x{:02x} at byte {at} of the record: {}", bytes[at], excerpt(&bytes[context(bytes, at)..])),
-            )
-        }),
-    }
-}
-
-/// Start of a short stretch before `at` that begins with a whole character.
-fn context(bytes: &[u8], at: usize) -> usize {
-    let start = at.saturating_sub(20);
-    (start..at).find(|index| bytes[*index] & 0xc0 != 0x80).unwrap_or(at)
 }

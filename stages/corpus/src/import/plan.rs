@@ -25,8 +25,8 @@ fn part_bytes(files: &[InputFile]) -> u64 {
 }
 
 /// What [`Format::from_name`] knows, for messages.
-const EXTENSIONS: &str = ".jsonl, .ndjson, .json, .txt, .text, .md, .rst, .csv, .tsv, .parquet";
-const NAMES: &str = "jsonl, text, lines, csv, tsv or parquet";
+const EXTENSIONS: &str = ".jsonl, .ndjson, .json, .txt, .text, .md, .rst, .csv, .tsv, .parquet, .html, .htm, .xhtml, .warc, .xml";
+const NAMES: &str = "jsonl, text, lines, csv, tsv, parquet, html, warc or mediawiki";
 
 /// How a file holds its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +44,12 @@ pub enum Format {
     Tsv,
     /// Columns by name.
     Parquet,
+    /// The file is one page.
+    Html,
+    /// Pages as a crawler stored them.
+    Warc,
+    /// XML dump of a wiki.
+    Mediawiki,
 }
 
 impl Format {
@@ -68,6 +74,9 @@ impl Format {
             "csv" => Format::Csv,
             "tsv" => Format::Tsv,
             "parquet" => Format::Parquet,
+            "html" | "htm" | "xhtml" => Format::Html,
+            "warc" => Format::Warc,
+            "xml" => Format::Mediawiki,
             _ => return None,
         })
     }
