@@ -1,5 +1,7 @@
 //! What stays the same for a whole run: seed, threads, memory, device, progress, the stop flag and SQL.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,6 +33,16 @@ pub trait Sql: Send + Sync {
 
     /// The canonical form of an expression (no comments, one spacing), or an error that names what is wrong.
     fn canonical(&self, expression: &str) -> Result<String>;
+
+    /// The expression with the names of files in it (`fasttext_label(text, 'lid')`) replaced by content hashes, or an error that lists the names.
+    /// `files`: name → hash. Hashes mean the same in every step, so that two steps may use one name for two files.
+    fn bind_files(&self, expression: &str, files: &BTreeMap<String, String>) -> Result<String> {
+        let _ = files;
+        Ok(expression.to_string())
+    }
+
+    /// Tells where the file with this content hash lies, before an expression with it is evaluated.
+    fn provide_file(&self, _hash: &str, _path: &Path) {}
 }
 
 /// Receives progress of the running step. Implementations must be cheap and thread-safe.

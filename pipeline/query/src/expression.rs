@@ -3,32 +3,91 @@
 //! An expression is evaluated per row and must give the same value on every run, so aggregates, subqueries and functions such as `now()` or
 //! `random()` are refused here, while planning.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use anyhow::{Result, bail};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Volatility;
 use datafusion::sql::parser::DFParserBuilder;
-use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, VisitMut, VisitorMut};
-use engine::suggest;
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value, VisitMut, VisitorMut,
+};
+use engine::{list, suggest};
 
 use crate::errors::explain;
+use crate::functions::takes_file;
 
 /// The canonical form: one spacing, no comments, unquoted names in lower case. Fails with a message for the user if the expression cannot
 /// be parsed, calls an unknown function, or may differ from run to run. Columns are not checked: they are known when a table is.
 pub fn canonical(state: &SessionState, expression: &str) -> Result<String> {
+    let mut expr = parse(expression)?;
+    match VisitMut::visit(&mut expr, &mut Canonical { state }) {
+        ControlFlow::Break(message) => bail!("{message}"),
+        ControlFlow::Continue(()) => Ok(expr.to_string()),
+    }
+}
+
+fn parse(expression: &str) -> Result<Expr> {
     let parsed = DFParserBuilder::new(expression).build().and_then(|mut parser| parser.parse_into_expr());
     let parsed = match parsed {
         Ok(parsed) => parsed,
         Err(error) => bail!("`{}` is no SQL expression: {:#}", expression.trim(), explain(error)),
     };
-    if let Some(alias) = parsed.alias {
-        bail!("`{}` gives itself the name `{alias}`; write the expression alone", expression.trim());
+    match parsed.alias {
+        Some(alias) => bail!("`{}` gives itself the name `{alias}`; write the expression alone", expression.trim()),
+        None => Ok(parsed.expr),
     }
-    let mut expr = parsed.expr;
-    match VisitMut::visit(&mut expr, &mut Canonical { state }) {
+}
+
+/// Puts content hashes in the place of names of files (`files`: name → hash): the second argument of the functions that read one.
+pub fn bind_files(expression: &str, files: &BTreeMap<String, String>) -> Result<String> {
+    let mut expr = parse(expression)?;
+    match VisitMut::visit(&mut expr, &mut BindFiles { files }) {
         ControlFlow::Break(message) => bail!("{message}"),
         ControlFlow::Continue(()) => Ok(expr.to_string()),
+    }
+}
+
+struct BindFiles<'a> {
+    files: &'a BTreeMap<String, String>,
+}
+
+impl VisitorMut for BindFiles<'_> {
+    type Break = String;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let name = function.name.to_string();
+        if !takes_file(&name) {
+            return ControlFlow::Continue(());
+        }
+        let FunctionArguments::List(arguments) = &mut function.args else { return ControlFlow::Continue(()) };
+        let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = arguments.args.get_mut(1) else {
+            return ControlFlow::Break(format!(
+                "`{name}`: its second argument is the name of a file, as a constant: `{name}(text, 'lid')`"
+            ));
+        };
+        let Value::SingleQuotedString(file) = &mut value.value else {
+            return ControlFlow::Break(format!("`{name}`: the name of a file is a text: '{value}'"));
+        };
+        let names = || self.files.keys().map(String::as_str);
+        match self.files.get(file) {
+            Some(hash) => *file = hash.clone(),
+            None if self.files.is_empty() => {
+                return ControlFlow::Break(format!(
+                    "`{name}` needs the file `{file}`: give it to the step, files = {{ {file} = \"models/…\" }}"
+                ));
+            }
+            None => {
+                return ControlFlow::Break(format!(
+                    "`{name}`: no file `{file}`{}; `files` names {}",
+                    suggest(file, names()),
+                    list(names())
+                ));
+            }
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -109,6 +168,28 @@ mod tests {
         check("Word_Count(TEXT) /* all\nof it */\n", "word_count(text)");
         check("\"Title\" like 'A  b%' AND not x", "\"Title\" LIKE 'A  b%' AND NOT x");
         check("case when a>1 then gopher_quality(text)['word_count'] end", "CASE WHEN a > 1 THEN gopher_quality(text)['word_count'] END");
+    }
+
+    #[test]
+    fn names_of_files_become_hashes() {
+        let files = |names: &[&str]| names.iter().map(|name| (name.to_string(), format!("hash-of-{name}"))).collect();
+        let check = |expression: &str, names: &[&str], expected: &str| {
+            let shown = super::bind_files(expression, &files(names)).unwrap_or_else(|error| error.to_string());
+            assert_eq!(shown, expected);
+        };
+        check(
+            "fasttext_probability(text, 'lid', 'lid') > 0.5 AND arpa_perplexity(text, 'lm') < 9",
+            &["lid", "lm"],
+            "fasttext_probability(text, 'hash-of-lid', 'lid') > 0.5 AND arpa_perplexity(text, 'hash-of-lm') < 9",
+        );
+        check("word_count(text)", &[], "word_count(text)");
+        check("token_count(text, 'tok')", &[], "`token_count` needs the file `tok`: give it to the step, files = { tok = \"models/…\" }");
+        check("token_count(text, 'tok')", &["toc", "lm"], "`token_count`: no file `tok`, did you mean `toc`?; `files` names `lm`, `toc`");
+        check(
+            "token_count(text, path)",
+            &["tok"],
+            "`token_count`: its second argument is the name of a file, as a constant: `token_count(text, 'lid')`",
+        );
     }
 
     #[test]

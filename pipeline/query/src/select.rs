@@ -1,6 +1,8 @@
 //! `Sql` of the engine: named expressions over one Parquet file, rows in their order.
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use arrow::array::RecordBatch;
@@ -11,7 +13,7 @@ use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 
 use crate::errors::explain;
-use crate::expression::canonical;
+use crate::expression::{bind_files, canonical};
 use crate::listing::provider;
 use crate::session::{BATCH_ROWS, Session};
 
@@ -54,6 +56,14 @@ impl Sql for Session {
 
     fn canonical(&self, expression: &str) -> Result<String> {
         canonical(self.planning(), expression)
+    }
+
+    fn bind_files(&self, expression: &str, files: &BTreeMap<String, String>) -> Result<String> {
+        bind_files(expression, files)
+    }
+
+    fn provide_file(&self, hash: &str, path: &Path) {
+        self.models().provide(hash, path);
     }
 }
 

@@ -19,7 +19,7 @@ use futures::StreamExt;
 use tokio::runtime::Runtime;
 
 use crate::errors::explain;
-use crate::functions::functions;
+use crate::functions::{ModelFiles, functions, model_functions};
 use crate::ids::{IdLists, IdLiterals};
 
 /// Rows of a batch unless a caller asks for fewer.
@@ -48,6 +48,7 @@ pub struct Session {
     environment: Arc<RuntimeEnv>,
     /// For parsing alone: the names of all functions.
     planning: OnceLock<SessionState>,
+    models: Arc<ModelFiles>,
 }
 
 impl Session {
@@ -69,7 +70,8 @@ impl Session {
         // The limit is the disk itself: mill checks its free space before it runs.
         let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(u64::MAX);
         let environment = environment.with_disk_manager_builder(disk).build_arc().map_err(explain).context("setting up queries")?;
-        Ok(Session { runtime: runtime.build().context("starting the threads of queries")?, environment, planning: OnceLock::new() })
+        let runtime = runtime.build().context("starting the threads of queries")?;
+        Ok(Session { runtime, environment, planning: OnceLock::new(), models: Arc::default() })
     }
 
     /// A context of its own tables, with our functions.
@@ -99,10 +101,14 @@ impl Session {
             .with_analyzer_rules(rules)
             .build();
         let context = SessionContext::new_with_state(state);
-        for function in functions() {
+        for function in functions().into_iter().chain(model_functions(&self.models)) {
             context.register_udf(function);
         }
         context
+    }
+
+    pub(crate) fn models(&self) -> &ModelFiles {
+        &self.models
     }
 
     pub(crate) fn planning(&self) -> &SessionState {

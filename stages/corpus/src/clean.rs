@@ -2,7 +2,7 @@
 //!
 //! Drops nothing but documents whose text a rewrite emptied; judging signals is `filter`'s work.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -18,7 +18,7 @@ use crate::profile::{Profile, Rewrite, Signal, SignalType, leave_out, merge};
 use crate::rejects::{Reject, Rejects};
 
 /// Rewrites the text and computes signals, as a profile says. After `prepare` the lists hold all that is applied.
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Clean {
     /// Name of a profile: `sql/profiles/NAME.toml` below the root, or one that ships with the program. None: only what stands here.
@@ -33,6 +33,13 @@ pub struct Clean {
     /// Names of rewrites and signals of the profile that are left out.
     #[serde(default)]
     pub without: Vec<String>,
+    /// Model files below the root by names that expressions use: `files = { lid = "models/lid.176.ftz" }`, then `fasttext_label(text, 'lid')`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
+    /// Content hashes of the files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(skip)]
+    pub file_hashes: BTreeMap<String, String>,
 }
 
 impl Stage for Clean {
@@ -48,6 +55,7 @@ impl Stage for Clean {
             None => Profile::default(),
         };
         let mut known = leave_out(&mut profile.rewrite, &self.without, |entry| &entry.name);
+        let profile_rewrites = known.clone();
         known.extend(leave_out(&mut profile.signal, &self.without, |entry| &entry.name));
         if let Some(name) = self.without.iter().find(|name| !known.contains(name)) {
             let names = || known.iter().map(String::as_str);
@@ -55,7 +63,9 @@ impl Stage for Clean {
         }
         self.rewrites = merge("rewrite", site.sql(), profile.rewrite, std::mem::take(&mut self.rewrites))?;
         self.signals = merge("signal", site.sql(), profile.signal, std::mem::take(&mut self.signals))?;
+        self.check_texts_before(&profile_rewrites)?;
         self.without.clear();
+        self.find_files(site)?;
         let fixed = schema::documents(&[]);
         match self.signals.iter().find(|signal| fixed.index_of(&signal.name).is_ok() || signal.name == "split") {
             Some(signal) => bail!("signal `{}` has the name of a column of every document: name it otherwise", signal.name),
@@ -69,7 +79,7 @@ impl Stage for Clean {
         draft.declare("documents", columns.clone())?;
         draft.declare("rejects", schema::rejects())?;
         draft.declare("edits", schema::edits())?;
-        let projections = self.projections(&table.schema, &columns);
+        let projections = self.bound(ctx, inputs)?.projections(&table.schema, &columns);
         draft.parts(ctx, &table.plan(), |index, part| {
             let mut rejects = Rejects::new("clean");
             ctx.sql().select_chain(&table, index, &projections, &mut |batch| {
@@ -82,6 +92,53 @@ impl Stage for Clean {
 }
 
 impl Clean {
+    /// Signals may look at the text before a rewrite, so leaving out a rewrite can leave a signal without its column.
+    fn check_texts_before(&self, profile_rewrites: &[String]) -> Result<()> {
+        let gone = |name: &&String| profile_rewrites.contains(name) && !self.rewrites.iter().any(|rewrite| rewrite.name == **name);
+        for name in self.without.iter().filter(gone) {
+            let column = before(name);
+            let speaks_of_it = |signal: &&Signal| signal.sql.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == column);
+            if let Some(signal) = self.signals.iter().find(speaks_of_it) {
+                bail!("signal `{}` looks at `{column}`, and `without` leaves the rewrite `{name}` out: give the signal anew", signal.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hashes the model files and checks that expressions name no other.
+    fn find_files(&mut self, site: &mut Site) -> Result<()> {
+        for (name, path) in &self.files {
+            match site.files(std::slice::from_ref(path)).with_context(|| format!("file `{name}`"))?.as_slice() {
+                [file] => self.file_hashes.insert(name.clone(), file.hash.clone()),
+                found => bail!("file `{name}`: `{path}` matches {} files; name one", found.len()),
+            };
+        }
+        for (name, sql) in self.expressions() {
+            site.sql().bind_files(sql, &self.file_hashes).with_context(|| format!("`{name}`"))?;
+        }
+        Ok(())
+    }
+
+    /// All expressions with the names of their entries.
+    fn expressions(&self) -> impl Iterator<Item = (&str, &str)> {
+        let rewrites = self.rewrites.iter().map(|rewrite| (rewrite.name.as_str(), rewrite.sql.as_str()));
+        rewrites.chain(self.signals.iter().map(|signal| (signal.name.as_str(), signal.sql.as_str())))
+    }
+
+    /// The same stage with content hashes for the names of files; their places become known to SQL.
+    fn bound(&self, ctx: &Context, inputs: &Inputs) -> Result<Clean> {
+        for hash in self.file_hashes.values() {
+            let file = inputs.files().iter().find(|file| file.hash == *hash).context("a model file is not among the input files")?;
+            ctx.sql().provide_file(hash, &file.path);
+        }
+        let bind = |sql: &str| ctx.sql().bind_files(sql, &self.file_hashes);
+        let mut bound = Clean { rewrites: self.rewrites.clone(), signals: self.signals.clone(), ..Clean::default() };
+        for sql in bound.rewrites.iter_mut().map(|rewrite| &mut rewrite.sql).chain(bound.signals.iter_mut().map(|signal| &mut signal.sql)) {
+            *sql = bind(sql)?;
+        }
+        Ok(bound)
+    }
+
     /// The input's columns without signals that are computed anew, then the signals.
     fn columns(&self, input: &Schema) -> SchemaRef {
         let mut fields: Vec<Field> = input.fields().iter().map(|field| field.as_ref().clone()).collect();
@@ -90,15 +147,15 @@ impl Clean {
         Arc::new(Schema::new(fields))
     }
 
-    /// One projection per rewrite, each of which keeps the text before it as `before_N`, then the one that computes the signals.
+    /// One projection per rewrite, each of which keeps the text before it as `before_REWRITE`, then the one that computes the signals.
     fn projections(&self, input: &Schema, output: &Schema) -> Vec<Vec<(String, String)>> {
         let column = |name: &str| (name.to_string(), format!("\"{}\"", name.replace('"', "\"\"")));
         let mut chain = Vec::new();
         for (step, rewrite) in self.rewrites.iter().enumerate() {
             let mut projection: Vec<(String, String)> =
                 input.fields().iter().map(|field| field.name().as_str()).filter(|name| *name != "text").map(column).collect();
-            projection.extend((0..step).map(|step| column(&before(step))));
-            projection.push((before(step), "\"text\"".to_string()));
+            projection.extend(self.rewrites[..step].iter().map(|earlier| column(&before(&earlier.name))));
+            projection.push((before(&rewrite.name), "\"text\"".to_string()));
             projection.push(("text".to_string(), rewrite.sql.clone()));
             chain.push(projection);
         }
@@ -111,7 +168,7 @@ impl Clean {
                 None => column(field.name()),
             })
             .collect();
-        last.extend((0..self.rewrites.len()).map(|step| column(&before(step))));
+        last.extend(self.rewrites.iter().map(|rewrite| column(&before(&rewrite.name))));
         chain.push(last);
         chain
     }
@@ -170,8 +227,8 @@ impl Clean {
     }
 }
 
-fn before(step: usize) -> String {
-    format!("before_{step}")
+fn before(rewrite: &str) -> String {
+    format!("before_{rewrite}")
 }
 
 fn data_type(kind: SignalType) -> DataType {
@@ -255,6 +312,57 @@ mod tests {
     }
 
     #[test]
+    fn signals_see_the_text_before_each_rewrite() {
+        let lab = Lab::new(&[("a.jsonl", &jsonl(&["one two  three "]))]);
+        let clean = |more: &str| {
+            format!(
+                "{IMPORT}[[step]]\nstage = \"clean\"\nprofile = \"own\"\n\
+                 rewrites = [{{ name = \"trim\", sql = \"trim(text)\" }}]\n\
+                 signals = [{{ name = \"taken\", sql = \"char_count(before_spaces) - char_count(text)\", type = \"integer\" }}, \
+                 {{ name = \"trimmed\", sql = \"char_count(before_trim) - char_count(text)\", type = \"integer\" }}]\n{more}"
+            )
+        };
+        lab.write("sql/profiles/own.toml", b"[[rewrite]]\nname = \"spaces\"\nsql = \"replace(text, '  ', ' ')\"\n");
+        lab.run(&clean(""), 1).unwrap();
+        assert_eq!(lab.rows("clean", "documents", &["text", "taken", "trimmed"]), ["one two three|2|1"]);
+        let message = format!("{:#}", lab.run(&clean("without = [\"spaces\"]"), 1).unwrap_err());
+        let expected = "signal `taken` looks at `before_spaces`, and `without` leaves the rewrite `spaces` out: give the signal anew";
+        assert!(message.contains(expected), "{message}");
+    }
+
+    #[test]
+    fn two_steps_may_use_one_name_for_two_files() {
+        let lab = Lab::new(&[("a.jsonl", &jsonl(&["the"]))]);
+        let model = |log: &str| format!("\\data\\\nngram 1=3\n\\1-grams:\n-9\t<unk>\n{log}\t</s>\n{log}\tthe\n\\end\\\n");
+        lab.write("models/one.arpa", model("-1").as_bytes());
+        lab.write("models/two.arpa", model("-2").as_bytes());
+        let step = |name: &str, signal: &str, files: &str, word: &str| {
+            format!(
+                "[[step]]\nname = \"{name}\"\nstage = \"clean\"\nfiles = {{ {files} }}\n\
+                 signals = [{{ name = \"{signal}\", sql = \"round(arpa_perplexity(text, '{word}'))\" }}]\n"
+            )
+        };
+        let config = |second: &str| {
+            let (one, two) = (r#"lm = "models/one.arpa""#, r#"lm = "models/two.arpa""#);
+            format!("{IMPORT}{}{}", step("first", "a", one, "lm"), step("second", "b", two, second))
+        };
+        lab.run(&config("lm"), 2).unwrap();
+        assert_eq!(lab.rows("second", "documents", &["a", "b"]), ["10.0|100.0"]);
+        let key = |step: &str| lab.artifact(step).manifest.key;
+        let (first, second) = (key("first"), key("second"));
+        lab.write("models/two.arpa", model("-3").as_bytes());
+        lab.run(&config("lm"), 1).unwrap();
+        assert_eq!(lab.rows("second", "documents", &["a", "b"]), ["10.0|1000.0"]);
+        assert_eq!(key("first"), first);
+        assert_ne!(key("second"), second);
+        let message = format!("{:#}", lab.run(&config("ln"), 1).unwrap_err());
+        assert!(message.contains("`b`: `arpa_perplexity`: no file `ln`; `files` names `lm`"), "{message}");
+        lab.write("models/two.arpa", b"mmap lm http://kheafield.com/code format version 5\n");
+        let message = format!("{:#}", lab.run(&config("lm"), 1).unwrap_err());
+        assert!(message.contains("two.arpa` is no readable ARPA file: it is a binary KenLM file"), "{message}");
+    }
+
+    #[test]
     fn profiles_are_found_merged_and_refused() {
         let lab = Lab::new(&[("a.jsonl", &jsonl(&["text"]))]);
         let run = |clean: &str| lab.run(&format!("{IMPORT}[[step]]\nstage = \"clean\"\n{clean}"), 1);
@@ -286,8 +394,8 @@ mod tests {
     fn shipped_profiles_run() {
         for (profile, _) in crate::profile::SHIPPED {
             let lab = Lab::new(&[("a.jsonl", &jsonl(&["The quick brown fox and the lazy dog have met.", "中文，也是文本。"]))]);
-            lab.run(&format!("{IMPORT}[[step]]\nstage = \"clean\"\nprofile = \"{profile}\"\n[[step]]\nstage = \"filter\""), 1).unwrap();
-            assert_eq!(lab.rows("filter", "rejects", &["id"]).len() + lab.rows("filter", "documents", &["id"]).len(), 2);
+            lab.run(&format!("{IMPORT}[[step]]\nstage = \"clean\"\nprofile = \"{profile}\""), 1).unwrap();
+            assert_eq!(lab.rows("clean", "rejects", &["id"]).len() + lab.rows("clean", "documents", &["id"]).len(), 2);
         }
     }
 

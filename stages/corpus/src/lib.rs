@@ -44,3 +44,8 @@ pub(crate) fn first_16(hash: blake3::Hash) -> [u8; 16] {
     first.copy_from_slice(&hash.as_bytes()[..16]);
     first
 }
+
+#[cfg(test)]
+mod tests {
+    mod profiles;
+}

@@ -16,7 +16,8 @@ macro_rules! shipped {
 }
 
 /// The profiles that ship with the program. A new one is a file in `sql/profiles` and its name here.
-pub const SHIPPED: &[(&str, &str)] = shipped!["gopher@paper", "zh@corpusmill"];
+pub const SHIPPED: &[(&str, &str)] =
+    shipped!["gopher@datatrove", "gopher@dclm", "gopher@dolma", "gopher@paper", "redpajama2", "slimpajama@paper", "zh@corpusmill",];
 
 /// A profile as its file holds it. What it is for and whose definition it follows stands in comments at the top of the file.
 #[derive(Debug, Default, Deserialize)]
@@ -51,7 +52,8 @@ pub struct Rewrite {
 pub struct Signal {
     /// Name of the column.
     pub name: String,
-    /// SQL expression over the columns of the documents; it sees the rewritten text, but no other signal of the same step.
+    /// SQL expression over the columns of the documents; it sees the rewritten text, the text before each rewrite as `before_REWRITE`, but no
+    /// other signal of the same step.
     pub sql: String,
     /// Type of the column: `float`, `integer` or `string`.
     #[serde(default, rename = "type")]

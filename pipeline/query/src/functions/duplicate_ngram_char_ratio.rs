@@ -2,7 +2,7 @@
 
 use datafusion::logical_expr::ScalarUDF;
 
-use super::ngrams::Ngrams;
+use super::gopher_repetition::duplicate_char_ratio;
 use super::top_ngram_char_ratio::ngram_function;
 
 pub(super) fn function() -> ScalarUDF {
@@ -10,7 +10,7 @@ pub(super) fn function() -> ScalarUDF {
         "duplicate_ngram_char_ratio",
         "Characters of words within a word n-gram that occurs more than once, each word counted once, divided by the characters of all words. \
          Gopher (Rae et al. 2021) with the details of dclm.",
-        Ngrams::duplicate_char_ratio,
+        duplicate_char_ratio,
     )
 }
 

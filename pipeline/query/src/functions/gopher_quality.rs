@@ -1,11 +1,12 @@
 //! `gopher_quality(text)`: all quality signals of Gopher (Rae et al. 2021, A1.1) in one pass, with a function per field.
 
-use super::ngrams::characters;
-use super::record::{Record, RecordField};
+use text::characters;
+
+use super::record::{Record, RecordField, share};
 
 pub(super) static RECORD: Record = Record {
     name: "gopher_quality",
-    about: "All quality signals of Gopher (Rae et al. 2021, section A1.1) as a struct; details the paper leaves open follow dclm.",
+    about: "All quality signals of Gopher (Rae et al. 2021, section A1.1) as a struct; words are UAX-29 words, signs follow dclm.",
     fields: &[
         field("word_count", true, "Words: UAX-29 words, pure punctuation left out, each Han character one word."),
         field("mean_word_length", false, "Mean number of characters of a word; null without words."),
@@ -44,7 +45,6 @@ fn gopher_quality(text: &str, values: &mut [Option<f64>]) {
     }
     let hashes = text.bytes().filter(|byte| *byte == b'#').count() as u64;
     let ellipses = ELLIPSES.iter().map(|ellipsis| text.matches(ellipsis).count() as u64).sum::<u64>();
-    let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
     values[0] = Some(words as f64);
     values[1] = share(word_characters, words);
     values[2] = share(hashes + ellipses, text.split_whitespace().count() as u64);
@@ -56,13 +56,13 @@ fn gopher_quality(text: &str, values: &mut [Option<f64>]) {
     values[8] = share(ellipses, words);
 }
 
-const ELLIPSES: [&str; 3] = ["...", ". . .", "…"];
+pub(super) const ELLIPSES: [&str; 3] = ["...", ". . .", "…"];
 
-fn has_letter(word: &str) -> bool {
+pub(super) fn has_letter(word: &str) -> bool {
     word.bytes().any(|byte| byte.is_ascii_alphabetic()) || (!word.is_ascii() && word.chars().any(char::is_alphabetic))
 }
 
-fn is_stop_word(word: &str) -> bool {
+pub(super) fn is_stop_word(word: &str) -> bool {
     let is = |stop_word: &str| word.eq_ignore_ascii_case(stop_word);
     match word.len() {
         2 => is("be") || is("to") || is("of"),

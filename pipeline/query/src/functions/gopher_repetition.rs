@@ -1,7 +1,8 @@
 //! `gopher_repetition(text)`: all repetition signals of Gopher (Rae et al. 2021, table A1) in one pass, with functions for its fields.
 
-use super::ngrams::{Ngrams, segments};
-use super::record::{Record, RecordField};
+use text::{Ngrams, Segments};
+
+use super::record::{Record, RecordField, share};
 
 pub(super) static RECORD: Record = Record {
     name: "gopher_repetition",
@@ -20,15 +21,16 @@ pub(super) static RECORD: Record = Record {
             "duplicate_paragraph_char_ratio",
             "Characters of paragraphs that occur more than once, divided by the characters of all paragraphs; null without paragraphs.",
         ),
-        ngram_field("top_2gram_char_ratio"),
-        ngram_field("top_3gram_char_ratio"),
-        ngram_field("top_4gram_char_ratio"),
-        ngram_field("duplicate_5gram_char_ratio"),
-        ngram_field("duplicate_6gram_char_ratio"),
-        ngram_field("duplicate_7gram_char_ratio"),
-        ngram_field("duplicate_8gram_char_ratio"),
-        ngram_field("duplicate_9gram_char_ratio"),
-        ngram_field("duplicate_10gram_char_ratio"),
+        // Reached by `top_ngram_char_ratio` and `duplicate_ngram_char_ratio`.
+        RecordField::number("top_2gram_char_ratio"),
+        RecordField::number("top_3gram_char_ratio"),
+        RecordField::number("top_4gram_char_ratio"),
+        RecordField::number("duplicate_5gram_char_ratio"),
+        RecordField::number("duplicate_6gram_char_ratio"),
+        RecordField::number("duplicate_7gram_char_ratio"),
+        RecordField::number("duplicate_8gram_char_ratio"),
+        RecordField::number("duplicate_9gram_char_ratio"),
+        RecordField::number("duplicate_10gram_char_ratio"),
     ],
     kernel: gopher_repetition,
 };
@@ -37,27 +39,37 @@ const fn segment_field(name: &'static str, about: &'static str) -> RecordField {
     RecordField { name, about, integer: false, function: true }
 }
 
-/// Reached by `top_ngram_char_ratio` and `duplicate_ngram_char_ratio`.
-const fn ngram_field(name: &'static str) -> RecordField {
-    RecordField { name, about: "", integer: false, function: false }
-}
-
 fn gopher_repetition(text: &str, values: &mut [Option<f64>]) {
     let lines = segments(text, "\n");
     let paragraphs = segments(text, "\n\n");
-    values[0] = lines.as_ref().map(|lines| lines.duplicate_ratio);
-    values[1] = paragraphs.as_ref().map(|paragraphs| paragraphs.duplicate_ratio);
-    values[2] = lines.map(|lines| lines.duplicate_char_ratio);
-    values[3] = paragraphs.map(|paragraphs| paragraphs.duplicate_char_ratio);
-    let mut ngrams = Ngrams::new(text);
+    values[0] = share(lines.duplicates, lines.count);
+    values[1] = share(paragraphs.duplicates, paragraphs.count);
+    values[2] = share(lines.duplicate_characters, lines.characters);
+    values[3] = share(paragraphs.duplicate_characters, paragraphs.characters);
+    let mut ngrams = Ngrams::new(text::words(text), text.len());
     for n in 2..=4 {
         ngrams.advance(n);
-        values[n + 2] = Some(ngrams.top_char_ratio());
+        values[n + 2] = Some(top_char_ratio(&ngrams));
     }
     for n in 5..=10 {
         ngrams.advance(n);
-        values[n + 2] = Some(ngrams.duplicate_char_ratio());
+        values[n + 2] = Some(duplicate_char_ratio(&ngrams));
     }
+}
+
+/// Pieces between `separator`, trimmed, without empty ones.
+fn segments(text: &str, separator: &str) -> Segments {
+    Segments::new(text.split(separator).map(str::trim).filter(|segment| !segment.is_empty()))
+}
+
+/// Characters in all copies of the n-gram that occurs most, divided by the characters of all words; 0 when none occurs twice.
+pub(super) fn top_char_ratio(ngrams: &Ngrams) -> f64 {
+    ngrams.top().and_then(|(count, characters)| share(count * characters, ngrams.characters())).unwrap_or(0.0)
+}
+
+/// Characters of words within an n-gram that occurs more than once, divided by the characters of all words; 0 when there is none.
+pub(super) fn duplicate_char_ratio(ngrams: &Ngrams) -> f64 {
+    share(ngrams.covered_characters(), ngrams.characters()).unwrap_or(0.0)
 }
 
 #[cfg(test)]

@@ -3,21 +3,33 @@
 //! All are immutable, give null for null, and take any string type. Characters are Unicode scalar values, words are those of the crate
 //! `text` (UAX-29 words, each Han character one word). What SQL says well by itself has no function here.
 
-mod ngrams;
+mod constant_function;
 mod record;
 mod text_function;
 
 mod blake3_hex;
 mod char_count;
+mod compression_ratio;
+mod datatrove_sentence_count;
 mod digit_ratio;
 mod duplicate_ngram_char_ratio;
+mod fineweb_quality;
+mod gopher_datatrove;
+mod gopher_dclm;
+mod gopher_dolma;
 mod gopher_quality;
 mod gopher_repetition;
 mod han_ratio;
+mod language;
+mod language_probability;
 mod line_count;
+mod longest_loop;
+mod longest_word_length;
+mod model_files;
 mod nfc;
 mod normalize_whitespace;
 mod punctuation_ratio;
+mod redpajama2;
 mod remove_control_characters;
 mod sentence_count;
 mod top_ngram_char_ratio;
@@ -25,15 +37,23 @@ mod xxh3;
 
 use datafusion::logical_expr::ScalarUDF;
 
+pub use model_files::{ModelFiles, model_functions, takes_file};
+
 /// Every function of ours. A new one is a file, a `mod` line above and a line here.
 pub fn functions() -> Vec<ScalarUDF> {
     let mut functions = vec![
         blake3_hex::function(),
         char_count::function(),
+        compression_ratio::function(),
+        datatrove_sentence_count::function(),
         digit_ratio::function(),
         duplicate_ngram_char_ratio::function(),
         han_ratio::function(),
+        language::function(),
+        language_probability::function(),
         line_count::function(),
+        longest_loop::function(),
+        longest_word_length::function(),
         nfc::function(),
         normalize_whitespace::function(),
         punctuation_ratio::function(),
@@ -43,11 +63,21 @@ pub fn functions() -> Vec<ScalarUDF> {
         xxh3::function(),
     ];
     // Functions that share one pass over the text: the record and each of its fields.
-    for record in [&gopher_quality::RECORD, &gopher_repetition::RECORD] {
+    for record in RECORDS {
         functions.extend(record::functions(record));
     }
     functions
 }
+
+const RECORDS: &[&record::Record] = &[
+    &fineweb_quality::RECORD,
+    &gopher_datatrove::RECORD,
+    &gopher_dclm::RECORD,
+    &gopher_dolma::RECORD,
+    &gopher_quality::RECORD,
+    &gopher_repetition::RECORD,
+    &redpajama2::RECORD,
+];
 
 #[cfg(test)]
 mod tests {
@@ -58,7 +88,7 @@ mod tests {
     #[test]
     fn names_are_unique_snake_case_and_documented() {
         let mut names = HashSet::new();
-        for function in functions() {
+        for function in functions().into_iter().chain(model_functions(&Default::default())) {
             let name = function.name().to_string();
             assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{name}");
             assert!(names.insert(name.clone()), "`{name}` is listed twice");

@@ -32,6 +32,23 @@ pub(super) struct RecordField {
     pub function: bool,
 }
 
+impl RecordField {
+    /// A field without a function of its own.
+    pub const fn number(name: &'static str) -> RecordField {
+        RecordField { name, about: "", integer: false, function: false }
+    }
+
+    /// The same for whole numbers.
+    pub const fn integer(name: &'static str) -> RecordField {
+        RecordField { name, about: "", integer: true, function: false }
+    }
+}
+
+/// `part` divided by `whole`; undefined when there is no whole.
+pub(super) fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
 /// The struct function and those of its fields.
 pub(super) fn functions(record: &'static Record) -> Vec<ScalarUDF> {
     let fields = record.fields.iter().enumerate().filter(|(_, field)| field.function);

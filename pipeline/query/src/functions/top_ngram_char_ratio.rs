@@ -12,8 +12,9 @@ use datafusion::logical_expr::{
     Coercion, ColumnarValue, Documentation, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignatureClass, Volatility,
 };
 
-use super::gopher_repetition;
-use super::ngrams::Ngrams;
+use text::Ngrams;
+
+use super::gopher_repetition::{self, top_char_ratio};
 use super::record::field_of;
 use super::text_function::{documentation, for_each_text};
 
@@ -22,7 +23,7 @@ pub(super) fn function() -> ScalarUDF {
         "top_ngram_char_ratio",
         "Characters in all copies of the word n-gram that occurs most (of several the longest), divided by the characters of all words; 0 when \
          none occurs twice. Gopher (Rae et al. 2021) with the details of dclm.",
-        Ngrams::top_char_ratio,
+        top_char_ratio,
     )
 }
 
@@ -87,7 +88,7 @@ impl NgramFunction {
         for_each_text(texts, |text| {
             let n = lengths.next().flatten();
             ratios.append_option(text.zip(n).map(|(text, n)| {
-                let mut ngrams = Ngrams::new(text);
+                let mut ngrams = Ngrams::new(text::words(text), text.len());
                 ngrams.advance(n as usize);
                 (self.ratio)(&ngrams)
             }));
