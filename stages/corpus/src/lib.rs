@@ -4,6 +4,7 @@
 //! SQL is evaluated by the crate `query` through [`engine::Sql`]; tokens and models are of no concern here.
 
 mod clean;
+mod decontaminate;
 mod dedup;
 mod documents;
 mod draw;
@@ -15,23 +16,35 @@ mod profile;
 mod rejects;
 mod sample;
 mod split;
+mod substring;
 #[cfg(test)]
 mod testing;
 mod weigh;
 
 pub use clean::Clean;
+pub use decontaminate::Decontaminate;
 pub use dedup::Dedup;
 pub use filter::Filter;
 pub use import::Import;
 pub use mix::Mix;
 pub use sample::Sample;
 pub use split::Split;
+pub use substring::DedupSubstrings;
 
 use engine::{StageEntry, entry};
 
 /// All stages of this crate.
 pub fn stages() -> Vec<StageEntry> {
     vec![entry::<Import>(), entry::<Clean>(), entry::<Filter>(), entry::<Dedup>(), entry::<Mix>(), entry::<Sample>(), entry::<Split>()]
+    vec![
+        entry::<Import>(),
+        entry::<Clean>(),
+        entry::<Filter>(),
+        entry::<Dedup>(),
+        entry::<DedupSubstrings>(),
+        entry::<Decontaminate>(),
+        entry::<Split>(),
+    ]
 }
 
 /// The content hash of a document: the first 16 bytes of BLAKE3 of its text.
