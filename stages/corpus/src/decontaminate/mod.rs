@@ -64,8 +64,8 @@ pub struct Decontaminate {
     /// `fuzzy`: every how many n-grams of a document one is looked up. Questions too short to be met for sure are found as a whole.
     #[serde(default = "default_sample")]
     pub sample: usize,
-    /// Fields of fewer words are not searched for (a bare `yes` is everywhere); the table `items` tells which. `fuzzy` still looks for such
-    /// an answer beside its question.
+    /// Fields of fewer words are not searched for, because a bare `yes` is everywhere (8 is the shortest n-gram of GPT-3); the table `items`
+    /// tells which items have none longer. `fuzzy` still looks for such an answer beside its question.
     #[serde(default = "default_field_words_min")]
     pub field_words_min: usize,
     /// `drop`: contaminated documents are rejected. `mark`: they stay, and columns `contaminated` and `overlap` tell. `mark-test`: documents
@@ -117,7 +117,7 @@ fn default_sample() -> usize {
 }
 
 fn default_field_words_min() -> usize {
-    5
+    8
 }
 
 fn default_action() -> Action {

@@ -10,6 +10,7 @@ use engine::schema::ID;
 use super::evaluation::Items;
 use super::ngram::Finding;
 
+/// `position` is the number of words before the passage, `overlap` that of its item, `text` the begin of the passage.
 pub fn matches_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("id", ID, false),
@@ -23,6 +24,7 @@ pub fn matches_schema() -> SchemaRef {
     ]))
 }
 
+/// `searched` is false where all fields of an item are too short, `documents` how many documents hold it.
 pub fn items_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("set", DataType::Utf8, false),

@@ -31,9 +31,9 @@ const TEXTS: [&str; 5] = [
     "Quiz: which RIVER runs through the old town, before it meets the sea at the harbour. Go!",
     "Which river runs through the old town before it meets the lake?",
     "Which river runs through the old town before it meets the sea, they asked.",
-    "It was a person of no importance at all.",
+    "It was a person of no importance at all then.",
 ];
-const ITEMS: [(&str, &str); 2] = [(QUESTION, "The Lea."), ("Who?", "A person of no importance at all")];
+const ITEMS: [(&str, &str); 2] = [(QUESTION, "The Lea."), ("Who?", "A person of no importance at all then")];
 
 #[test]
 fn ngrams_and_short_fields_are_found() {
@@ -43,7 +43,7 @@ fn ngrams_and_short_fields_are_found() {
     check(&TEXTS, &ITEMS, "ngram = 12\noverlap_min = 0.5", &[(2, 100), (5, 100)]);
     check(&TEXTS, &ITEMS, "ngram = 8", &[(2, 100), (3, 50), (4, 63), (5, 100)]);
     check(&TEXTS, &ITEMS, "ngram = 50", &[(2, 100), (5, 100)]);
-    check(&TEXTS, &ITEMS, "field_words_min = 8", &[(2, 100)]);
+    check(&TEXTS, &ITEMS, "field_words_min = 9", &[(2, 100)]);
     check(&["北京是中国的首都，人口众多。", "首都"], &[("北京是中国的首都", "")], "", &[(1, 100)]);
 }
 
@@ -56,12 +56,12 @@ fn tables_tell_what_was_found_where() {
         lab.rows("decontaminate", "matches", &["id", "set", "item", "field", "position", "words", "overlap", "text"]),
         [
             format!("{}|quiz|0|question|1|15|1.0|which RIVER runs through the old town, before it meets the sea at the harbour", ids[1]),
-            format!("{}|quiz|1|answer|2|7|1.0|a person of no importance at all", ids[4]),
+            format!("{}|quiz|1|answer|2|8|1.0|a person of no importance at all then", ids[4]),
         ]
     );
     assert_eq!(
         lab.rows("decontaminate", "items", &["set", "item", "path", "line", "words", "searched", "contaminated", "documents"]),
-        ["quiz|0|a.jsonl|1|17|true|true|1", "quiz|1|a.jsonl|2|8|true|true|1"]
+        ["quiz|0|a.jsonl|1|17|true|true|1", "quiz|1|a.jsonl|2|9|true|true|1"]
     );
     assert_eq!(
         lab.rows("decontaminate", "rejects", &["rule", "threshold", "detail"])[0],
@@ -143,7 +143,7 @@ fn columns_of_parquet_files_lists_and_archives_are_items() {
     let table = lab.artifact("import").table("documents").unwrap();
     lab.write("eval/c.parquet", &std::fs::read(&table.files[0].path).unwrap());
     run(set("eval/c.parquet", "text")).unwrap();
-    assert_eq!(lab.rows("decontaminate", "items", &["line", "documents"]), ["1|1", "2|1", "3|1", "4|1", "5|1"]);
+    assert_eq!(lab.rows("decontaminate", "items", &["line", "documents"]), ["1|0", "2|1", "3|1", "4|1", "5|1"]);
     let message = format!("{:#}", run(set("eval/c.parquet", "txt")).unwrap_err());
     assert!(message.contains("evaluation set `s`, `c.parquet`: has no column `txt`, did you mean `text`?"), "{message}");
 }

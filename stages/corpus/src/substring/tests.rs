@@ -1,9 +1,14 @@
 //! The whole stage, against an oracle that compares every window with every earlier one.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use engine::{Context, Quiet};
 use proptest::prelude::*;
 
+use super::anchors::{AnchorWriter, Winnower, read_repeated, write_repeated};
+use super::repeats::{ContextWriter, read_marks, write_marks};
 use crate::testing::{Lab, jsonl};
 
 const IMPORT: &str = "[[step]]\nstage = \"import\"\npaths = [\"*.jsonl\"]\n";
@@ -74,10 +79,74 @@ fn covered(texts: &[String], bytes_min: usize) -> Vec<Vec<bool>> {
     covered
 }
 
+/// The bytes that the phases before the cut mark, with the texts in two parts.
+fn marked(texts: &[String], bytes_min: usize, bins: usize) -> Vec<Vec<bool>> {
+    let sql = Arc::new(query::Session::new(&query::Settings::default()).unwrap());
+    let (device, progress) = ("cpu".to_string(), Arc::new(Quiet));
+    let ctx = Context { seed: 0, threads: 1, memory: 1 << 30, device, progress, stop: Arc::default(), sql };
+    let folder = tempfile::tempdir().unwrap();
+    let paths = |phase: &str, count: usize| (0..count).map(|n| folder.path().join(format!("{phase}-{n}"))).collect::<Vec<PathBuf>>();
+    let (anchors, repeated, contexts, marks) = (paths("a", 2), paths("r", bins), paths("c", 2), paths("m", bins));
+    let parts = texts.split_at(texts.len() / 2);
+    let mut winnower = Winnower::new(bytes_min);
+    for (texts, path) in [parts.0, parts.1].iter().zip(&anchors) {
+        let mut writer = AnchorWriter::create(path, bins, bytes_min).unwrap();
+        texts.iter().for_each(|text| winnower.runs(text.as_bytes(), |run| writer.push(run)).unwrap());
+        writer.finish().unwrap();
+    }
+    (0..bins).for_each(|bin| write_repeated(&ctx, &anchors, bins, bin, &repeated[bin]).unwrap());
+    for (part, (texts, path)) in [parts.0, parts.1].iter().zip(&contexts).enumerate() {
+        let wanted = read_repeated(&repeated, 2, part).unwrap();
+        let mut writer = ContextWriter::create(path, bins, bytes_min).unwrap();
+        let mut number = 0;
+        for (row, text) in texts.iter().enumerate() {
+            let id = [(row + part * parts.0.len()) as u8; 16];
+            let push = |run| {
+                number += 1;
+                if wanted.contains(&(number - 1)) { writer.push(id, row as u32, text.as_bytes(), run) } else { Ok(()) }
+            };
+            winnower.runs(text.as_bytes(), push).unwrap();
+        }
+        writer.finish().unwrap();
+    }
+    (0..bins).for_each(|bin| write_marks(&ctx, &contexts, bins, bin, bytes_min, &marks[bin]).unwrap());
+    let mut found: Vec<Vec<bool>> = texts.iter().map(|text| vec![false; text.len()]).collect();
+    for part in 0..2 {
+        for mark in read_marks(&marks, 2, part).unwrap() {
+            let (start, end, first) = (mark.start as usize, mark.end as usize, mark.first_start as usize);
+            let document = mark.row as usize + part * parts.0.len();
+            assert_eq!(texts[document][start..end], texts[mark.first_id[0] as usize][first..first + end - start]);
+            found[document][start..end].fill(true);
+        }
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn every_byte_of_every_repeat_is_marked(
+        pieces in proptest::collection::vec("[ab]{1,60}", 1..5),
+        order in proptest::collection::vec((0_usize..5, 0_usize..8), 1..40),
+        bytes_min in 16_usize..50,
+        bins in 1_usize..4,
+    ) {
+        let mut texts = vec![String::new()];
+        for (piece, end) in &order {
+            texts.last_mut().unwrap().push_str(&pieces[piece % pieces.len()]);
+            if *end == 0 {
+                texts.push(String::new());
+            }
+        }
+        prop_assert_eq!(marked(&texts, bytes_min, bins), covered(&texts, bytes_min));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// The words of one letter make every byte but the drawn-in ones visible: here every character is a word.
+    /// Here every character is a word, so that nothing but halves of characters is drawn in.
     #[test]
     fn every_repeat_is_found(pieces in proptest::collection::vec("[中文。]{4,12}", 2..6), order in proptest::collection::vec((0_usize..6, 0_usize..4), 1..40)) {
         let mut texts = vec![String::new()];
