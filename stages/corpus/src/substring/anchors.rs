@@ -191,7 +191,11 @@ mod tests {
 
     fn runs(text: &[u8], bytes_min: usize) -> Vec<Run> {
         let mut runs = Vec::new();
-        Winnower::new(bytes_min).runs(text, |run| Ok(runs.push(run))).unwrap();
+        let mut push = |run| {
+            runs.push(run);
+            Ok(())
+        };
+        Winnower::new(bytes_min).runs(text, &mut push).unwrap();
         runs
     }
 
