@@ -11,7 +11,7 @@ use query::{Session, Settings};
 fn main() -> anyhow::Result<()> {
     let path = std::path::PathBuf::from(std::env::args().nth(1).expect("usage: select_speed FILE"));
     let schema = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path)?)?.schema().clone();
-    let file = TableFile { path, rows: 0, bytes: 0, split: None };
+    let file = TableFile { path, rows: 0, bytes: 0, split: None, of: None };
     let table = Table { name: "documents".to_string(), files: vec![file], schema, rows: 0 };
     let session = Session::new(&Settings::default())?;
     let named = |names: &[&str]| -> Vec<(String, String)> { names.iter().map(|sql| (sql.to_string(), sql.to_string())).collect() };

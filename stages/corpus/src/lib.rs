@@ -35,7 +35,6 @@ use engine::{StageEntry, entry};
 
 /// All stages of this crate.
 pub fn stages() -> Vec<StageEntry> {
-    vec![entry::<Import>(), entry::<Clean>(), entry::<Filter>(), entry::<Dedup>(), entry::<Mix>(), entry::<Sample>(), entry::<Split>()]
     vec![
         entry::<Import>(),
         entry::<Clean>(),
@@ -43,6 +42,8 @@ pub fn stages() -> Vec<StageEntry> {
         entry::<Dedup>(),
         entry::<DedupSubstrings>(),
         entry::<Decontaminate>(),
+        entry::<Mix>(),
+        entry::<Sample>(),
         entry::<Split>(),
     ]
 }

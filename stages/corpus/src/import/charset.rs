@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn few_broken_characters_are_replaced_and_many_are_a_fault() {
         let mut bytes = encode(&SIMPLIFIED.repeat(10), "gb18030");
-        bytes[0] = 0xff;
+        bytes.insert(0, 0xff);
         let shown = show(&bytes, Encoding::Gb18030, None);
         assert!(shown.starts_with("gb18030 1 \u{fffd}"), "{shown}");
         assert_eq!(show(b"a\xffb", Encoding::Gb18030, None), "invalid_encoding: byte 0xff at byte 1 of the record is no gb18030");

@@ -27,6 +27,7 @@ fn artifact(dir: &Path, kind: Kind, files: &[(&str, &str, Option<&str>, u64)], f
         table: Some(table.to_string()),
         split: split.map(str::to_string),
         rows: *rows,
+        of: None,
         bytes: 0,
         blake3: String::new(),
         volatile: false,
