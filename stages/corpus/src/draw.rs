@@ -234,7 +234,7 @@ impl Draw {
         };
         let found: Result<Vec<Vec<_>>> = (0..self.files.len()).into_par_iter().map(collect).collect();
         let mut found: Vec<(u32, Limit, u64)> = found?.into_iter().flatten().collect();
-        found.sort_by(|a, b| (a.0, a.1.0, a.1.1, a.1.2).cmp(&(b.0, b.1.0, b.1.1, b.1.2)));
+        found.sort_by_key(|(stratum, limit, _)| (*stratum, limit.0, limit.1, limit.2));
         let mut cuts = Vec::new();
         for stratum in found.chunk_by(|a, b| a.0 == b.0) {
             let range = &ranges[range_of[stratum[0].0 as usize].expect("only strata with a range were collected")];

@@ -13,11 +13,14 @@ use datafusion::logical_expr::{
 
 use super::text_function::{documentation, for_each_text, map_texts};
 
+/// A function of one text.
+type Kernel<T> = Box<dyn Fn(&str) -> T>;
+
 /// What is computed from one text once the constants are known. `None` is null.
 pub(super) enum Prepared {
-    Integer(Box<dyn Fn(&str) -> Result<Option<i64>>>),
-    Number(Box<dyn Fn(&str) -> Option<f64>>),
-    Text(Box<dyn Fn(&str) -> Option<String>>),
+    Integer(Kernel<Result<Option<i64>>>),
+    Number(Kernel<Option<f64>>),
+    Text(Kernel<Option<String>>),
 }
 
 /// Looks at the constants.
@@ -84,7 +87,7 @@ fn apply(prepared: &Prepared, texts: &ArrayRef) -> Result<ArrayRef> {
             let mut values = Int64Builder::with_capacity(texts.len());
             let mut failed = None;
             for_each_text(texts, |text| {
-                let value = text.map_or(Ok(None), |text| kernel(text)).unwrap_or_else(|error| {
+                let value = text.map_or(Ok(None), kernel).unwrap_or_else(|error| {
                     failed = Some(error);
                     None
                 });

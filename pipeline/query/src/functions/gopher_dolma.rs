@@ -80,7 +80,7 @@ fn median(values: &mut [u64]) -> f64 {
         return 0.0;
     }
     let middle = values.len() / 2;
-    let even = values.len() % 2 == 0;
+    let even = values.len().is_multiple_of(2);
     let (below, upper, _) = values.select_nth_unstable(middle);
     let lower = if even { below.iter().copied().max().unwrap_or(*upper) } else { *upper };
     (lower + *upper) as f64 / 2.0

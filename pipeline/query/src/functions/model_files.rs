@@ -56,7 +56,7 @@ impl ModelFiles {
 }
 
 /// A model that is read once; a failure is remembered too.
-fn loaded<'a, M>(cell: &'a OnceLock<std::result::Result<M, String>>, load: impl FnOnce() -> anyhow::Result<M>) -> Result<&'a M> {
+fn loaded<M>(cell: &OnceLock<std::result::Result<M, String>>, load: impl FnOnce() -> anyhow::Result<M>) -> Result<&M> {
     cell.get_or_init(|| load().map_err(|error| format!("{error:#}")))
         .as_ref()
         .map_err(|message| DataFusionError::Execution(message.clone()))
