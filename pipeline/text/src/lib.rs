@@ -20,6 +20,7 @@ mod script_ranges;
 mod scripts;
 mod tokenizer;
 mod wikitext;
+mod url;
 mod words;
 
 pub use affixes::{affix_sentence_count, for_each_affix_word};
@@ -34,4 +35,8 @@ pub use repetition::{Ngrams, NgramsBuilder, Segments, characters, longest_loop};
 pub use scripts::{Script, main_script, script, script_share};
 pub use tokenizer::{Encoded, SpecialIds, Tokenizer};
 pub use wikitext::plain as wikitext;
+pub use normal::{dedup_normal, folded, nfc, slimpajama_normal};
+pub use scripts::{Script, main_script, script, script_share};
+pub use tokenizer::{Encoded, SpecialIds, Tokenizer};
+pub use url::url_normal;
 pub use words::{Words, sentences, words};

@@ -1,6 +1,6 @@
 //! Normal forms: the same text written in different ways becomes the same bytes.
 //!
-//! [`nfc`] changes spelling only and keeps the text; [`dedup_normal`] throws away what does not tell two documents apart, for comparing alone.
+//! [`nfc`] changes spelling only and keeps the text; the others throw away what does not tell two documents apart, for comparing alone.
 
 use std::borrow::Cow;
 
@@ -22,46 +22,142 @@ pub fn nfc(text: &str) -> Cow<'_, str> {
 /// Deviations from datatrove: it lists the punctuation it knows, here all punctuation and symbols count; it strips every non-spacing mark, here
 /// marks with a combining class other than 0, so vowel signs of Indic scripts stay. The result may be empty.
 pub fn dedup_normal(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    let mut gap = false;
-    while let Some(c) = chars.next() {
-        if c.is_numeric() {
-            while chars.next_if(|c| c.is_numeric()).is_some() {}
-            // A point between digits belongs to the number, once.
-            let mut ahead = chars.clone();
-            if ahead.next() == Some('.') && ahead.next().is_some_and(char::is_numeric) {
-                chars = ahead;
-                while chars.next_if(|c| c.is_numeric()).is_some() {}
-            }
-            push(&mut out, &mut gap, '0');
-        } else if c.is_ascii_alphabetic() {
-            push(&mut out, &mut gap, c.to_ascii_lowercase());
-        } else if c.is_ascii() {
-            gap = true;
+    let mut out = Normal::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        if byte.is_ascii_alphabetic() {
+            let letters = bytes[at..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+            out.push_letters(&bytes[at..at + letters]);
+            at += letters;
+        } else if byte.is_ascii() && !byte.is_ascii_digit() {
+            out.gap = true;
+            at += 1;
         } else {
-            for lower in c.to_lowercase() {
-                decompose_canonical(lower, |part| {
-                    if canonical_combining_class(part) != 0 {
-                    } else if part.is_alphanumeric() {
-                        push(&mut out, &mut gap, part);
-                    } else {
-                        gap = true;
-                    }
-                });
+            at += push_number_or_char(&text[at..], &mut out);
+        }
+    }
+    out.finish()
+}
+
+/// Appends what begins with a digit or with a character beyond ASCII, and returns its bytes.
+fn push_number_or_char(text: &str, out: &mut Normal) -> usize {
+    let number = |text: &str| text.find(|c: char| !c.is_numeric()).unwrap_or(text.len());
+    let digits = number(text);
+    if digits > 0 {
+        out.push('0');
+        // A point between digits belongs to the number, once.
+        let fraction = text[digits..].strip_prefix('.').map_or(0, number);
+        return digits + if fraction > 0 { 1 + fraction } else { 0 };
+    }
+    let c = text.chars().next().unwrap_or_default();
+    for lower in c.to_lowercase() {
+        decompose_canonical(lower, |part| {
+            if canonical_combining_class(part) != 0 {
+            } else if part.is_alphanumeric() {
+                out.push(part);
+            } else {
+                out.gap = true;
+            }
+        });
+    }
+    c.len_utf8()
+}
+
+/// The form in which SlimPajama compares documents, and after it OLMo and, but for NFD in place of NFC, RedPajama v2: NFC; lower-case; ASCII
+/// punctuation is taken out without a space in its place; runs of white space are one space, none at the ends (modelzoo `normalize_text.py`,
+/// `to_hash.py`). Numbers, accents and other punctuation stay.
+pub fn slimpajama_normal(text: &str) -> String {
+    let text = nfc(text);
+    let mut out = Normal::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() {
+            out.push(c.to_ascii_lowercase());
+        } else if c.is_whitespace() {
+            out.gap = true;
+        } else if !c.is_ascii_punctuation() {
+            c.to_lowercase().for_each(|lower| out.push(lower));
+        }
+    }
+    out.finish()
+}
+
+/// The text in lower case, its runs of white space as one space, none at the ends, into `out`: what is equal then is an exact copy.
+pub fn folded(text: &str, out: &mut String) {
+    const CHUNK: usize = 64;
+    let mut bytes = std::mem::take(out).into_bytes();
+    // Every byte is written, at most one for one but for capitals like `İ`; what white space follows white space is overwritten.
+    bytes.clear();
+    bytes.reserve(text.len());
+    let mut space = true;
+    let mut at = 0;
+    while at < text.len() {
+        let chunk = &text.as_bytes()[at..text.len().min(at + CHUNK)];
+        if chunk.is_ascii() {
+            let mut end = bytes.len();
+            bytes.resize(end + chunk.len(), 0);
+            for byte in chunk {
+                let is_space = matches!(byte, b' ' | b'\t'..=b'\r');
+                bytes[end] = if is_space { b' ' } else { byte.to_ascii_lowercase() };
+                end += usize::from(!(is_space && space));
+                space = is_space;
+            }
+            bytes.truncate(end);
+            at += chunk.len();
+            continue;
+        }
+        for c in text[at..].chars() {
+            if !(c.is_whitespace() && space) {
+                let mut buffer = [0; 4];
+                let lower = c.to_lowercase().map(|lower| if c.is_whitespace() { ' ' } else { lower });
+                lower.for_each(|lower| bytes.extend(lower.encode_utf8(&mut buffer).bytes()));
+            }
+            space = c.is_whitespace();
+            at += c.len_utf8();
+            if at % CHUNK < 4 {
+                break;
             }
         }
     }
-    out
+    if bytes.last() == Some(&b' ') {
+        bytes.pop();
+    }
+    *out = String::from_utf8(bytes).expect("made of characters");
 }
 
-/// Appends a character, after one space when something between it and the text before was dropped.
-fn push(out: &mut String, gap: &mut bool, c: char) {
-    if *gap && !out.is_empty() {
-        out.push(' ');
+/// A normal form while it is written.
+struct Normal {
+    bytes: Vec<u8>,
+    /// Something between the last character and the next was dropped: one space stands for it.
+    gap: bool,
+}
+
+impl Normal {
+    fn with_capacity(bytes: usize) -> Normal {
+        Normal { bytes: Vec::with_capacity(bytes), gap: false }
     }
-    *gap = false;
-    out.push(c);
+
+    fn close_gap(&mut self) {
+        if self.gap && !self.bytes.is_empty() {
+            self.bytes.push(b' ');
+        }
+        self.gap = false;
+    }
+
+    fn push(&mut self, c: char) {
+        self.close_gap();
+        self.bytes.extend(c.encode_utf8(&mut [0; 4]).bytes());
+    }
+
+    /// Appends ASCII letters in lower case.
+    fn push_letters(&mut self, letters: &[u8]) {
+        self.close_gap();
+        self.bytes.extend(letters.iter().map(u8::to_ascii_lowercase));
+    }
+
+    fn finish(self) -> String {
+        String::from_utf8(self.bytes).expect("made of characters")
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +186,41 @@ mod tests {
             ("हिन्दी", "हिनदी"),
         ] {
             assert_eq!(dedup_normal(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn slimpajama_normal_forgets_case_ascii_punctuation_and_runs_of_space() {
+        for (text, expected) in [
+            ("", ""),
+            ("  Hello,\n\tWORLD!  ", "hello world"),
+            ("e-mail: a@b.c, 3.14", "email abc 314"),
+            ("cafe\u{301} É", "café é"),
+            ("中文，也是。 《书》", "中文，也是。 《书》"),
+            (" - - ", ""),
+            ("a\u{1}b", "a\u{1}b"),
+        ] {
+            assert_eq!(slimpajama_normal(text), expected, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn folded_equals_its_definition(text in "([A-Za-z \u{b}é中İ\u{3000}\u{85}]{0,30}|[A-Z  ]{60,70}|.{0,20}){0,6}") {
+            let lower = |word: &str| word.chars().flat_map(char::to_lowercase).collect::<String>();
+            let expected: Vec<String> = text.split_whitespace().map(lower).collect();
+            let mut out = String::new();
+            folded(&text, &mut out);
+            prop_assert_eq!(out, expected.join(" "));
+        }
+    }
+
+    #[test]
+    fn folded_forgets_case_and_white_space() {
+        let mut out = "before".to_string();
+        for (text, expected) in [("", ""), (" A  b\n\u{3000}Ç ", "a b ç"), ("\u{b}", ""), ("a-B", "a-b")] {
+            folded(text, &mut out);
+            assert_eq!(out, expected, "{text:?}");
         }
     }
 
