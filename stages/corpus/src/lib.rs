@@ -3,6 +3,7 @@
 //! Every stage maps parts of its input to parts of its output and names the reason for each document it drops.
 //! SQL is evaluated by the crate `query` through [`engine::Sql`]; tokens and models are of no concern here.
 
+mod bins;
 mod clean;
 mod decontaminate;
 mod dedup;

@@ -1,55 +1,105 @@
-//! Who survives of each cluster, and how near the others are to it.
+//! Who survives of each cluster, and how large the clusters are.
+
+use std::ops::Range;
 
 use anyhow::Result;
 use rayon::prelude::*;
 
 use super::index::Index;
-use super::minhash::jaccard;
 use super::union::UnionFind;
 
-/// What is decided about a document that has duplicates.
-#[derive(Clone, Debug, PartialEq)]
+/// What is decided about a document that has duplicates. Held for every one of them: 12 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
     pub document: u32,
     pub survivor: u32,
     /// Documents of the cluster.
     pub size: u32,
-    /// Jaccard of the n-grams with the survivor; 1 for the survivor itself and where the texts are equal.
-    pub similarity: f64,
-    /// Whether its text equals the survivor's, case and white space ignored.
-    pub exact: bool,
 }
 
-/// One verdict per document of every cluster, in order of the documents. The smallest order key survives, of equal keys the smallest id.
-pub fn judge(index: &Index, sets: &mut UnionFind, by_exact: bool) -> Result<Vec<Verdict>> {
-    let members = sets.sets();
-    let clusters: Vec<&[(u32, u32)]> = members.chunk_by(|a, b| a.0 == b.0).collect();
-    let judged: Result<Vec<Vec<Verdict>>> = clusters.par_iter().map(|cluster| judge_cluster(index, cluster, by_exact)).collect();
-    let mut verdicts: Vec<Verdict> = judged?.into_iter().flatten().collect();
-    verdicts.sort_unstable_by_key(|verdict| verdict.document);
-    Ok(verdicts)
-}
+/// A set of documents, a bit each.
+pub struct Bits(Vec<u64>);
 
-fn judge_cluster(index: &Index, cluster: &[(u32, u32)], by_exact: bool) -> Result<Vec<Verdict>> {
-    let mut best = None;
-    for (_, document) in cluster {
-        let candidate = (index.order(*document)?, index.id(*document)?, *document);
-        if best.as_ref().is_none_or(|best| candidate < *best) {
-            best = Some(candidate);
-        }
+impl Bits {
+    pub fn new(documents: u32) -> Bits {
+        Bits(vec![0; (documents as usize).div_ceil(64)])
     }
-    let (_, _, survivor) = best.expect("a cluster has members");
-    let exact = index.exact(survivor)?;
-    let (mut of_survivor, mut of_member) = (Vec::new(), Vec::new());
-    index.shingles(survivor, &mut of_survivor)?;
-    let size = cluster.len() as u32;
-    let verdict = |(_, document): &(u32, u32)| {
-        let document = *document;
-        if document == survivor || (by_exact && index.exact(document)? == exact) {
-            return Ok(Verdict { document, survivor, size, similarity: 1.0, exact: true });
+
+    pub fn insert(&mut self, document: u32) {
+        self.0[document as usize / 64] |= 1 << (document % 64);
+    }
+
+    pub fn contains(&self, document: u32) -> bool {
+        self.0[document as usize / 64] >> (document % 64) & 1 == 1
+    }
+}
+
+/// The clusters of two or more documents.
+pub struct Clusters {
+    /// One per document of every cluster, in order of the documents.
+    pub verdicts: Vec<Verdict>,
+    /// The largest, exact copies counted once.
+    pub largest: Vec<Cluster>,
+}
+
+/// A cluster as the guard reports it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    pub survivor: u32,
+    /// The last of its documents that is not the survivor.
+    pub other: u32,
+    /// Documents, exact copies counted once.
+    pub distinct: u64,
+    pub documents: u64,
+}
+
+const LARGEST: usize = 5;
+
+/// Chooses survivors: in a cluster with documents before `old` the first of these, else the smallest order key and of equal keys the smallest id.
+/// `copies` are documents that equal an earlier one.
+pub fn judge(index: &Index, sets: &mut UnionFind, old: u32, copies: &Bits) -> Result<Clusters> {
+    let members = sets.sets();
+    let mut clusters: Vec<Range<usize>> = ranges(&members);
+    // What earlier steps kept is theirs to judge.
+    clusters.retain(|range| members[range.end - 1].1 >= old);
+    let judged: Result<Vec<Cluster>> =
+        clusters.par_iter().map(|range| judge_cluster(index, &members[range.clone()], old, copies)).collect();
+    let mut largest = judged?;
+    let mut verdicts = Vec::with_capacity(members.len());
+    for (range, cluster) in clusters.iter().zip(&largest) {
+        let verdict = |(_, document): &(u32, u32)| Verdict { document: *document, survivor: cluster.survivor, size: range.len() as u32 };
+        verdicts.extend(members[range.clone()].iter().map(verdict));
+    }
+    verdicts.sort_unstable_by_key(|verdict| verdict.document);
+    largest.sort_unstable_by_key(|cluster| (std::cmp::Reverse(cluster.distinct), cluster.survivor));
+    largest.truncate(LARGEST);
+    Ok(Clusters { verdicts, largest })
+}
+
+fn ranges(members: &[(u32, u32)]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    members
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|cluster| {
+            start += cluster.len();
+            start - cluster.len()..start
+        })
+        .collect()
+}
+
+fn judge_cluster(index: &Index, cluster: &[(u32, u32)], old: u32, copies: &Bits) -> Result<Cluster> {
+    let mut survivor = cluster[0].1;
+    if survivor >= old {
+        let mut best = None;
+        for (_, document) in cluster {
+            let candidate = (index.order(*document)?, index.id(*document)?, *document);
+            if best.as_ref().is_none_or(|best| candidate < *best) {
+                best = Some(candidate);
+            }
         }
-        index.shingles(document, &mut of_member)?;
-        Ok(Verdict { document, survivor, size, similarity: jaccard(&of_survivor, &of_member), exact: false })
-    };
-    cluster.iter().map(verdict).collect()
+        survivor = best.map_or(survivor, |(_, _, document)| document);
+    }
+    let distinct = cluster.iter().filter(|(_, document)| !copies.contains(*document)).count();
+    let other = cluster.iter().rev().map(|(_, document)| *document).find(|document| *document != survivor);
+    Ok(Cluster { survivor, other: other.unwrap_or(survivor), distinct: distinct as u64, documents: cluster.len() as u64 })
 }

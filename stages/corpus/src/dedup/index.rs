@@ -1,152 +1,117 @@
 //! The index of all documents: hashes, shingles and order keys in scratch files, one per part of the input.
 //!
 //! Files are read by position and never mapped, because mapped pages count as resident memory. Rows are stored in segments of bounded
-//! size, each column together, so that a pass over one column reads nothing else. Little-endian throughout.
+//! size: columns by row, then a sorted run of every hash that documents are joined by. Little-endian throughout.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-/// Rows of a segment at most; their fixed columns are held in memory while they are collected.
-const SEGMENT_ROWS: usize = 1 << 15;
-/// Shingles of a segment at most (bytes): they wait for the segment's end too.
-const SEGMENT_SHINGLE_BYTES: usize = 16 << 20;
+use super::against::Fetched;
+use crate::bins::{Hash, Run, read_u64s};
 
-/// What the index knows of one document.
-pub struct Entry<'a> {
-    pub id: [u8; 16],
-    /// Of the text with case and white space ignored.
-    pub exact: u128,
-    /// Of the set of shingles.
-    pub set: u128,
-    pub bands: &'a [u64],
-    /// Sorted and unique.
-    pub shingles: &'a [u64],
-    /// Comparable bytes: the smallest key of a cluster survives.
-    pub order: &'a [u8],
-}
+/// Numbers of a segment in the file's tail.
+const HEAD_NUMBERS: usize = 7;
 
-/// Writes the index of one part.
-pub struct IndexWriter {
-    file: BufWriter<File>,
-    bands: usize,
-    position: u64,
-    segments: Vec<SegmentHead>,
-    ids: Vec<u8>,
-    exact: Vec<u8>,
-    sets: Vec<u8>,
-    band_columns: Vec<Vec<u8>>,
-    shingles: Vec<u8>,
-    shingle_ends: Vec<u8>,
-    orders: Vec<u8>,
-    order_ends: Vec<u8>,
-}
-
-/// Where the columns of a segment lie.
-#[derive(Clone, Copy, Debug)]
-struct SegmentHead {
-    rows: u64,
-    /// Begin of the columns: ids, exact, sets, bands one by one, shingle ends, order ends, order keys, shingles.
-    offset: u64,
-    order_bytes: u64,
-}
-
-impl IndexWriter {
-    pub fn create(path: &Path, bands: usize) -> Result<IndexWriter> {
-        let file = File::create(path).with_context(|| format!("creating `{}`", path.display()))?;
-        Ok(IndexWriter {
-            file: BufWriter::with_capacity(1 << 18, file),
-            bands,
-            position: 0,
-            segments: Vec::new(),
-            ids: Vec::new(),
-            exact: Vec::new(),
-            sets: Vec::new(),
-            band_columns: vec![Vec::new(); bands],
-            shingles: Vec::new(),
-            shingle_ends: Vec::new(),
-            orders: Vec::new(),
-            order_ends: Vec::new(),
-        })
-    }
-
-    pub fn push(&mut self, entry: &Entry) -> Result<()> {
-        self.ids.extend(entry.id);
-        self.exact.extend(entry.exact.to_le_bytes());
-        self.sets.extend(entry.set.to_le_bytes());
-        for (column, hash) in self.band_columns.iter_mut().zip(entry.bands) {
-            column.extend(hash.to_le_bytes());
-        }
-        self.shingles.extend(entry.shingles.iter().flat_map(|shingle| shingle.to_le_bytes()));
-        self.shingle_ends.extend((self.shingles.len() as u64).to_le_bytes());
-        self.orders.extend(entry.order);
-        self.order_ends.extend((self.orders.len() as u64).to_le_bytes());
-        if self.ids.len() >= SEGMENT_ROWS * 16 || self.shingles.len() >= SEGMENT_SHINGLE_BYTES { self.close_segment() } else { Ok(()) }
-    }
-
-    fn close_segment(&mut self) -> Result<()> {
-        let rows = self.ids.len() as u64 / 16;
-        if rows == 0 {
-            return Ok(());
-        }
-        self.segments.push(SegmentHead { rows, offset: self.position, order_bytes: self.orders.len() as u64 });
-        let fixed = [&mut self.ids, &mut self.exact, &mut self.sets].into_iter();
-        let others = [&mut self.shingle_ends, &mut self.order_ends, &mut self.orders, &mut self.shingles];
-        for column in fixed.chain(&mut self.band_columns).chain(others) {
-            self.file.write_all(column)?;
-            self.position += column.len() as u64;
-            column.clear();
-        }
-        Ok(())
-    }
-
-    pub fn finish(mut self) -> Result<()> {
-        self.close_segment()?;
-        for head in &self.segments {
-            for number in [head.rows, head.offset, head.order_bytes] {
-                self.file.write_all(&number.to_le_bytes())?;
-            }
-        }
-        for number in [self.segments.len() as u64, self.bands as u64] {
-            self.file.write_all(&number.to_le_bytes())?;
-        }
-        Ok(self.file.flush()?)
-    }
-}
-
-/// A column of hashes.
+/// A column of hashes that documents are joined by.
 #[derive(Clone, Copy)]
 pub enum Column {
     Exact,
+    Url,
     Set,
     Band(usize),
+}
+
+/// What a segment holds. Its columns: ids, exact and URL hashes, short flags, shingle ends, order ends, order keys, shingles; then the runs:
+/// exact, url, set, and every band.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    pub rows: u64,
+    pub offset: u64,
+    pub order_bytes: u64,
+    pub shingle_bytes: u64,
+    pub exact: u64,
+    pub url: u64,
+    pub set: u64,
+}
+
+impl Head {
+    pub fn numbers(self) -> [u64; HEAD_NUMBERS] {
+        [self.rows, self.offset, self.order_bytes, self.shingle_bytes, self.exact, self.url, self.set]
+    }
+
+    fn parse(numbers: &[u64]) -> Head {
+        let [rows, offset, order_bytes, shingle_bytes, exact, url, set] = numbers.try_into().expect("the numbers of a head");
+        Head { rows, offset, order_bytes, shingle_bytes, exact, url, set }
+    }
+
+    fn exact_hashes(&self) -> u64 {
+        self.offset + 16 * self.rows
+    }
+
+    fn url_hashes(&self) -> u64 {
+        self.offset + 32 * self.rows
+    }
+
+    fn short(&self) -> u64 {
+        self.offset + 48 * self.rows
+    }
+
+    fn shingle_ends(&self) -> u64 {
+        self.offset + 49 * self.rows
+    }
+
+    fn order_ends(&self) -> u64 {
+        self.offset + 57 * self.rows
+    }
+
+    fn orders(&self) -> u64 {
+        self.offset + 65 * self.rows
+    }
+
+    fn shingles(&self) -> u64 {
+        self.orders() + self.order_bytes
+    }
+
+    pub fn run(&self, column: Column) -> Run {
+        let exact = self.shingles() + self.shingle_bytes;
+        let url = exact + Run::bytes::<u128>(self.exact);
+        let set = url + Run::bytes::<u128>(self.url);
+        let bands = set + Run::bytes::<u128>(self.set);
+        match column {
+            Column::Exact => Run { offset: exact, entries: self.exact },
+            Column::Url => Run { offset: url, entries: self.url },
+            Column::Set => Run { offset: set, entries: self.set },
+            Column::Band(band) => Run { offset: bands + Run::bytes::<u64>(self.set) * band as u64, entries: self.set },
+        }
+    }
 }
 
 /// The index of all parts. Documents are numbered from 0 in the order of parts and rows.
 pub struct Index {
     files: Vec<File>,
     segments: Vec<Segment>,
-    bands: u64,
+    bands: usize,
     documents: u32,
     /// Number of the first document of each part, then the number of documents.
     part_starts: Vec<u32>,
+    /// Shingles that the first parts do not hold themselves.
+    fetched: Vec<Fetched>,
 }
 
 struct Segment {
     file: usize,
     first: u32,
-    head: SegmentHead,
-    /// Begin and ends of the documents' shingles, in bytes from the begin of the segment's shingles.
-    shingle_bounds: Vec<u64>,
+    head: Head,
 }
 
 impl Index {
-    /// Opens the files of all parts. Holds 8 bytes a document.
+    /// Opens the files of all parts. Memory holds the heads of segments and nothing of the documents.
     pub fn open(paths: &[PathBuf]) -> Result<Index> {
-        let mut index = Index { files: Vec::new(), segments: Vec::new(), bands: 0, documents: 0, part_starts: vec![0] };
+        let mut index =
+            Index { files: Vec::new(), segments: Vec::new(), bands: 0, documents: 0, part_starts: vec![0], fetched: Vec::new() };
         for path in paths {
             index.add(path).with_context(|| format!("scratch file `{}`", path.display()))?;
         }
@@ -157,13 +122,12 @@ impl Index {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         let tail = read_u64s(&file, length.checked_sub(16).context("is too short")?, 2)?;
-        let heads = read_u64s(&file, length.checked_sub(16 + 24 * tail[0]).context("is too short")?, 3 * tail[0] as usize)?;
-        self.bands = tail[1];
-        for head in heads.chunks_exact(3) {
-            let head = SegmentHead { rows: head[0], offset: head[1], order_bytes: head[2] };
-            let mut shingle_bounds = vec![0];
-            shingle_bounds.extend(read_u64s(&file, head.offset + self.column_bytes(head.rows), head.rows as usize)?);
-            self.segments.push(Segment { file: self.files.len(), first: self.documents, head, shingle_bounds });
+        let heads = HEAD_NUMBERS as u64 * tail[0];
+        let heads = read_u64s(&file, length.checked_sub(16 + 8 * heads).context("is too short")?, heads as usize)?;
+        self.bands = tail[1] as usize;
+        for numbers in heads.chunks_exact(HEAD_NUMBERS) {
+            let head = Head::parse(numbers);
+            self.segments.push(Segment { file: self.files.len(), first: self.documents, head });
             let documents = u64::from(self.documents) + head.rows;
             self.documents =
                 u32::try_from(documents).ok().context("more than 4 294 967 295 documents cannot be deduplicated in one step")?;
@@ -173,13 +137,17 @@ impl Index {
         Ok(())
     }
 
-    /// Bytes of the columns of hashes before the shingle ends.
-    fn column_bytes(&self, rows: u64) -> u64 {
-        rows * (48 + 8 * self.bands)
+    /// Takes shingles of documents of the first parts from other files.
+    pub fn attach(&mut self, fetched: Vec<Fetched>) {
+        self.fetched = fetched;
     }
 
     pub fn documents(&self) -> u32 {
         self.documents
+    }
+
+    pub fn bands(&self) -> usize {
+        self.bands
     }
 
     /// The numbers of the documents of a part.
@@ -187,95 +155,140 @@ impl Index {
         self.part_starts[part]..self.part_starts[part + 1]
     }
 
-    /// Calls `visit` with every document's hash in a column, in order of the documents.
-    pub fn scan(&self, column: Column, mut visit: impl FnMut(u32, u128)) -> Result<()> {
-        let mut bytes = Vec::new();
-        for segment in &self.segments {
-            let rows = segment.head.rows;
-            let (start, width) = match column {
-                Column::Exact => (16 * rows, 16),
-                Column::Set => (32 * rows, 16),
-                Column::Band(band) => (48 * rows + 8 * rows * band as u64, 8),
-            };
-            bytes.resize(rows as usize * width, 0);
-            self.files[segment.file].read_exact_at(&mut bytes, segment.head.offset + start)?;
-            for (row, hash) in bytes.chunks_exact(width).enumerate() {
-                let mut wide = [0; 16];
-                wide[..width].copy_from_slice(hash);
-                visit(segment.first + row as u32, u128::from_le_bytes(wide));
-            }
-        }
-        Ok(())
+    /// The part of a document.
+    pub fn part_of(&self, document: u32) -> usize {
+        self.part_starts.partition_point(|start| *start <= document) - 1
     }
 
-    fn segment(&self, document: u32) -> (&Segment, u64) {
-        let at = self.segments.partition_point(|segment| segment.first <= document) - 1;
-        (&self.segments[at], u64::from(document - self.segments[at].first))
+    /// What a column has in one of `bins` bins of the wanted documents, sorted by hash and document.
+    pub fn bin<H: Hash>(&self, column: Column, bin: usize, bins: usize, wanted: impl Fn(u32) -> bool) -> Result<Vec<(H, u32)>> {
+        let mut entries = Vec::new();
+        for segment in &self.segments {
+            let run = segment.head.run(column);
+            run.read(&self.files[segment.file], bin, bins, |hash: H, row| {
+                let document = segment.first + row;
+                if wanted(document) {
+                    entries.push((hash, document));
+                }
+            })?;
+        }
+        // The stable sort makes use of the runs.
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn segment(&self, document: u32) -> (&File, &Head, u64) {
+        let segment = &self.segments[self.segments.partition_point(|segment| segment.first <= document) - 1];
+        (&self.files[segment.file], &segment.head, u64::from(document - segment.first))
     }
 
     pub fn id(&self, document: u32) -> Result<[u8; 16]> {
-        self.fixed(document, 0)
+        let (file, head, row) = self.segment(document);
+        read_16(file, head.offset + 16 * row)
     }
 
     pub fn exact(&self, document: u32) -> Result<u128> {
-        Ok(u128::from_le_bytes(self.fixed(document, 1)?))
+        let (file, head, row) = self.segment(document);
+        Ok(u128::from_le_bytes(read_16(file, head.exact_hashes() + 16 * row)?))
     }
 
-    fn fixed(&self, document: u32, column: u64) -> Result<[u8; 16]> {
-        let (segment, row) = self.segment(document);
-        let mut bytes = [0; 16];
-        self.files[segment.file].read_exact_at(&mut bytes, segment.head.offset + 16 * (column * segment.head.rows + row))?;
-        Ok(bytes)
+    /// The hash of the address; 0 without one.
+    pub fn url(&self, document: u32) -> Result<u128> {
+        let (file, head, row) = self.segment(document);
+        Ok(u128::from_le_bytes(read_16(file, head.url_hashes() + 16 * row)?))
     }
 
-    pub fn shingle_count(&self, document: u32) -> usize {
-        let (segment, row) = self.segment(document);
-        ((segment.shingle_bounds[row as usize + 1] - segment.shingle_bounds[row as usize]) / 8) as usize
+    pub fn is_short(&self, document: u32) -> Result<bool> {
+        let (file, head, row) = self.segment(document);
+        let mut flag = [0];
+        file.read_exact_at(&mut flag, head.short() + row)?;
+        Ok(flag[0] != 0)
+    }
+
+    /// Begin and end of what belongs to a row, by the column of ends.
+    fn bounds(file: &File, ends: u64, row: u64) -> Result<(u64, u64)> {
+        if row == 0 {
+            return Ok((0, read_u64s(file, ends, 1)?[0]));
+        }
+        let bounds = read_u64s(file, ends + 8 * (row - 1), 2)?;
+        Ok((bounds[0], bounds[1]))
+    }
+
+    /// The file, first byte and number of a document's shingles.
+    fn stretch(&self, document: u32) -> Result<(&File, u64, usize)> {
+        if !self.fetched.is_empty() && document < self.part_starts[self.fetched.len()] {
+            return self.fetched[self.part_of(document)].stretch(document);
+        }
+        let (file, head, row) = self.segment(document);
+        let (from, to) = Index::bounds(file, head.shingle_ends(), row)?;
+        Ok((file, head.shingles() + from, (to - from) as usize / 8))
+    }
+
+    pub fn shingle_count(&self, document: u32) -> Result<usize> {
+        Ok(self.stretch(document)?.2)
     }
 
     /// Reads the shingles of a document into `shingles`.
     pub fn shingles(&self, document: u32, shingles: &mut Vec<u64>) -> Result<()> {
-        let (segment, row) = self.segment(document);
-        let (from, to) = (segment.shingle_bounds[row as usize], segment.shingle_bounds[row as usize + 1]);
-        let rows = segment.head.rows;
-        let start = segment.head.offset + self.column_bytes(rows) + 16 * rows + segment.head.order_bytes;
-        let mut bytes = vec![0; (to - from) as usize];
-        self.files[segment.file].read_exact_at(&mut bytes, start + from)?;
+        let (file, start, count) = self.stretch(document)?;
         shingles.clear();
-        shingles.extend(bytes.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().expect("chunks of 8"))));
+        shingles.extend(read_u64s(file, start, count)?);
         Ok(())
     }
 
     /// The order key of a document: the smallest of a cluster survives.
     pub fn order(&self, document: u32) -> Result<Vec<u8>> {
-        let (segment, row) = self.segment(document);
-        let (file, rows) = (&self.files[segment.file], segment.head.rows);
-        let ends = segment.head.offset + self.column_bytes(rows) + 8 * rows;
-        let (from, to) = match row {
-            0 => (0, read_u64s(file, ends, 1)?[0]),
-            _ => {
-                let bounds = read_u64s(file, ends + 8 * (row - 1), 2)?;
-                (bounds[0], bounds[1])
-            }
-        };
+        let (file, head, row) = self.segment(document);
+        let (from, to) = Index::bounds(file, head.order_ends(), row)?;
         let mut bytes = vec![0; (to - from) as usize];
-        file.read_exact_at(&mut bytes, ends + 8 * rows + from)?;
+        file.read_exact_at(&mut bytes, head.orders() + from)?;
         Ok(bytes)
+    }
+
+    /// The set and band hashes of the segment that a document is in, by row.
+    pub fn hashes(&self, document: u32) -> Result<SegmentHashes> {
+        let segment = &self.segments[self.segments.partition_point(|segment| segment.first <= document) - 1];
+        let (file, head) = (&self.files[segment.file], &segment.head);
+        let rows = head.rows as usize;
+        let mut hashes =
+            SegmentHashes { first: segment.first, sets: vec![None; rows], bands: vec![0; rows * self.bands], width: self.bands };
+        head.run(Column::Set).read(file, 0, 1, |set: u128, row| hashes.sets[row as usize] = Some(set))?;
+        for band in 0..self.bands {
+            head.run(Column::Band(band)).read(file, 0, 1, |hash: u64, row| hashes.bands[row as usize * self.bands + band] = hash)?;
+        }
+        Ok(hashes)
     }
 }
 
-/// Reads consecutive little-endian numbers.
-pub fn read_u64s(file: &File, offset: u64, count: usize) -> Result<Vec<u64>> {
-    if count > 1 << 32 {
-        bail!("claims {count} numbers");
+/// Hashes of a segment in the order of its documents.
+pub struct SegmentHashes {
+    first: u32,
+    sets: Vec<Option<u128>>,
+    bands: Vec<u64>,
+    width: usize,
+}
+
+impl SegmentHashes {
+    pub fn holds(&self, document: u32) -> bool {
+        (self.first..self.first + self.sets.len() as u32).contains(&document)
     }
-    let mut bytes = vec![0; count * 8];
+
+    /// The set hash and the bands of a document; `None` when it is not compared.
+    pub fn get(&self, document: u32) -> Option<(u128, &[u64])> {
+        let row = (document - self.first) as usize;
+        Some((self.sets[row]?, &self.bands[row * self.width..(row + 1) * self.width]))
+    }
+}
+
+fn read_16(file: &File, offset: u64) -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
     file.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().expect("chunks of 8"))).collect())
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::index_writer::{Entry, IndexWriter, SEGMENT_ROWS};
     use super::*;
 
     #[test]
@@ -287,36 +300,54 @@ mod tests {
             let mut writer = IndexWriter::create(path, 2).unwrap();
             for _ in 0..rows {
                 let shingles: Vec<u64> = (0..number % 3).collect();
-                let order = vec![7; number as usize % 5];
                 let wide = u128::from(number);
-                let id = (wide + 1).to_le_bytes();
-                let entry =
-                    Entry { id, exact: wide + 2, set: wide + 3, bands: &[number + 4, number + 5], shingles: &shingles, order: &order };
+                let compared = !number.is_multiple_of(5);
+                let entry = Entry {
+                    id: (wide + 1).to_le_bytes(),
+                    exact: wide + 2,
+                    url: (!number.is_multiple_of(7)).then_some(wide + 6),
+                    short: !compared,
+                    dropped: number % 11 == 3,
+                    set: compared.then_some(wide + 3),
+                    bands: if compared { &[number + 4, number + 5] } else { &[] },
+                    shingles: &shingles,
+                    order: &vec![7; number as usize % 5],
+                };
                 writer.push(&entry).unwrap();
                 number += 1;
             }
             writer.finish().unwrap();
         }
         let index = Index::open(&paths).unwrap();
-        assert_eq!(index.documents() as u64, number);
+        assert_eq!(u64::from(index.documents()), number);
         assert_eq!(index.part(2), number as u32 - 2..number as u32);
-        for (column, offset) in [(Column::Exact, 2), (Column::Set, 3), (Column::Band(0), 4), (Column::Band(1), 5)] {
-            let mut next = 0;
-            index
-                .scan(column, |document, hash| {
-                    assert_eq!((document, hash), (next, u128::from(next) + offset));
-                    next += 1;
-                })
-                .unwrap();
-            assert_eq!(next as u64, number);
-        }
+        assert_eq!([0, number as u32 - 3, number as u32 - 2].map(|document| index.part_of(document)), [0, 0, 2]);
+        let dropped = |document: u32| document % 11 == 3;
+        let compared = |document: u32| document % 5 != 0 && !dropped(document);
+        let all = |keep: &dyn Fn(u32) -> bool, add: u64| -> Vec<(u64, u32)> {
+            (0..number as u32).filter(|document| keep(*document)).map(|document| (u64::from(document) + add, document)).collect()
+        };
+        let narrow = |column| -> Vec<(u64, u32)> {
+            index.bin::<u128>(column, 0, 1, |_| true).unwrap().into_iter().map(|(hash, document)| (hash as u64, document)).collect()
+        };
+        assert_eq!(narrow(Column::Exact), all(&|document| !dropped(document), 2));
+        assert_eq!(narrow(Column::Url), all(&|document| document % 7 != 0 && !dropped(document), 6));
+        assert_eq!(narrow(Column::Set), all(&compared, 3));
+        assert_eq!(index.bin::<u64>(Column::Band(1), 0, 1, |_| true).unwrap(), all(&compared, 5));
         let mut shingles = Vec::new();
         for document in [0, 1, 2, 4, SEGMENT_ROWS as u32 - 1, SEGMENT_ROWS as u32, SEGMENT_ROWS as u32 + 4] {
-            assert_eq!(index.id(document).unwrap(), (u128::from(document) + 1).to_le_bytes());
-            assert_eq!(index.exact(document).unwrap(), u128::from(document) + 2);
+            let wide = u128::from(document);
+            assert_eq!(index.id(document).unwrap(), (wide + 1).to_le_bytes());
+            assert_eq!(index.exact(document).unwrap(), wide + 2);
+            assert_eq!(index.url(document).unwrap(), if document % 7 == 0 { 0 } else { wide + 6 });
+            assert_eq!(index.is_short(document).unwrap(), document % 5 == 0);
             index.shingles(document, &mut shingles).unwrap();
             assert_eq!(shingles, (0..u64::from(document) % 3).collect::<Vec<_>>());
             assert_eq!(index.order(document).unwrap(), vec![7; document as usize % 5]);
+            let hashes = index.hashes(document).unwrap();
+            assert!(hashes.holds(document));
+            let expected = [u64::from(document) + 4, u64::from(document) + 5];
+            assert_eq!(hashes.get(document), compared(document).then_some((wide + 3, &expected[..])));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! MinHash signatures and their bands (Broder 1997), over the hashes of word n-grams.
+//! MinHash signatures and their bands (Broder 1997), over the hashes of n-grams of words or characters.
 //!
 //! Pure functions. A permutation is `a·x + b mod 2^32` with odd `a` over the upper half of the 64-bit hash, so that it fits vector
 //! instructions; the constants are fixed for all time, so that signatures of different runs can be compared.
@@ -8,27 +8,49 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 /// Permutations worked on at once: two 256-bit registers.
 const LANES: usize = 16;
 
-/// Sorted, unique hashes of all runs of `ngram` words of a normal text; a text of fewer words gives one shingle of all its words, and one
-/// without words none.
-pub fn shingles(normal: &str, ngram: usize, words: &mut Vec<u64>, shingles: &mut Vec<u64>) {
-    words.clear();
-    words.extend(text::words(normal).map(|word| xxh3_64(word.as_bytes())));
+/// Sorted, unique hashes of all runs of `ngram` units (hashes of words, or characters); fewer units give one shingle of all, and none give none.
+pub fn shingles(units: &[u64], ngram: usize, shingles: &mut Vec<u64>) {
     shingles.clear();
-    if words.is_empty() {
+    if units.is_empty() {
         return;
     }
-    // A polynomial over the word hashes, rolled from one n-gram to the next, then mixed: its low bits alone would not do.
+    // A polynomial over the units, rolled from one n-gram to the next, then mixed: its low bits alone would not do.
     const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
-    let ngram = ngram.min(words.len());
+    let ngram = ngram.min(units.len());
     let top = (1..ngram).fold(1_u64, |power, _| power.wrapping_mul(BASE));
-    let mut rolled = words[..ngram].iter().fold(0_u64, |sum, word| sum.wrapping_mul(BASE).wrapping_add(*word));
+    let mut rolled = units[..ngram].iter().fold(0_u64, |sum, unit| sum.wrapping_mul(BASE).wrapping_add(*unit));
     shingles.push(mix(rolled));
-    for (leaving, entering) in words.iter().zip(&words[ngram..]) {
+    for (leaving, entering) in units.iter().zip(&units[ngram..]) {
         rolled = rolled.wrapping_sub(leaving.wrapping_mul(top)).wrapping_mul(BASE).wrapping_add(*entering);
         shingles.push(mix(rolled));
     }
     shingles.sort_unstable();
     shingles.dedup();
+}
+
+/// The words of a normal text as units.
+pub fn word_units(normal: &str, units: &mut Vec<u64>) {
+    units.clear();
+    let bytes = normal.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = at + bytes[at..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        if bytes.get(end).is_none_or(|byte| *byte == b' ') {
+            // Letters and digits between spaces are one word: the usual case needs no segmenter.
+            units.extend((end > at).then(|| xxh3_64(&bytes[at..end])));
+            at = end + 1;
+            continue;
+        }
+        let end = end + memchr::memchr(b' ', &bytes[end..]).unwrap_or(bytes.len() - end);
+        units.extend(text::words(&normal[at..end]).map(|word| xxh3_64(word.as_bytes())));
+        at = end + 1;
+    }
+}
+
+/// The characters of a normal text as units: plain small numbers would cancel out in a polynomial of few terms.
+pub fn character_units(normal: &str, units: &mut Vec<u64>) {
+    units.clear();
+    units.extend(normal.chars().map(|c| mix(u64::from(c) + 1)));
 }
 
 /// The finalizer of MurmurHash3.
@@ -46,7 +68,21 @@ pub fn set_hash(shingles: &[u64]) -> u128 {
 
 /// Shared elements divided by all elements of two sorted sets. Two empty sets are equal.
 pub fn jaccard(a: &[u64], b: &[u64]) -> f64 {
-    let (mut i, mut j, mut shared) = (0, 0, 0_usize);
+    let shared = shared(a, b);
+    ratio(shared, a.len() + b.len() - shared)
+}
+
+/// Shared elements divided by those of the smaller of two sorted sets.
+pub fn containment(a: &[u64], b: &[u64]) -> f64 {
+    ratio(shared(a, b), a.len().min(b.len()))
+}
+
+fn ratio(shared: usize, all: usize) -> f64 {
+    if all == 0 { 1.0 } else { shared as f64 / all as f64 }
+}
+
+fn shared(a: &[u64], b: &[u64]) -> usize {
+    let (mut i, mut j, mut shared) = (0, 0, 0);
     while i < a.len() && j < b.len() {
         // Without branches on the comparison: which side is smaller cannot be predicted.
         let (x, y) = (a[i], b[j]);
@@ -54,12 +90,12 @@ pub fn jaccard(a: &[u64], b: &[u64]) -> f64 {
         i += usize::from(x <= y);
         j += usize::from(y <= x);
     }
-    let all = a.len() + b.len() - shared;
-    if all == 0 { 1.0 } else { shared as f64 / all as f64 }
+    shared
 }
 
 /// `bands` groups of `rows` permutations.
 pub struct MinHash {
+    bands: usize,
     rows: usize,
     multipliers: Vec<[u32; LANES]>,
     increments: Vec<[u32; LANES]>,
@@ -79,19 +115,23 @@ impl MinHash {
         };
         let multipliers = (0..chunks).map(|_| std::array::from_fn(|_| next() | 1)).collect();
         let increments = (0..chunks).map(|_| std::array::from_fn(|_| next())).collect();
-        MinHash { rows, multipliers, increments }
+        MinHash { bands, rows, multipliers, increments }
     }
 
     /// The hash of every band: equal where all `rows` minima of the band are equal.
-    pub fn bands(&self, shingles: &[u64], bands: &mut [u64]) {
+    pub fn bands(&self, shingles: &[u64], bands: &mut Vec<u64>) {
         let mut signature = [[0; LANES]; 64];
         let signature = &mut signature[..self.multipliers.len()];
         self.signature(shingles, signature);
         let minima = signature.as_flattened();
-        for (band, hash) in bands.iter_mut().enumerate() {
-            let rows = &minima[band * self.rows..(band + 1) * self.rows];
-            *hash = rows.iter().fold(mix(band as u64 + 1), |hash, minimum| mix(hash ^ u64::from(*minimum)));
-        }
+        bands.clear();
+        bands.extend(
+            minima
+                .chunks_exact(self.rows)
+                .take(self.bands)
+                .enumerate()
+                .map(|(band, rows)| rows.iter().fold(mix(band as u64 + 1), |hash, minimum| mix(hash ^ u64::from(*minimum)))),
+        );
     }
 
     /// The same integers with and without AVX2; only the speed differs.
@@ -134,21 +174,34 @@ mod tests {
     use proptest::prelude::*;
 
     fn set(text: &str, ngram: usize) -> Vec<u64> {
-        let (mut words, mut set) = (Vec::new(), Vec::new());
-        shingles(text, ngram, &mut words, &mut set);
+        let (mut units, mut set) = (Vec::new(), Vec::new());
+        word_units(text, &mut units);
+        shingles(&units, ngram, &mut set);
+        set
+    }
+
+    fn characters(text: &str, ngram: usize) -> Vec<u64> {
+        let (mut units, mut set) = (Vec::new(), Vec::new());
+        character_units(text, &mut units);
+        shingles(&units, ngram, &mut set);
         set
     }
 
     #[test]
-    fn shingles_are_sets_of_word_ngrams() {
+    fn shingles_are_sets_of_ngrams() {
         assert_eq!(set("", 5).len(), 0);
         assert_eq!(set("one two", 5).len(), 1);
         assert_eq!(set("a b c d e f", 5).len(), 2);
         assert_eq!(set("a b a b a b a b", 2).len(), 2);
         assert_eq!(set("中文也有词", 2).len(), 4);
         assert_eq!(jaccard(&set("a b c d", 2), &set("x a b c", 2)), 0.5);
+        assert_eq!(containment(&set("a b c d", 2), &set("x a b c y z a", 2)), 2.0 / 3.0);
+        assert_eq!(containment(&set("", 2), &set("x a", 2)), 1.0);
         // A rolled n-gram is the same wherever it stands.
         assert!(set("p q a b c d e", 5).iter().any(|shingle| set("a b c d e z", 5).contains(shingle)));
+        assert_eq!(characters("abcabc", 3).len(), 3);
+        assert_eq!(characters("中文", 13).len(), 1);
+        assert_eq!(jaccard(&characters("abcd", 2), &characters("xbcd", 2)), 0.5);
     }
 
     #[test]
@@ -177,6 +230,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn words_are_those_of_the_text_crate(text in "([a-z0-9]{1,4}| |[-.'_中é\n\u{301}]){0,20}") {
+            let mut units = Vec::new();
+            word_units(&text, &mut units);
+            prop_assert_eq!(units, text::words(&text).map(|word| xxh3_64(word.as_bytes())).collect::<Vec<_>>());
+        }
+
         #[test]
         fn jaccard_equals_its_definition(a in proptest::collection::btree_set(0..40_u64, 0..20), b in proptest::collection::btree_set(0..40_u64, 0..20)) {
             let expected = if a.is_empty() && b.is_empty() { 1.0 } else { a.intersection(&b).count() as f64 / a.union(&b).count() as f64 };

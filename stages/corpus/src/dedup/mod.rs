@@ -1,132 +1,64 @@
 //! `dedup`: keeps one document of every cluster of equal or nearly equal ones.
 //!
-//! Four passes: an index of hashes and shingles per part; pairs of documents that share a band; the check of each pair by its true Jaccard;
-//! clusters, survivors and the rows. Joining everything that shares a band, without the check, is not offered: it can wipe a source out.
-//! What is one cluster can hold two documents that are not alike themselves, but through others between them.
+//! Passes: an index of hashes and shingles per part; documents with equal hashes are joined; pairs of documents that share a band, and the
+//! check of each pair by its true similarity; clusters, survivors and the guards; the rows. What is one cluster can hold two documents that are
+//! not alike themselves, but through others between them. Memory holds 4 bytes a document and 12 more for each that has duplicates, besides
+//! bins of bounded size; all else is in scratch files.
+//!
+//! Changes no text: lines and paragraphs that occurred before are the work of `dedup-lines`.
 
+mod against;
 mod candidates;
 mod clusters;
+mod features;
+mod guard;
 mod index;
+mod index_writer;
 mod minhash;
+mod rows;
+mod settings;
 mod union;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int64Builder, RecordBatch,
-};
-use arrow::compute::{SortOptions, cast};
+use anyhow::{Context as _, Result};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::SortOptions;
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
 use engine::{Context, Disk, Draft, Inputs, Kind, PartWriter, Port, Site, Stage, schema};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::documents::{Corpus, Provenance, id_at};
-use crate::keep::{self, Keep, materialize};
+use crate::keep::{self, Keep};
 use crate::rejects::{Reject, Rejects};
-use candidates::{check_plan, join_checked, join_equal, pair_plan, write_checked, write_pairs};
-use clusters::{Verdict, judge};
-use index::{Column, Entry, Index, IndexWriter};
-use minhash::{MinHash, PERMUTATIONS_MAX, set_hash, shingles};
+use against::{Against, Fetched, IndexRows, Urls, identity};
+use candidates::{check_plan, each_equal, first_documents, join_checked, pair_plan, write_checked, write_pairs};
+use clusters::{Bits, Verdict, judge};
+use features::Features;
+use index::{Column, Index};
+use index_writer::{Entry, IndexWriter};
+use rows::{ClusterRows, Comparison};
+pub use settings::Dedup;
+use settings::{Method, Short};
 use union::UnionFind;
 
 const BATCH_ROWS: usize = 2048;
 
-/// Keeps one document of every cluster of equal or nearly equal ones.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Dedup {
-    /// `exact`: texts that are equal when case and white space are ignored. `minhash`: texts whose sets of word n-grams are nearly equal.
-    #[serde(default = "default_method")]
-    pub method: Vec<Method>,
-    /// Words of an n-gram. Words are compared as FineWeb does: lower case, numbers as 0, no punctuation, no accents; each Han character is a
-    /// word. A text of fewer words is one n-gram.
-    #[serde(default = "default_ngram")]
-    pub ngram: usize,
-    /// Bands of MinHash: documents that agree in one of them are compared. 14 bands of 8 rows find 92 % of the pairs with Jaccard 0.8.
-    #[serde(default = "default_bands")]
-    pub bands: usize,
-    /// Rows of a band: more rows find fewer pairs.
-    #[serde(default = "default_rows")]
-    pub rows: usize,
-    /// Least Jaccard of two sets of n-grams that makes the documents duplicates; every pair is checked.
-    #[serde(default = "default_similarity_min")]
-    pub similarity_min: f64,
-    /// Who survives of a cluster: SQL expressions over the documents, the first that differs decides, each with `asc` (default) or `desc`;
-    /// nulls come last, and the smallest id decides in the end.
-    #[serde(default = "default_survivor")]
-    pub survivor: Vec<String>,
-    /// `true` copies the kept documents, `false` keeps row numbers of the inputs, which must stay and have the same columns; `auto`, the
-    /// default, copies inputs of up to 10 GB on disk.
-    #[serde(default, deserialize_with = "materialize", skip_serializing_if = "Option::is_none")]
-    pub materialize: Option<bool>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    Exact,
-    Minhash,
-}
-
-fn default_method() -> Vec<Method> {
-    vec![Method::Exact, Method::Minhash]
-}
-
-fn default_ngram() -> usize {
-    5
-}
-
-fn default_bands() -> usize {
-    14
-}
-
-fn default_rows() -> usize {
-    8
-}
-
-fn default_similarity_min() -> f64 {
-    0.8
-}
-
-fn default_survivor() -> Vec<String> {
-    vec!["char_count(text) desc".to_string()]
-}
-
 impl Stage for Dedup {
     const NAME: &'static str = "dedup";
     const ABOUT: &'static str = "Keeps one document of every cluster of equal or nearly equal ones.";
-    const VERSION: u32 = 1;
-    const INPUTS: &'static [Port] = &[Port::many("documents", Kind::Documents)];
+    const VERSION: u32 = 2;
+    const INPUTS: &'static [Port] = &[
+        Port::many("documents", Kind::Documents),
+        // Earlier steps whose documents stay what they are: what is like one of them is rejected. Of the new documents those are kept that
+        // `documents = [old, new]` would keep with the old ones first among survivors; matched ids are the same too if that joins no two
+        // old ones, as it does not when they were deduplicated with the same settings.
+        Port { name: "against", kind: Kind::Documents, optional: true, many: true },
+    ];
     const OUTPUT: Kind = Kind::Documents;
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {
-        self.method.sort_by_key(|method| *method != Method::Exact);
-        self.method.dedup();
-        if self.method.is_empty() {
-            bail!("`method` is empty: give `exact`, `minhash` or both");
-        }
-        if !(0.0..=1.0).contains(&self.similarity_min) || self.similarity_min == 0.0 {
-            bail!("`similarity_min` is {}: it must be above 0 and at most 1", self.similarity_min);
-        }
-        for (name, value) in [("ngram", self.ngram), ("bands", self.bands), ("rows", self.rows)] {
-            if value == 0 {
-                bail!("`{name}` is 0: it must be at least 1");
-            }
-        }
-        if self.bands.saturating_mul(self.rows) > PERMUTATIONS_MAX {
-            bail!("{} bands × {} rows are more than {PERMUTATIONS_MAX} permutations", self.bands, self.rows);
-        }
-        for item in &mut self.survivor {
-            let (expression, descending) = split_order(item);
-            let expression = site.sql().canonical(expression).context("`survivor`")?;
-            *item = format!("{expression} {}", if descending { "desc" } else { "asc" });
-        }
-        Ok(())
+        self.resolve(site)
     }
 
     fn disk(&self, input_bytes: u64) -> Disk {
@@ -134,24 +66,35 @@ impl Stage for Dedup {
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
-        let corpus = Corpus::of(&inputs.artifacts("documents"))?;
+        let documents = inputs.artifacts("documents");
+        let corpus = Corpus::of(&documents)?;
+        if self.has(Method::Url) {
+            documents.iter().try_for_each(|artifact| artifact.table("documents")?.column(&self.url).map(drop))?;
+        }
+        let against = Against::of(&inputs.artifacts("against"), self)?;
         draft.declare("documents", corpus.schema.clone())?;
         draft.declare("rejects", schema::rejects())?;
         draft.declare("clusters", schema::clusters())?;
-        let plan = corpus.plan();
-        draft
-            .task(ctx, "index", &plan, |part, path| self.write_index(ctx, &corpus, part, IndexWriter::create(path, self.index_bands())?))?;
-        let index = Index::open(&scratch_paths(draft, "index", plan.len()))?;
-        let mut sets = UnionFind::new(index.documents());
-        self.join(ctx, draft, &index, &mut sets)?;
-        let verdicts = judge(&index, &mut sets, self.method.contains(&Method::Exact))?;
+        if self.index {
+            draft.declare(against::TABLE, against::schema(self.index_bands()))?;
+            draft.fact(against::TABLE, identity(self))?;
+        }
+        // The balance is that of the new documents alone.
+        draft.count("records", documents.iter().map(|artifact| artifact.manifest.rows("documents") as i64).sum());
+        let (plan, old_plan) = (corpus.plan(), against.plan());
+        let bands = self.index_bands();
+        draft.task(ctx, "against", &old_plan, |part, path| against.write_index(ctx, self, part, IndexWriter::create(path, bands)?))?;
+        draft.task(ctx, "index", &plan, |part, path| self.write_index(ctx, &corpus, part, IndexWriter::create(path, bands)?))?;
+        let paths = [scratch_paths(draft, "against", old_plan.len()), scratch_paths(draft, "index", plan.len())].concat();
+        let mut index = Index::open(&paths)?;
+        let old = index.part(old_plan.len()).start;
+        let (mut sets, copies) = self.join(ctx, draft, &mut index, &against)?;
+        let clusters = judge(&index, &mut sets, old, &copies)?;
         drop(sets);
+        guard::check(ctx, self, &corpus, &index, old, &clusters, &copies)?;
         let keep = Keep::of(&corpus, self.materialize)?;
-        draft.parts(ctx, &plan, |part, writer| {
-            let documents = index.part(part);
-            let verdicts = &verdicts[verdicts.partition_point(|verdict| verdict.document < documents.start)..];
-            self.write_part(ctx, &keep, part, documents.start, verdicts, &index, writer)
-        })
+        let decided = Decided { dedup: self, keep: &keep, index: &index, verdicts: &clusters.verdicts };
+        draft.parts(ctx, &plan, |part, writer| decided.write(ctx, part, index.part(old_plan.len() + part).start, writer))
     }
 }
 
@@ -159,115 +102,122 @@ fn scratch_paths(draft: &Draft, phase: &str, parts: usize) -> Vec<PathBuf> {
     (0..parts).map(|part| draft.scratch_path(phase, part)).collect()
 }
 
-/// An expression and whether it is followed by `desc`.
-fn split_order(item: &str) -> (&str, bool) {
-    let item = item.trim();
-    match item.rsplit_once(char::is_whitespace) {
-        Some((expression, word)) if word.eq_ignore_ascii_case("desc") => (expression, true),
-        Some((expression, word)) if word.eq_ignore_ascii_case("asc") => (expression, false),
-        _ => (item, false),
-    }
-}
-
 impl Dedup {
     fn index_bands(&self) -> usize {
-        if self.method.contains(&Method::Minhash) { self.bands } else { 0 }
+        if self.has(Method::Minhash) { self.bands() } else { 0 }
     }
 
     /// The hashes, shingles and order keys of all documents of a part.
     fn write_index(&self, ctx: &Context, corpus: &Corpus, part: usize, mut writer: IndexWriter) -> Result<()> {
-        let mut expressions: Vec<(String, String)> = ["id", "text"].map(|name| (name.to_string(), format!("\"{name}\""))).into();
-        let orders: Vec<(&str, bool)> = self.survivor.iter().map(|item| split_order(item)).collect();
+        let url = self.has(Method::Url).then_some(self.url.as_str());
+        let names = ["id", "text"].into_iter().chain(url);
+        let mut expressions: Vec<(String, String)> =
+            names.map(|name| (name.to_string(), format!("\"{}\"", name.replace('"', "\"\"")))).collect();
+        let first_order = expressions.len();
+        let orders = self.orders();
         expressions.extend(orders.iter().enumerate().map(|(at, (expression, _))| (format!("order_{at}"), expression.to_string())));
-        let minhash = MinHash::new(self.bands, self.rows);
-        let bands = self.index_bands();
-        let mut scratch = Scratch { bands: vec![0; bands], ..Scratch::default() };
+        let mut features = Features::new(self);
         let (table, file) = corpus.file(part);
         ctx.sql().select(table, file, &expressions, None, &mut |batch| {
             ctx.check_stop()?;
-            let keys = order_keys(&batch.columns()[2..], &orders)?;
+            let keys = order_keys(&batch.columns()[first_order..], &orders)?;
             let ids = batch.column(0).as_fixed_size_binary();
-            let texts = cast(batch.column(1), &DataType::Utf8)?;
-            let texts = texts.as_string::<i32>();
+            let urls = url.map(|_| Urls::of(batch.column(2))).transpose()?;
             for row in 0..batch.num_rows() {
-                let text = texts.value(row);
-                let exact = scratch.exact_hash(text);
-                if bands > 0 {
-                    shingles(&text::dedup_normal(text), self.ngram, &mut scratch.words, &mut scratch.shingles);
-                    minhash.bands(&scratch.shingles, &mut scratch.bands);
-                }
+                features.read(text_at(batch.column(1), row));
                 let order = keys.as_ref().map(|keys| keys.row(row));
-                let order = order.as_ref().map_or(&[][..], |row| row.as_ref());
-                let Scratch { shingles, bands, .. } = &scratch;
-                writer.push(&Entry { id: id_at(ids, row), exact, set: set_hash(shingles), bands, shingles, order })?;
+                writer.push(&Entry {
+                    id: id_at(ids, row),
+                    exact: features.exact,
+                    url: urls.as_ref().and_then(|urls| urls.hash(row)),
+                    short: features.short,
+                    dropped: features.short && self.drops_short(),
+                    set: features.set,
+                    bands: &features.bands,
+                    shingles: &features.shingles,
+                    order: order.as_ref().map_or(&[][..], |row| row.as_ref()),
+                })?;
             }
             Ok(())
         })?;
         writer.finish()
     }
 
-    /// Joins equal documents, then those whose shared band stood the check.
-    fn join(&self, ctx: &Context, draft: &Draft, index: &Index, sets: &mut UnionFind) -> Result<()> {
-        if self.method.contains(&Method::Exact) {
-            join_equal(ctx, index, Column::Exact, sets)?;
+    /// Joins documents with equal hashes, then those whose shared band stood the check. Besides the sets, returns which documents equal an
+    /// earlier one.
+    fn join(&self, ctx: &Context, draft: &Draft, index: &mut Index, against: &Against) -> Result<(UnionFind, Bits)> {
+        let mut sets = UnionFind::new(index.documents());
+        let mut copies = Bits::new(index.documents());
+        let short = self.short() == Short::Exact;
+        each_equal(ctx, index, Column::Exact, |first, second| {
+            copies.insert(second);
+            if self.has(Method::Exact) || short && index.is_short(second)? {
+                sets.join(first, second);
+            }
+            Ok(())
+        })?;
+        let mut join = |column| {
+            each_equal(ctx, index, column, |first, second| {
+                sets.join(first, second);
+                Ok(())
+            })
+        };
+        if self.has(Method::Url) {
+            join(Column::Url)?;
         }
-        if !self.method.contains(&Method::Minhash) {
-            return Ok(());
+        if !self.has(Method::Minhash) {
+            return Ok((sets, copies));
         }
         // Sets that are equal need no bands, and without them no bucket is filled with copies of one document.
-        join_equal(ctx, index, Column::Set, sets)?;
-        let pairs = pair_plan(index.documents(), self.bands);
-        draft.task(ctx, "pairs", &pairs, |part, path| write_pairs(index, sets, part, path))?;
+        join(Column::Set)?;
+        let old = index.part(against.plan().len()).start;
+        let pairs = pair_plan(index);
+        draft.task(ctx, "pairs", &pairs, |part, path| write_pairs(index, &sets, old, part, path))?;
         let files = scratch_paths(draft, "pairs", pairs.len());
+        self.fetch(ctx, draft, index, against, &mut sets, &files)?;
         let checks = check_plan(index.documents());
-        draft.task(ctx, "checked", &checks, |part, path| write_checked(ctx, index, &files, self.similarity_min, part, path))?;
-        join_checked(&scratch_paths(draft, "checked", checks.len()), sets)
+        draft.task(ctx, "checked", &checks, |part, path| write_checked(ctx, index, &files, self.measure(), part, path))?;
+        join_checked(&scratch_paths(draft, "checked", checks.len()), &mut sets)?;
+        Ok((sets, copies))
     }
 
-    /// Writes the rows of one part; `verdicts` begins with the first of the part.
-    #[expect(clippy::too_many_arguments, reason = "a part is its number, its first document and its verdicts")]
-    fn write_part(
+    /// Fetches the shingles of those old documents that are in a pair or are the first of a new document's set.
+    fn fetch(
         &self,
         ctx: &Context,
-        keep: &Keep,
-        part: usize,
-        mut document: u32,
-        verdicts: &[Verdict],
-        index: &Index,
-        writer: &mut PartWriter,
+        draft: &Draft,
+        index: &mut Index,
+        against: &Against,
+        sets: &mut UnionFind,
+        pairs: &[PathBuf],
     ) -> Result<()> {
-        let mut verdicts = verdicts.iter().peekable();
-        let mut keeper = keep.part(part);
-        for batch in keep.read(part, &[], BATCH_ROWS)? {
-            ctx.check_stop()?;
-            let batch = batch?;
-            let provenance = Provenance::of(&batch)?;
-            let (mut rejects, mut clusters) = (Rejects::new("dedup"), Clusters::new());
-            let mut kept = vec![true; batch.num_rows()];
-            for (row, kept) in kept.iter_mut().enumerate() {
-                if let Some(verdict) = verdicts.next_if(|verdict| verdict.document == document) {
-                    let survivor = index.id(verdict.survivor)?;
-                    *kept = verdict.document == verdict.survivor;
-                    clusters.push(provenance.id(row), survivor, verdict, *kept)?;
-                    if !*kept {
-                        rejects.push(&self.reject(verdict, survivor, provenance.reject(row)))?;
-                    }
-                }
-                document += 1;
-            }
-            rejects.write(writer)?;
-            writer.write("clusters", &clusters.finish()?)?;
-            keeper.write(writer, &batch, &BooleanArray::from(kept), &[])?;
+        let plan = against.plan();
+        let old = index.part(plan.len()).start;
+        let mut firsts = Bits::new(old);
+        for first in (old..index.documents()).map(|document| sets.find(document)).filter(|first| *first < old) {
+            firsts.insert(first);
         }
+        draft.task(ctx, "fetched", &plan, |part, path| {
+            let documents = index.part(part);
+            let mut wanted = first_documents(pairs, documents.clone())?;
+            wanted.extend(documents.clone().filter(|document| firsts.contains(*document)));
+            wanted.sort();
+            wanted.dedup();
+            wanted.iter_mut().for_each(|document| *document -= documents.start);
+            against.fetch(ctx, self, part, &wanted, path)
+        })?;
+        let fetched = scratch_paths(draft, "fetched", plan.len());
+        let opened: Result<Vec<Fetched>> =
+            fetched.iter().enumerate().map(|(part, path)| Fetched::open(path, index.part(part).start)).collect();
+        index.attach(opened?);
         Ok(())
     }
+}
 
-    fn reject<'a>(&self, verdict: &Verdict, survivor: [u8; 16], place: Reject<'a>) -> Reject<'a> {
-        let similarity = Some(verdict.similarity);
-        let through = "alike through other documents of the cluster";
-        let detail = (!verdict.exact && verdict.similarity < self.similarity_min).then_some(through);
-        let (rule, threshold) = if verdict.exact { ("exact", None) } else { ("minhash", Some(self.similarity_min)) };
-        Reject { rule, value: similarity, threshold, matched_id: Some(survivor), similarity, detail, ..place }
+fn text_at(texts: &ArrayRef, row: usize) -> &str {
+    match texts.data_type() {
+        DataType::Utf8View => texts.as_string_view().value(row),
+        _ => texts.as_string::<i32>().value(row),
     }
 }
 
@@ -283,218 +233,77 @@ fn order_keys(columns: &[ArrayRef], orders: &[(&str, bool)]) -> Result<Option<ar
     Ok(Some(converter.convert_columns(columns)?))
 }
 
-/// Buffers that live longer than a document.
-#[derive(Default)]
-struct Scratch {
-    normal: String,
-    words: Vec<u64>,
-    shingles: Vec<u64>,
-    bands: Vec<u64>,
+/// All that the rows follow from.
+struct Decided<'a> {
+    dedup: &'a Dedup,
+    keep: &'a Keep<'a>,
+    index: &'a Index,
+    verdicts: &'a [Verdict],
 }
 
-impl Scratch {
-    /// A hash of the text without regard to case and white space.
-    fn exact_hash(&mut self, text: &str) -> u128 {
-        self.normal.clear();
-        for word in text.split_whitespace() {
-            if word.is_ascii() {
-                let start = self.normal.len();
-                self.normal.push_str(word);
-                self.normal[start..].make_ascii_lowercase();
-            } else {
-                self.normal.extend(word.chars().flat_map(char::to_lowercase));
+impl Decided<'_> {
+    /// Writes the rows of one part, whose first document has the given number.
+    fn write(&self, ctx: &Context, part: usize, mut document: u32, writer: &mut PartWriter) -> Result<()> {
+        let start = self.verdicts.partition_point(|verdict| verdict.document < document);
+        let mut verdicts = self.verdicts[start..].iter().peekable();
+        let mut comparison = Comparison::new(self.index, self.dedup);
+        let mut keeper = self.keep.part(part);
+        for batch in self.keep.read(part, &[], BATCH_ROWS)? {
+            ctx.check_stop()?;
+            let batch = batch?;
+            let provenance = Provenance::of(&batch)?;
+            let texts = batch.column_by_name("text").context("the documents have no text")?;
+            let (mut rejects, mut clusters) = (Rejects::new("dedup"), ClusterRows::new());
+            let mut kept = vec![true; batch.num_rows()];
+            for (row, kept) in kept.iter_mut().enumerate() {
+                let number = document + row as u32;
+                if self.dedup.drops_short() && self.index.is_short(number)? {
+                    *kept = false;
+                    rejects.push(&self.short(text_at(texts, row), provenance.reject(row)))?;
+                }
+                let Some(verdict) = verdicts.next_if(|verdict| verdict.document == number) else { continue };
+                let (survivor, found) = (self.index.id(verdict.survivor)?, comparison.compare(verdict)?);
+                *kept = number == verdict.survivor;
+                clusters.push(provenance.id(row), survivor, verdict, &found)?;
+                if !*kept {
+                    rejects.push(&self.dedup.reject(&found, survivor, provenance.reject(row)))?;
+                }
             }
-            self.normal.push(' ');
+            rejects.write(writer)?;
+            writer.write("clusters", &clusters.finish()?)?;
+            if self.dedup.index {
+                writer.write(against::TABLE, &self.index_rows(document, &kept)?)?;
+            }
+            document += batch.num_rows() as u32;
+            keeper.write(writer, &batch, &BooleanArray::from(kept), &[])?;
         }
-        xxh3_128(self.normal.as_bytes())
-    }
-}
-
-/// Rows of the table `clusters`.
-struct Clusters {
-    ids: FixedSizeBinaryBuilder,
-    clusters: FixedSizeBinaryBuilder,
-    sizes: Int64Builder,
-    similarities: Float64Builder,
-    kept: BooleanBuilder,
-}
-
-impl Clusters {
-    fn new() -> Clusters {
-        Clusters {
-            ids: FixedSizeBinaryBuilder::new(16),
-            clusters: FixedSizeBinaryBuilder::new(16),
-            sizes: Int64Builder::new(),
-            similarities: Float64Builder::new(),
-            kept: BooleanBuilder::new(),
-        }
-    }
-
-    fn push(&mut self, id: [u8; 16], cluster: [u8; 16], verdict: &Verdict, kept: bool) -> Result<()> {
-        self.ids.append_value(id)?;
-        self.clusters.append_value(cluster)?;
-        self.sizes.append_value(i64::from(verdict.size));
-        self.similarities.append_value(verdict.similarity);
-        self.kept.append_value(kept);
         Ok(())
     }
 
-    fn finish(mut self) -> Result<RecordBatch> {
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.ids.finish()),
-            Arc::new(self.clusters.finish()),
-            Arc::new(self.sizes.finish()),
-            Arc::new(self.similarities.finish()),
-            Arc::new(self.kept.finish()),
-        ];
-        Ok(RecordBatch::try_new(schema::clusters(), columns)?)
+    fn short<'a>(&self, text: &str, place: Reject<'a>) -> Reject<'a> {
+        let (words, characters) = Features::new(self.dedup).lengths(text);
+        let words_min = self.dedup.short_words.unwrap_or(0);
+        let (value, threshold, detail) = match words < words_min {
+            true => (words, words_min, "words in normal form"),
+            false => (characters, self.dedup.short_characters.unwrap_or(0), "characters in normal form, without white space"),
+        };
+        Reject { rule: "short", value: Some(value as f64), threshold: Some(threshold as f64), detail: Some(detail), ..place }
+    }
+
+    /// What the table `index` holds of the kept documents from `first` on.
+    fn index_rows(&self, first: u32, kept: &[bool]) -> Result<RecordBatch> {
+        let mut rows = IndexRows::new(self.dedup.index_bands());
+        let mut hashes = None;
+        for (document, _) in (first..).zip(kept).filter(|(_, kept)| **kept) {
+            let hashes = match hashes.take_if(|hashes: &mut index::SegmentHashes| hashes.holds(document)) {
+                Some(held) => hashes.insert(held),
+                None => hashes.insert(self.index.hashes(document)?),
+            };
+            rows.push(document, self.index, hashes)?;
+        }
+        rows.finish()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use super::*;
-    use crate::testing::{Lab, jsonl};
-
-    const IMPORT: &str = "[[step]]\nstage = \"import\"\npaths = [\"*.jsonl\"]\ncolumns = { score = \"float\" }\n";
-
-    /// Words that differ for every number.
-    fn prose(seed: usize, words: usize) -> String {
-        (0..words)
-            .map(|n| format!("w{}x ", char::from(b'a' + ((seed * 31 + n * 7 + seed * n) % 26) as u8)) + &letters(seed * 1009 + n))
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
-
-    fn letters(mut n: usize) -> String {
-        let mut word = String::new();
-        while n > 0 {
-            word.push(char::from(b'a' + (n % 26) as u8));
-            n /= 26;
-        }
-        word
-    }
-
-    #[test]
-    fn one_of_each_cluster_survives_with_reasons() {
-        let base = prose(1, 60);
-        let near = format!("{base} and a few more words");
-        let texts =
-            [&base, &prose(2, 60), &base.to_uppercase().replace(' ', "\n"), &near, "short", "Short ", "!!!", "???", "中文也有重复的文本"];
-        let lab = Lab::new(&[("a.jsonl", &jsonl(&texts.map(|text| text as &str)))]);
-        let config = format!("{IMPORT}[[step]]\nstage = \"dedup\"\n[[step]]\nname = \"again\"\nstage = \"dedup\"\n");
-        lab.run(&config, 2).unwrap();
-        assert_eq!(lab.rows("dedup", "documents", &["line"]), ["2", "4", "6", "7", "8", "9"]);
-        let lines = lines_by_id(&lab);
-        let matched = |row: &String| row.rsplit_once('|').map(|(start, id)| format!("{start}|{}", lines[id])).unwrap();
-        let rejects: Vec<String> = lab.rows("dedup", "rejects", &["line", "rule", "matched_id"]).iter().map(matched).collect();
-        assert_eq!(rejects, ["1|minhash|4", "3|minhash|4", "5|exact|6"]);
-        let clusters: Vec<String> = lab.rows("dedup", "clusters", &["size", "kept", "cluster_id"]).iter().map(matched).collect();
-        assert_eq!(clusters, ["3|false|4", "3|false|4", "3|true|4", "2|false|6", "2|true|6"]);
-        assert_eq!(lab.rows("again", "rejects", &["line"]).len(), 0);
-    }
-
-    fn lines_by_id(lab: &Lab) -> BTreeMap<String, u32> {
-        let rows = lab.rows("import", "documents", &["id", "line"]);
-        rows.iter().map(|row| row.split_once('|').unwrap()).map(|(id, line)| (id.to_string(), line.parse().unwrap())).collect()
-    }
-
-    #[test]
-    fn the_survivor_follows_the_order() {
-        let line = |score: &str| format!("{{\"text\":\"the same text\",\"score\":{score}}}\n");
-        let lab = Lab::new(&[("a.jsonl", [line("1"), line("null"), line("3"), line("2")].concat().as_bytes())]);
-        for (survivor, expected) in [("score desc", "3"), ("score", "1"), ("char_count(text) desc\", \"score DESC", "3")] {
-            lab.run(&format!("{IMPORT}[[step]]\nstage = \"dedup\"\nmethod = [\"exact\"]\nsurvivor = [\"{survivor}\"]"), 1).unwrap();
-            assert_eq!(lab.rows("dedup", "documents", &["line"]), [expected], "{survivor}");
-            assert_eq!(lab.rows("dedup", "rejects", &["rule", "similarity"]), ["exact|1.0"; 3]);
-        }
-    }
-
-    /// Real-like documents: families of texts that differ in some words.
-    fn families() -> Vec<String> {
-        let mut texts = Vec::new();
-        for family in 0..120 {
-            let words: Vec<String> = prose(family, 80).split(' ').map(str::to_string).collect();
-            for member in 0..6 {
-                let mut words = words.clone();
-                for change in 0..member * 2 {
-                    let at = (family * 17 + member * 29 + change * 41) % words.len();
-                    words[at] = letters(1 + family * 7919 + member * 31 + change);
-                }
-                texts.push(words.join(" "));
-            }
-        }
-        texts
-    }
-
-    #[test]
-    fn agrees_with_all_pairs() {
-        let texts = families();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let sets: Vec<Vec<u64>> = texts
-            .iter()
-            .map(|text| {
-                let (mut words, mut set) = (Vec::new(), Vec::new());
-                shingles(&text::dedup_normal(text), 5, &mut words, &mut set);
-                set
-            })
-            .collect();
-        let mut exact = UnionFind::new(texts.len() as u32);
-        for a in 0..texts.len() {
-            for b in a + 1..texts.len() {
-                if minhash::jaccard(&sets[a], &sets[b]) >= 0.8 {
-                    exact.join(a as u32, b as u32);
-                }
-            }
-        }
-        let lab = Lab::new(&[("a.jsonl", &jsonl(&texts))]);
-        lab.run(&format!("{IMPORT}[[step]]\nstage = \"dedup\"\n[[step]]\nname = \"again\"\nstage = \"dedup\"\n"), 2).unwrap();
-        let lines = lines_by_id(&lab);
-        let clusters = lab.rows("dedup", "clusters", &["id", "cluster_id"]);
-        // Precision 1: what is in one cluster is connected by pairs that are truly alike.
-        for row in &clusters {
-            let (id, cluster) = row.split_once('|').unwrap();
-            assert_eq!(exact.find(lines[id] - 1), exact.find(lines[cluster] - 1));
-        }
-        let found = clusters.len() - clusters.iter().map(|row| row.split_once('|').unwrap().1).collect::<BTreeSet<_>>().len();
-        let members = exact.sets();
-        let expected = members.iter().filter(|(root, member)| root != member).count();
-        assert!(expected > 100 && found as f64 >= 0.9 * expected as f64, "{found} of {expected}");
-        assert_eq!(lab.rows("again", "rejects", &["line"]).len(), 0);
-        let two = lab.fingerprint("dedup");
-        lab.forget();
-        lab.run(&format!("{IMPORT}[[step]]\nstage = \"dedup\"\n"), 1).unwrap();
-        assert_eq!(lab.fingerprint("dedup"), two);
-    }
-
-    #[test]
-    fn nothing_and_one_document() {
-        for texts in [&[][..], &["one"]] {
-            let lab = Lab::new(&[("a.jsonl", &jsonl(texts))]);
-            lab.run(&format!("{IMPORT}[[step]]\nstage = \"dedup\"\n"), 2).unwrap();
-            assert_eq!(lab.rows("dedup", "documents", &["text"]), texts);
-        }
-    }
-
-    #[test]
-    fn wrong_settings_are_refused() {
-        let check = |settings: &str, expected: &str| {
-            let lab = Lab::new(&[("a.jsonl", b"")]);
-            let message = format!("{:#}", lab.run(&format!("{IMPORT}[[step]]\nstage = \"dedup\"\n{settings}"), 1).unwrap_err());
-            assert!(message.contains(expected), "{message}");
-        };
-        check("method = []", "`method` is empty");
-        check("similarity_min = 1.5", "it must be above 0 and at most 1");
-        check("rows = 0", "`rows` is 0");
-        check("bands = 500", "more than 1024 permutations");
-    }
-
-    #[test]
-    fn orders_are_split_from_their_expressions() {
-        assert_eq!(split_order(" char_count(text)  DESC "), ("char_count(text) ", true));
-        assert_eq!(split_order("score asc"), ("score", false));
-        assert_eq!(split_order("score"), ("score", false));
-    }
-}
+mod tests;
