@@ -1,4 +1,4 @@
-//! The corpus stages: `import`, `clean`, `filter`, `dedup`, `mix`, `sample` and `split`, from raw files to the documents that a model is trained on.
+//! The corpus stages, from raw files to the documents that a model is trained on.
 //!
 //! Every stage maps parts of its input to parts of its output and names the reason for each document it drops.
 //! SQL is evaluated by the crate `query` through [`engine::Sql`]; tokens and models are of no concern here.
@@ -7,6 +7,7 @@ mod bins;
 mod clean;
 mod decontaminate;
 mod dedup;
+mod dedup_lines;
 mod documents;
 mod draw;
 mod filter;
@@ -25,6 +26,7 @@ mod weigh;
 pub use clean::Clean;
 pub use decontaminate::Decontaminate;
 pub use dedup::Dedup;
+pub use dedup_lines::DedupLines;
 pub use filter::Filter;
 pub use import::Import;
 pub use mix::Mix;
@@ -41,6 +43,7 @@ pub fn stages() -> Vec<StageEntry> {
         entry::<Clean>(),
         entry::<Filter>(),
         entry::<Dedup>(),
+        entry::<DedupLines>(),
         entry::<DedupSubstrings>(),
         entry::<Decontaminate>(),
         entry::<Mix>(),
