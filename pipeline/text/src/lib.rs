@@ -1,4 +1,4 @@
-//! Text as Corpusmill counts and encodes it: words, sentences, scripts, normal forms, and tokenizers (learned, loaded, applied, saved).
+//! Text as Corpusmill counts and encodes it: words, sentences, scripts, normal forms, rewrites, and tokenizers (learned, loaded, applied, saved).
 //!
 //! This is the only crate that knows the crate `tokenizers`. It knows nothing of files of documents, Arrow or stages: texts come in, words,
 //! texts and token ids go out.
@@ -16,11 +16,12 @@ mod normal;
 mod pieces;
 mod plain;
 mod repetition;
+pub mod rewrites;
 mod script_ranges;
 mod scripts;
 mod tokenizer;
-mod wikitext;
 mod url;
+mod wikitext;
 mod words;
 
 pub use affixes::{affix_sentence_count, for_each_affix_word};
@@ -29,14 +30,11 @@ pub use classifier::Classifier;
 pub use language::{language, language_codes};
 pub use learn::{END_OF_TEXT, Kind, WordCounts};
 pub use lines::{ends_in_terminal_mark, is_terminal_mark, split_at_runs, unicode_lines};
-pub use normal::{dedup_normal, nfc};
+pub use normal::{dedup_normal, folded, nfc, nfkc, slimpajama_normal};
 pub use plain::plain_words;
 pub use repetition::{Ngrams, NgramsBuilder, Segments, characters, longest_loop};
 pub use scripts::{Script, main_script, script, script_share};
 pub use tokenizer::{Encoded, SpecialIds, Tokenizer};
-pub use wikitext::plain as wikitext;
-pub use normal::{dedup_normal, folded, nfc, slimpajama_normal};
-pub use scripts::{Script, main_script, script, script_share};
-pub use tokenizer::{Encoded, SpecialIds, Tokenizer};
 pub use url::url_normal;
+pub use wikitext::plain as wikitext;
 pub use words::{Words, sentences, words};

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use unicode_normalization::char::{canonical_combining_class, decompose_canonical};
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfkc_quick};
 
 /// Unicode NFC; borrowed when the text is in it already.
 pub fn nfc(text: &str) -> Cow<'_, str> {
@@ -13,6 +13,15 @@ pub fn nfc(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let composed: String = text.nfc().collect();
+    if composed == text { Cow::Borrowed(text) } else { Cow::Owned(composed) }
+}
+
+/// Unicode NFKC: also compatibility characters (full-width forms, ligatures, superscripts) as plain ones; borrowed when the text is in it already.
+pub fn nfkc(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() || is_nfkc_quick(text.chars()) == IsNormalized::Yes {
+        return Cow::Borrowed(text);
+    }
+    let composed: String = text.nfkc().collect();
     if composed == text { Cow::Borrowed(text) } else { Cow::Owned(composed) }
 }
 
@@ -170,6 +179,13 @@ mod tests {
         assert_eq!(nfc("cafe\u{301}"), "café");
         assert_eq!(nfc("\u{1112}\u{1161}\u{11ab}"), "한");
         assert!(matches!(nfc("café 中文"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn nfkc_makes_compatibility_characters_plain() {
+        assert_eq!(nfkc("ＡＢ１ ﬁ x² ｶﾞ\u{3000}…"), "AB1 fi x2 ガ ...");
+        assert!(matches!(nfkc("café 中文，"), Cow::Owned(_)));
+        assert!(matches!(nfkc("café 中文"), Cow::Borrowed(_)));
     }
 
     #[test]
