@@ -65,7 +65,7 @@ mod tests {
             ("https://例子.测试/路径/", "例子.测试/路径"),
             ("mailto:a@b.c", "b.c"),
             ("  ", ""),
-            ("www.", ""),
+            ("www.", "www"),
         ] {
             assert_eq!(url_normal(url), expected, "{url:?}");
         }

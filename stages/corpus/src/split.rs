@@ -418,7 +418,7 @@ mod tests {
         let lines: String =
             (0..200).map(|n| serde_json::json!({ "text": text(n / 2, ["x", "y"][n % 2]), "label": n / 2 }).to_string() + "\n").collect();
         lab.write("a.jsonl", lines.replace("\"label\":", "\"given\":").as_bytes());
-        let dedup = "[[step]]\nstage = \"dedup\"\nsimilarity_min = 0.5\n";
+        let dedup = "[[step]]\nstage = \"dedup\"\nsimilarity_min = 0.5\nsource_loss_max = 1.0\n";
         let inputs = "inputs = { documents = \"import\", clusters = \"dedup\" }\n";
         lab.run(&format!("{IMPORT}{dedup}[[step]]\nstage = \"split\"\nparts = {{ a = 0.5, b = 0.5 }}\n{inputs}"), 2).unwrap();
         assert!(lab.rows("dedup", "clusters", &["id"]).len() >= 150);

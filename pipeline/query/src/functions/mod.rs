@@ -4,10 +4,13 @@
 //! `text` (UAX-29 words, each Han character one word). What SQL says well by itself has no function here.
 
 mod constant_function;
+mod ngrams;
+mod options;
 mod record;
 mod text_function;
 
 mod blake3_hex;
+mod c4_lines;
 mod char_count;
 mod compression_ratio;
 mod datatrove_sentence_count;
@@ -26,13 +29,31 @@ mod line_count;
 mod longest_loop;
 mod longest_word_length;
 mod model_files;
+mod fix_mojibake;
+mod gopher_quality;
+mod gopher_repetition;
+mod han_ratio;
+mod limit_newlines;
+mod line_count;
+mod mask_pii;
 mod nfc;
+mod nfkc;
 mod normalize_whitespace;
+mod pii_count;
 mod punctuation_ratio;
 mod redpajama2;
+mod refinedweb_lines;
 mod remove_control_characters;
+mod remove_repeated_lines;
+mod remove_repeated_paragraphs;
+mod remove_urls;
+mod removed_word_ratio;
 mod sentence_count;
+mod strip_html;
+mod to_simplified;
+mod to_traditional;
 mod top_ngram_char_ratio;
+mod unescape_html;
 mod xxh3;
 
 use datafusion::logical_expr::ScalarUDF;
@@ -43,23 +64,39 @@ pub use model_files::{ModelFiles, model_functions, takes_file};
 pub fn functions() -> Vec<ScalarUDF> {
     let mut functions = vec![
         blake3_hex::function(),
+        c4_lines::function(),
         char_count::function(),
         compression_ratio::function(),
         datatrove_sentence_count::function(),
         digit_ratio::function(),
         duplicate_ngram_char_ratio::function(),
+        fix_mojibake::function(),
         han_ratio::function(),
         language::function(),
         language_probability::function(),
         line_count::function(),
         longest_loop::function(),
         longest_word_length::function(),
+        limit_newlines::function(),
+        line_count::function(),
+        mask_pii::function(),
         nfc::function(),
+        nfkc::function(),
         normalize_whitespace::function(),
+        pii_count::function(),
         punctuation_ratio::function(),
+        refinedweb_lines::function(),
         remove_control_characters::function(),
+        remove_repeated_lines::function(),
+        remove_repeated_paragraphs::function(),
+        remove_urls::function(),
+        removed_word_ratio::function(),
         sentence_count::function(),
+        strip_html::function(),
+        to_simplified::function(),
+        to_traditional::function(),
         top_ngram_char_ratio::function(),
+        unescape_html::function(),
         xxh3::function(),
     ];
     // Functions that share one pass over the text: the record and each of its fields.

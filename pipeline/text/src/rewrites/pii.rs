@@ -93,6 +93,15 @@ const DATATROVE_ADDRESSES: [&str; 6] =
 
 /// The text with personal data of these kinds masked; borrowed when there is none. Applying it twice equals once.
 pub fn mask_pii(text: &str, kinds: PiiKinds, style: PiiStyle) -> Cow<'_, str> {
+    let Some(mut masked) = masked_once(text, kinds, style) else { return Cow::Borrowed(text) };
+    // A mask can lay its neighbour bare: the digits in `8.8.8.8:4111111111111111` may be a port, behind `[IP]:` they are a card.
+    while let Some(again) = masked_once(&masked, kinds, style).filter(|again| *again != masked) {
+        masked = again;
+    }
+    Cow::Owned(masked)
+}
+
+fn masked_once(text: &str, kinds: PiiKinds, style: PiiStyle) -> Option<String> {
     let mut out = String::new();
     let mut done = 0;
     let mut counts = [0; Pii::NAMES.len()];
@@ -104,10 +113,10 @@ pub fn mask_pii(text: &str, kinds: PiiKinds, style: PiiStyle) -> Cow<'_, str> {
         done = found.end;
     }
     if done == 0 {
-        return Cow::Borrowed(text);
+        return None;
     }
     out.push_str(&text[done..]);
-    Cow::Owned(out)
+    Some(out)
 }
 
 /// How many pieces of personal data of these kinds a text has.

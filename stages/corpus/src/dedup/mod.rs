@@ -248,17 +248,18 @@ impl Decided<'_> {
         let mut verdicts = self.verdicts[start..].iter().peekable();
         let mut comparison = Comparison::new(self.index, self.dedup);
         let mut keeper = self.keep.part(part);
-        for batch in self.keep.read(part, &[], BATCH_ROWS)? {
+        let judged: &[&str] = if self.dedup.drops_short() { &["text"] } else { &[] };
+        for batch in self.keep.read(part, judged, BATCH_ROWS)? {
             ctx.check_stop()?;
             let batch = batch?;
             let provenance = Provenance::of(&batch)?;
-            let texts = batch.column_by_name("text").context("the documents have no text")?;
             let (mut rejects, mut clusters) = (Rejects::new("dedup"), ClusterRows::new());
             let mut kept = vec![true; batch.num_rows()];
             for (row, kept) in kept.iter_mut().enumerate() {
                 let number = document + row as u32;
                 if self.dedup.drops_short() && self.index.is_short(number)? {
                     *kept = false;
+                    let texts = batch.column_by_name("text").context("the documents have no text")?;
                     rejects.push(&self.short(text_at(texts, row), provenance.reject(row)))?;
                 }
                 let Some(verdict) = verdicts.next_if(|verdict| verdict.document == number) else { continue };
