@@ -16,8 +16,19 @@ macro_rules! shipped {
 }
 
 /// The profiles that ship with the program. A new one is a file in `sql/profiles` and its name here.
-pub const SHIPPED: &[(&str, &str)] =
-    shipped!["gopher@datatrove", "gopher@dclm", "gopher@dolma", "gopher@paper", "redpajama2", "slimpajama@paper", "zh@corpusmill",];
+pub const SHIPPED: &[(&str, &str)] = shipped![
+    "c4@datatrove",
+    "c4@paper",
+    "fineweb@datatrove",
+    "gopher@datatrove",
+    "gopher@dclm",
+    "gopher@dolma",
+    "gopher@paper",
+    "redpajama2",
+    "refinedweb@dclm",
+    "slimpajama@paper",
+    "zh@corpusmill",
+];
 
 /// A profile as its file holds it. What it is for and whose definition it follows stands in comments at the top of the file.
 #[derive(Debug, Default, Deserialize)]

@@ -344,3 +344,62 @@ fn chinese_rules_hold_at_their_thresholds() {
     cases.push(case("duplicate_8gram_char_ratio", parts(blocks(), 320), parts(blocks(), 319)));
     check("zh@corpusmill", &cases);
 }
+
+#[test]
+fn line_rules_come_before_c4s_rules_for_pages() {
+    let line = |end: &str| format!("{}{end}", Words { made: 7 }.words(4, 4).join(" "));
+    let page = |count: usize, more: &str| vec![line("."); count].join("\n") + more;
+    let english = "The people of this town have said that they want to be left alone with their gardens and their dogs.\n".repeat(5);
+    let german = "Die Leute in dieser Stadt haben gesagt, dass sie mit ihren Gärten und Hunden in Ruhe gelassen werden wollen.\n".repeat(5);
+    for profile in ["c4@paper", "c4@datatrove", "fineweb@datatrove"] {
+        check_alone(profile, &case("sentence_count", page(5, ""), page(4, "\nTwo words.")));
+        check_alone(profile, &case("lorem_ipsum_count", page(5, "\nLorem."), page(5, "\nHere is Lorem Ipsum text.")));
+        check_alone(profile, &case("curly_bracket_count", page(5, "\n{ }"), page(5, "\nHere is a { in it.")));
+    }
+    for profile in ["c4@paper", "fineweb@datatrove", "refinedweb@dclm"] {
+        check_alone(profile, &case("english_probability", english.as_str(), german.as_str()));
+    }
+}
+
+#[test]
+fn fineweb_and_refinedweb_hold_at_their_thresholds() {
+    let lines = |count: usize, words: usize| {
+        let mut made = Words { made: 100 + words };
+        (0..count).map(|_| made.words(words, 4).join(" ")).collect::<Vec<_>>()
+    };
+    let text = |lines: &[Vec<String>]| lines.concat().join("\n");
+    let ended = |count: usize| {
+        lines(25, 6).iter().enumerate().map(|(at, line)| line.clone() + if at < count { "." } else { "" }).collect::<Vec<_>>()
+    };
+    let fineweb = |case: Case| check_alone("fineweb@datatrove", &case);
+    fineweb(case("terminal_line_ratio", text(&[ended(3)]), text(&[ended(2)])));
+    // 29 characters are short, 34 are not.
+    fineweb(case("short_line_ratio", text(&[lines(67, 6), lines(33, 7)]), text(&[lines(68, 6), lines(32, 7)])));
+    let repeated = || vec![lines(1, 3), lines(1, 3)].concat();
+    let count = least(0.01, |lines| 14.0 / (28.0 + 29.0 * lines));
+    let copies = |count| text(&[repeated(), lines(count, 6)]);
+    fineweb(case("fineweb_duplicate_line_char_ratio", copies(count), copies(count - 1)));
+    // 9 line feeds for 30 words, 10 for 33.
+    fineweb(case("newline_word_ratio", text(&[lines(10, 3)]), text(&[lines(11, 3)])));
+    // Lines of one word go.
+    let pages = |single: usize| text(&[lines(19, 5), lines(single, 1).iter().map(|word| format!("{word}x")).collect()]);
+    check_alone("refinedweb@dclm", &case("removed_word_ratio", pages(5), pages(6)));
+}
+
+#[test]
+fn fineweb_and_refinedweb_have_gophers_rules_of_their_programs() {
+    let find = |name: &str| {
+        let (_, file) = SHIPPED.iter().find(|(shipped, _)| *shipped == name).unwrap();
+        Profile::parse(name, file).unwrap()
+    };
+    for (profile, gopher, column) in
+        [("fineweb@datatrove", "gopher@datatrove", "before_c4_lines"), ("refinedweb@dclm", "gopher@dclm", "before_refinedweb_lines")]
+    {
+        let (whole, part) = (find(profile), find(gopher));
+        for signal in &part.signal {
+            let sql = signal.sql.replace("(text", &format!("({column}"));
+            assert!(whole.signal.iter().any(|known| known.name == signal.name && known.sql == sql), "{profile}: {}", signal.name);
+            assert_eq!(whole.rules.get(&signal.name), part.rules.get(&signal.name), "{profile}");
+        }
+    }
+}
