@@ -4,7 +4,6 @@
 //! `text` (UAX-29 words, each Han character one word). What SQL says well by itself has no function here.
 
 mod constant_function;
-mod ngrams;
 mod options;
 mod record;
 mod text_function;
@@ -17,6 +16,7 @@ mod datatrove_sentence_count;
 mod digit_ratio;
 mod duplicate_ngram_char_ratio;
 mod fineweb_quality;
+mod fix_mojibake;
 mod gopher_datatrove;
 mod gopher_dclm;
 mod gopher_dolma;
@@ -25,17 +25,12 @@ mod gopher_repetition;
 mod han_ratio;
 mod language;
 mod language_probability;
+mod limit_newlines;
 mod line_count;
 mod longest_loop;
 mod longest_word_length;
-mod model_files;
-mod fix_mojibake;
-mod gopher_quality;
-mod gopher_repetition;
-mod han_ratio;
-mod limit_newlines;
-mod line_count;
 mod mask_pii;
+mod model_files;
 mod nfc;
 mod nfkc;
 mod normalize_whitespace;
@@ -74,11 +69,10 @@ pub fn functions() -> Vec<ScalarUDF> {
         han_ratio::function(),
         language::function(),
         language_probability::function(),
+        limit_newlines::function(),
         line_count::function(),
         longest_loop::function(),
         longest_word_length::function(),
-        limit_newlines::function(),
-        line_count::function(),
         mask_pii::function(),
         nfc::function(),
         nfkc::function(),

@@ -75,6 +75,8 @@ mod tests {
         }
         // What is simplified stays, what is a word of both stays.
         assert_eq!(to_simplified("乾隆皇帝，乾坤"), "乾隆皇帝，乾坤");
+        // OpenCC's tables are no projection: what one rare character becomes is itself the traditional form of another.
+        assert_eq!((to_simplified("薴").as_ref(), to_simplified("苧").as_ref()), ("苧", "苎"));
     }
 
     proptest! {
@@ -82,12 +84,6 @@ mod tests {
         fn other_text_stays(text in "[a-z À-ž а-я，。가-힣]{0,30}") {
             prop_assert_eq!(to_simplified(&text), &*text);
             prop_assert_eq!(to_traditional(&text), &*text);
-        }
-
-        #[test]
-        fn simplified_twice_equals_once(text in "[一-龥a，]{0,30}") {
-            let once = to_simplified(&text).into_owned();
-            prop_assert_eq!(to_simplified(&once), &*once);
         }
     }
 }
