@@ -98,3 +98,14 @@ impl Observer for Silent {
 pub fn jsonl(texts: &[&str]) -> Vec<u8> {
     texts.iter().map(|text| serde_json::json!({ "text": text }).to_string() + "\n").collect::<String>().into_bytes()
 }
+
+/// A Parquet file with a column `text`.
+pub fn parquet(texts: &[&str]) -> Vec<u8> {
+    let column: arrow::array::ArrayRef = Arc::new(arrow::array::StringArray::from(texts.to_vec()));
+    let batch = RecordBatch::try_from_iter([("text", column)]).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}

@@ -4,7 +4,6 @@
 
 use std::cell::Cell as Shared;
 use std::io::{self, Read};
-use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,10 +11,10 @@ use csv::ByteRecord;
 use engine::{list, suggest};
 use serde_json::{Map, Value};
 
+use super::Shape;
 use super::plain::{decode, too_long};
-use super::plan::Piece;
 use super::rows::{Cell, Fault, Place, Record, Rows, excerpt};
-use super::{Shape, archive};
+use super::stream::{self, Stream};
 
 /// Where the wanted fields stand.
 struct Header {
@@ -25,13 +24,13 @@ struct Header {
     source: Option<usize>,
 }
 
-/// Reads all records of a file.
-pub fn read(_piece: &Piece, path: &Path, delimiter: u8, shape: &Shape, rows: &mut Rows) -> Result<()> {
-    let failed = || format!("reading `{}`", path.display());
+/// Reads all records.
+pub fn read(stream: Stream, delimiter: u8, shape: &Shape, rows: &mut Rows) -> Result<()> {
+    let base = (stream.position, stream.line);
     let budget = Rc::new(Shared::new(0));
     let limit = shape.record_bytes_max as u64 + (1 << 16);
     budget.set(limit);
-    let input = Budgeted { inner: archive::open(path).with_context(failed)?, budget: budget.clone() };
+    let input = Budgeted { inner: stream.reader, budget: budget.clone() };
     let quoting = delimiter != b'\t';
     // Only with `\n` as the end does a record's position not depend on a `\r` before it.
     let mut builder = csv::ReaderBuilder::new();
@@ -44,17 +43,17 @@ pub fn read(_piece: &Piece, path: &Path, delimiter: u8, shape: &Shape, rows: &mu
         let start = reader.position().clone();
         let more = match reader.read_byte_record(&mut record) {
             Ok(more) => more,
-            Err(error) => return rows.reject(place_of(&start), stopped(path, shape, error).with_context(failed)?),
+            Err(error) => return rows.reject(place_of(&start, base), stopped(&stream.name, shape, error)?),
         };
         if !more {
             return Ok(());
         }
-        let place = place_of(record.position().unwrap_or(&start));
+        let place = place_of(record.position().unwrap_or(&start), base);
         if drop_carriage_return(&mut record) {
             continue;
         }
         let Some(header) = &header else {
-            header = Some(Header::new(&record, shape).with_context(|| format!("header of `{}`", path.display()))?);
+            header = Some(Header::new(&record, shape).with_context(|| format!("header of `{}`", stream.name))?);
             continue;
         };
         let size = record.as_slice().len();
@@ -81,8 +80,9 @@ fn drop_carriage_return(record: &mut ByteRecord) -> bool {
     false
 }
 
-fn place_of(position: &csv::Position) -> Place {
-    Place { position: position.byte(), line: Some(position.line()) }
+/// A place in the stream, counted from the stream's beginning.
+fn place_of(position: &csv::Position, (byte, line): (u64, u64)) -> Place {
+    Place { position: byte + position.byte(), line: Some(line + position.line() - 1) }
 }
 
 fn parse<T>(record: &ByteRecord, header: &Header, shape: &Shape, sink: impl FnOnce(Record) -> T) -> Result<T, Fault> {
@@ -145,13 +145,13 @@ impl<R: Read> Read for Budgeted<R> {
 }
 
 /// The reject for the place where reading had to stop.
-fn stopped(path: &Path, shape: &Shape, error: csv::Error) -> io::Result<Fault> {
+fn stopped(name: &str, shape: &Shape, error: csv::Error) -> Result<Fault> {
     match error.into_kind() {
         csv::ErrorKind::Io(error) if error.to_string() == NO_END => {
             let detail = format!("{NO_END} = {}: an open quote? nothing after this place was read", shape.record_bytes_max);
             Ok(Fault::new("record_too_long", detail))
         }
-        csv::ErrorKind::Io(error) => archive::broken(path, error),
+        csv::ErrorKind::Io(error) => stream::fault(name, error),
         other => Ok(Fault::new("broken_csv", format!("{other:?}"))),
     }
 }

@@ -11,17 +11,20 @@ mod parquet;
 mod plain;
 mod plan;
 mod rows;
+mod stream;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use engine::{Context, Draft, Inputs, Kind, Part, Port, Site, Stage, list, schema, suggest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use archive::Compression;
 use plan::{Format, Piece};
 use rows::{Cell, Column, ColumnType, Rows};
+use stream::Stream;
 
 /// Reads JSON Lines, CSV, TSV, plain text and Parquet files into documents.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -81,6 +84,8 @@ pub(crate) struct Shape {
     pub source_field: Option<String>,
     pub encoding: Encoding,
     pub record_bytes_max: usize,
+    /// A folder for what must be unpacked before it can be read.
+    pub scratch: PathBuf,
 }
 
 impl Shape {
@@ -112,7 +117,9 @@ impl Stage for Import {
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
-        let shape = self.shape();
+        let scratch = draft.dir().join("scratch");
+        std::fs::create_dir_all(&scratch).with_context(|| format!("creating `{}`", scratch.display()))?;
+        let shape = Shape { scratch, ..self.shape() };
         let fields: Vec<_> = shape.columns.iter().map(Column::arrow_field).collect();
         draft.declare("documents", schema::documents(&fields))?;
         draft.declare("rejects", schema::rejects())?;
@@ -132,14 +139,23 @@ impl Stage for Import {
     }
 }
 
+/// Reads a piece of a file.
 fn read(piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Result<()> {
     match piece.format {
-        Format::Jsonl => plain::read_jsonl(piece, path, shape, rows),
-        Format::Lines => plain::read_lines(piece, path, shape, rows),
-        Format::Text => plain::read_file(piece, path, shape, rows),
-        Format::Csv => delimited::read(piece, path, b',', shape, rows),
-        Format::Tsv => delimited::read(piece, path, b'\t', shape, rows),
-        Format::Parquet => parquet::read(piece, path, shape, rows),
+        Format::Parquet if Compression::of(path) == Compression::None => parquet::read(piece, path, shape, rows),
+        format => read_stream(format, archive::open(piece, path)?, shape, rows),
+    }
+}
+
+/// Reads an opened stream in a format. Whoever opens a file, a member of an archive or a payload ends here.
+fn read_stream(format: Format, stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
+    match format {
+        Format::Jsonl => plain::read_jsonl(stream, shape, rows),
+        Format::Lines => plain::read_lines(stream, shape, rows),
+        Format::Text => plain::read_file(stream, shape, rows),
+        Format::Csv => delimited::read(stream, b',', shape, rows),
+        Format::Tsv => delimited::read(stream, b'\t', shape, rows),
+        Format::Parquet => parquet::read_stream(stream, shape, rows),
     }
 }
 
@@ -153,6 +169,7 @@ impl Import {
             source_field: self.source_field.clone(),
             encoding: self.encoding,
             record_bytes_max: self.record_bytes_max,
+            scratch: PathBuf::new(),
         }
     }
 
@@ -213,6 +230,43 @@ mod tests {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
+    }
+
+    fn bzip2(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn xz(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 6);
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn any_compression_goes_with_any_format() {
+        let parquet = crate::testing::parquet(&["one", "two"]);
+        let formats: [(&str, &[u8]); 5] = [
+            ("jsonl", b"{\"text\":\"one\"}\n{\"text\":\"two\"}\n"),
+            ("csv", b"text\none\ntwo\n"),
+            ("tsv", b"text\none\ntwo\n"),
+            ("txt", b"one"),
+            ("parquet", &parquet),
+        ];
+        type Pack = fn(&[u8]) -> Vec<u8>;
+        let packers: [(&str, Pack); 4] = [("gz", gzip), ("bz2", bzip2), ("xz", xz), ("zst", |bytes| zstd::encode_all(bytes, 3).unwrap())];
+        for (format, bytes) in formats {
+            for (extension, pack) in packers {
+                // Two members that follow each other are read as one file.
+                let (start, end) = bytes.split_at(bytes.len() / 3);
+                let lab = Lab::new(&[(&format!("a.{format}.{extension}"), &[pack(start), pack(end)].concat())]);
+                lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.*\"]", 1).unwrap();
+                let expected: &[&str] = if format == "txt" { &["one"] } else { &["one", "two"] };
+                assert_eq!(lab.rows("import", "documents", &["text"]), expected, "{format} {extension}");
+                assert!(lab.rows("import", "rejects", &["rule"]).is_empty());
+            }
+        }
     }
 
     #[test]
@@ -277,7 +331,12 @@ mod tests {
     #[test]
     fn broken_archives_keep_what_can_be_read() {
         let lines: String = (0..20_000).map(|n| format!("{{\"text\":\"line {n} {}\"}}\n", n * 7919 % 10007)).collect();
-        let packed = [("gz", gzip(lines.as_bytes())), ("zst", zstd::encode_all(lines.as_bytes(), 3).unwrap())];
+        let packed = [
+            ("gz", gzip(lines.as_bytes())),
+            ("zst", zstd::encode_all(lines.as_bytes(), 3).unwrap()),
+            ("bz2", bzip2(lines.as_bytes())),
+            ("xz", xz(lines.as_bytes())),
+        ];
         for (extension, bytes) in packed {
             let name = format!("a.jsonl.{extension}");
             let lab = Lab::new(&[(&name, &bytes[..])]);
@@ -288,7 +347,7 @@ mod tests {
             lab.run(&config, 1).unwrap();
             let kept = lab.rows("import", "documents", &["line"]).len();
             let rejects = lab.rows("import", "rejects", &["line", "rule"]);
-            assert!(kept > 1000 || extension == "zst", "{kept}");
+            assert!(kept > 1000 || extension != "gz", "{kept}");
             assert_eq!(rejects, [format!("{}|truncated_archive", kept + 1)]);
         }
         check(&[("a.jsonl.gz", b"no archive")], "paths = [\"a.jsonl.gz\"]", &[], &["a.jsonl.gz|0|1|corrupt_archive"]);

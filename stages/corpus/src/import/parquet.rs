@@ -12,8 +12,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::Shape;
 use super::plain::too_long;
-use super::plan::{PartPlan, Piece};
+use super::plan::{Format, PartPlan, Piece};
 use super::rows::{Cell, ColumnType, Fault, Place, Record, Rows};
+use super::stream::Stream;
 
 const BATCH_ROWS: usize = 1024;
 
@@ -37,14 +38,27 @@ pub fn cut(file: &InputFile, whole: Piece, part_bytes: u64) -> Result<Vec<PartPl
 
 /// Reads the row groups of a piece.
 pub fn read(piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Result<()> {
-    let builder = open(path)?;
+    read_groups(open(path)?, piece, &path.display().to_string(), shape, rows)
+}
+
+/// Reads a whole file that comes as a stream: a Parquet file is read from its end, so it is unpacked first.
+pub fn read_stream(mut stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
+    let file = match stream.unpack(&shape.scratch)? {
+        Ok(file) => file,
+        Err(fault) => return rows.reject(Place { position: 0, line: None }, fault),
+    };
+    let whole = Piece { file: 0, format: Format::Parquet, start: 0, end: u64::MAX, line: 1 };
+    read_groups(reader(file, &stream.name)?, &whole, &stream.name, shape, rows)
+}
+
+fn read_groups(builder: ParquetRecordBatchReaderBuilder<File>, piece: &Piece, name: &str, shape: &Shape, rows: &mut Rows) -> Result<()> {
     let groups = builder.metadata().row_groups();
     let (start, end) = (piece.start as usize, groups.len().min(piece.end as usize));
     let mut row: u64 = groups[..start].iter().map(|group| group.num_rows() as u64).sum();
-    check_columns(builder.schema(), shape).with_context(|| format!("`{}`", path.display()))?;
+    check_columns(builder.schema(), shape).with_context(|| format!("`{name}`"))?;
     let reader = builder.with_row_groups((start..end).collect()).with_batch_size(BATCH_ROWS).build()?;
     for batch in reader {
-        let batch = batch.with_context(|| format!("reading `{}`", path.display()))?;
+        let batch = batch.with_context(|| format!("reading `{name}`"))?;
         let table = Columns::new(&batch, shape)?;
         for index in 0..batch.num_rows() {
             let place = Place { position: row, line: None };
@@ -60,7 +74,11 @@ pub fn read(piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Resul
 
 fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).with_context(|| format!("reading `{}`", path.display()))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).with_context(|| format!("`{}` is no readable Parquet file", path.display()))
+    reader(file, &path.display().to_string())
+}
+
+fn reader(file: File, name: &str) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    ParquetRecordBatchReaderBuilder::try_new(file).with_context(|| format!("`{name}` is no readable Parquet file"))
 }
 
 fn check_columns(schema: &Schema, shape: &Shape) -> Result<()> {

@@ -1,23 +1,21 @@
-//! Line files (JSON Lines, a line per document) and files that are one document.
+//! Lines (JSON Lines, a line per document) and streams that are one document.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io::Read;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::lines::Lines;
-use super::plan::Piece;
 use super::rows::{Fault, Place, Record, Rows, excerpt};
-use super::{Encoding, Shape, archive, json};
+use super::stream::{Stream, fault};
+use super::{Encoding, Shape, json};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// A JSON object per line. Blank lines are no records.
-pub fn read_jsonl(piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Result<()> {
+pub fn read_jsonl(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
     let mut scratch = String::new();
-    each_line(piece, path, shape, rows, |line, place, rows| {
+    each_line(stream, shape, rows, |line, place, rows| {
         match json::parse(line, shape, &mut scratch, |record| rows.document(place, record)) {
             Ok(result) => result,
             Err(fault) => rows.reject(place, fault),
@@ -26,22 +24,19 @@ pub fn read_jsonl(piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) ->
 }
 
 /// A document per line. Blank lines are no records.
-pub fn read_lines(piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Result<()> {
+pub fn read_lines(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
     let cells = shape.no_cells();
-    each_line(piece, path, shape, rows, |line, place, rows| {
-        rows.document(place, Record { text: line, cells: &cells, extra: "", source: None })
-    })
+    each_line(stream, shape, rows, |line, place, rows| rows.document(place, Record { text: line, cells: &cells, extra: "", source: None }))
 }
 
-/// The whole file is one document.
-pub fn read_file(_piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Result<()> {
-    let failed = || format!("reading `{}`", path.display());
-    let place = Place { position: 0, line: Some(1) };
+/// The whole stream is one document.
+pub fn read_file(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
+    let place = stream.place();
     let mut bytes = Vec::new();
     let limit = shape.record_bytes_max as u64;
-    if let Err(error) = archive::open(path).with_context(failed)?.take(limit + 1).read_to_end(&mut bytes) {
+    if let Err(error) = stream.reader.take(limit + 1).read_to_end(&mut bytes) {
         // Half a document is none.
-        return rows.reject(place, archive::broken(path, error).with_context(failed)?);
+        return rows.reject(place, fault(&stream.name, error)?);
     }
     if bytes.len() as u64 > limit {
         return rows.reject(place, too_long(&bytes, "the file", shape));
@@ -53,25 +48,14 @@ pub fn read_file(_piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) ->
 }
 
 /// Calls `sink` for every line that is neither blank, nor too long, nor wrongly encoded.
-fn each_line(
-    piece: &Piece,
-    path: &Path,
-    shape: &Shape,
-    rows: &mut Rows,
-    mut sink: impl FnMut(&str, Place, &mut Rows) -> Result<()>,
-) -> Result<()> {
-    let failed = || format!("reading `{}`", path.display());
-    let reader = open_piece(piece, path).with_context(failed)?;
-    let mut lines = Lines::new(reader, shape.record_bytes_max, piece.start, piece.line);
+fn each_line(stream: Stream, shape: &Shape, rows: &mut Rows, mut sink: impl FnMut(&str, Place, &mut Rows) -> Result<()>) -> Result<()> {
+    let mut lines = Lines::new(stream.reader, shape.record_bytes_max, stream.position, stream.line);
     loop {
         let (offset, number) = lines.place();
         let line = match lines.next() {
             Ok(Some(line)) => line,
             Ok(None) => return Ok(()),
-            Err(error) => {
-                let fault = archive::broken(path, error).with_context(failed)?;
-                return rows.reject(Place { position: offset, line: Some(number) }, fault);
-            }
+            Err(error) => return rows.reject(Place { position: offset, line: Some(number) }, fault(&stream.name, error)?),
         };
         let mut place = Place { position: line.offset, line: Some(line.number) };
         let mut bytes = line.bytes;
@@ -88,15 +72,6 @@ fn each_line(
             }
         }
     }
-}
-
-fn open_piece(piece: &Piece, path: &Path) -> io::Result<Box<dyn Read>> {
-    if piece.end == u64::MAX {
-        return archive::open(path);
-    }
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(piece.start))?;
-    Ok(Box::new(file.take(piece.end - piece.start)))
 }
 
 pub fn too_long(bytes: &[u8], what: &str, shape: &Shape) -> Fault {

@@ -24,6 +24,10 @@ fn part_bytes(files: &[InputFile]) -> u64 {
     (files.iter().map(|file| file.bytes).sum::<u64>() / 32).clamp(PART_BYTES_MIN, PART_BYTES_MAX)
 }
 
+/// What [`Format::from_name`] knows, for messages.
+const EXTENSIONS: &str = ".jsonl, .ndjson, .json, .txt, .text, .md, .rst, .csv, .tsv, .parquet";
+const NAMES: &str = "jsonl, text, lines, csv, tsv or parquet";
+
 /// How a file holds its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -45,27 +49,26 @@ pub enum Format {
 impl Format {
     /// The given format, or that of the file's extension.
     pub fn of(path: &Path, given: Option<Format>) -> Result<Format> {
-        let format = given.map_or_else(|| Self::from_extension(path), Ok)?;
-        if format == Format::Parquet && Compression::of(path) != Compression::None {
-            bail!("`{}`: Parquet files compress themselves; unpack it first", path.display());
-        }
+        let Some(format) = given.or_else(|| Self::from_name(&path.to_string_lossy())) else {
+            bail!(
+                "`{}`: the extension names no format ({EXTENSIONS}, each also with .gz, .bz2, .xz or .zst); give `format`: {NAMES}",
+                path.display()
+            );
+        };
         Ok(format)
     }
 
-    fn from_extension(path: &Path) -> Result<Format> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let stem = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
-        Ok(match stem.rsplit_once('.').map(|(_, extension)| extension) {
-            Some("jsonl" | "ndjson" | "json") => Format::Jsonl,
-            Some("txt" | "text" | "md" | "rst") => Format::Text,
-            Some("csv") => Format::Csv,
-            Some("tsv") => Format::Tsv,
-            Some("parquet") => Format::Parquet,
-            _ => bail!(
-                "`{}`: the extension names no format (.jsonl, .ndjson, .json, .txt, .text, .md, .rst, .csv, .tsv, .parquet, each but the \
-                 last also with .gz or .zst); give `format`: jsonl, text, lines, csv, tsv or parquet",
-                path.display()
-            ),
+    /// The format that the extension of a name tells, below that of a compression.
+    pub fn from_name(name: &str) -> Option<Format> {
+        let (_, name) = Compression::split(name);
+        let file = name.rsplit('/').next().unwrap_or(&name);
+        Some(match file.rsplit_once('.')?.1 {
+            "jsonl" | "ndjson" | "json" => Format::Jsonl,
+            "txt" | "text" | "md" | "rst" => Format::Text,
+            "csv" => Format::Csv,
+            "tsv" => Format::Tsv,
+            "parquet" => Format::Parquet,
+            _ => return None,
         })
     }
 }
@@ -113,7 +116,7 @@ pub fn pieces(ctx: &Context, files: &[InputFile], format: Option<Format>) -> Res
         let plain = Compression::of(&file.path) == Compression::None;
         match format {
             Format::Jsonl | Format::Lines if plain => cut(ctx, file, whole, part_bytes, &mut parts)?,
-            Format::Parquet => parts.extend(super::parquet::cut(file, whole, part_bytes)?),
+            Format::Parquet if plain => parts.extend(super::parquet::cut(file, whole, part_bytes)?),
             _ => parts.push(PartPlan { pieces: vec![whole], bytes: file.bytes }),
         }
     }
