@@ -1,13 +1,17 @@
 //! Unpacks compressed files, and tells a broken archive from a failed read.
 //!
 //! A broken archive is data: what can be read before the break is kept, then one reject names the place. A failed read is an error.
+//! An archive that grows beyond what text can (a bomb) counts as broken where it does.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
 
+use super::Shape;
 use super::plan::Piece;
 use super::rows::Fault;
 use super::stream::Stream;
@@ -53,12 +57,36 @@ impl Compression {
     }
 }
 
+/// Whatever the ratio, this much may come out: small files of little variety are no attack.
+const EXPANSION_FREE: u64 = 64 << 20;
+
+/// Counts what goes into the decoders of a file and what comes out, and holds the limits for both.
+pub struct Meter {
+    expansion_max: u64,
+    window_bytes_max: u64,
+    packed: Cell<u64>,
+    unpacked: Cell<u64>,
+}
+
+impl Meter {
+    pub fn new(shape: &Shape) -> Rc<Meter> {
+        let (expansion_max, window_bytes_max) = (shape.expansion_max, shape.window_bytes_max);
+        Rc::new(Meter { expansion_max, window_bytes_max, packed: Cell::new(0), unpacked: Cell::new(0) })
+    }
+
+    /// How much more may come out of what has gone in.
+    fn room(&self) -> u64 {
+        let allowed = self.packed.get().saturating_mul(self.expansion_max).saturating_add(EXPANSION_FREE);
+        allowed.saturating_sub(self.unpacked.get())
+    }
+}
+
 /// The decompressed bytes of a piece of a file.
-pub fn open(piece: &Piece, path: &Path) -> Result<Stream<'static>> {
+pub fn open(piece: &Piece, path: &Path, meter: &Rc<Meter>) -> Result<Stream<'static>> {
     let failed = || format!("reading `{}`", path.display());
     let mut file = File::open(path).with_context(failed)?;
     let reader = if piece.end == u64::MAX {
-        unpack(Compression::of(path), file).with_context(failed)?
+        unpack(Compression::of(path), file, meter).with_context(failed)?
     } else {
         file.seek(SeekFrom::Start(piece.start)).with_context(failed)?;
         Box::new(file.take(piece.end - piece.start))
@@ -67,29 +95,99 @@ pub fn open(piece: &Piece, path: &Path) -> Result<Stream<'static>> {
 }
 
 /// Decompresses what `packed` gives; members and frames that follow each other are read as one.
-pub fn unpack<'a>(compression: Compression, packed: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    let buffered = |packed| BufReader::with_capacity(1 << 17, packed);
-    Ok(match compression {
-        Compression::None => Box::new(packed),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered(packed))),
-        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(buffered(packed))),
+pub fn unpack<'a>(compression: Compression, packed: impl Read + 'a, meter: &Rc<Meter>) -> io::Result<Box<dyn Read + 'a>> {
+    let packed = BufReader::with_capacity(1 << 17, Packed { inner: packed, meter: meter.clone() });
+    let inner: Box<dyn Read + 'a> = match compression {
+        Compression::None => return Ok(Box::new(packed.into_inner().inner)),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(packed)),
         Compression::Xz => {
-            let decoder = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
-            Box::new(liblzma::bufread::XzDecoder::new_stream(buffered(packed), decoder))
+            // What the decoder needs besides its window is well below 1 MiB.
+            let memory = meter.window_bytes_max + (1 << 20);
+            let decoder = liblzma::stream::Stream::new_stream_decoder(memory, liblzma::stream::CONCATENATED)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(packed, decoder))
         }
-        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(buffered(packed))?),
-    })
+        Compression::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(packed)?;
+            decoder.window_log_max(meter.window_bytes_max.ilog2())?;
+            Box::new(decoder)
+        }
+    };
+    Ok(Box::new(Unpacked { inner, meter: meter.clone() }))
 }
 
-/// Memory for one xz file; `xz -9` asks for 65 MiB.
-const XZ_MEMORY: u64 = 256 << 20;
+/// What goes into a decoder.
+struct Packed<R> {
+    inner: R,
+    meter: Rc<Meter>,
+}
+
+impl<R: Read> Read for Packed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.meter.packed.set(self.meter.packed.get() + count as u64);
+        Ok(count)
+    }
+}
+
+/// What comes out of a decoder, until it is more than any text would become.
+struct Unpacked<'a> {
+    inner: Box<dyn Read + 'a>,
+    meter: Rc<Meter>,
+}
+
+impl Read for Unpacked<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = buffer.len().min(usize::try_from(self.meter.room()).unwrap_or(usize::MAX));
+        if wanted == 0 && !buffer.is_empty() {
+            let (packed, limit) = (self.meter.packed.get(), self.meter.expansion_max);
+            let detail = format!("the first {packed} bytes unpack to more than expansion_max = {limit} times as many");
+            return Err(io::Error::other(Refused { rule: "archive_bomb", detail }));
+        }
+        let count = self.inner.read(&mut buffer[..wanted]).map_err(|error| self.explain(error))?;
+        self.meter.unpacked.set(self.meter.unpacked.get() + count as u64);
+        Ok(count)
+    }
+}
+
+impl Unpacked<'_> {
+    /// Both libraries refuse a window beyond the limit, each in its own words.
+    fn explain(&self, error: io::Error) -> io::Error {
+        let xz = error.get_ref().and_then(|inner| inner.downcast_ref::<liblzma::stream::Error>());
+        if xz == Some(&liblzma::stream::Error::MemLimit) || error.to_string().contains("requires too much memory") {
+            let detail = format!("unpacking it needs a window of more than window_bytes_max = {}", self.meter.window_bytes_max);
+            return io::Error::other(Refused { rule: "window_too_large", detail });
+        }
+        error
+    }
+}
+
+/// Why we stop reading a stream that a decoder would go on with.
+#[derive(Debug)]
+struct Refused {
+    rule: &'static str,
+    detail: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// The reject for a break in a compressed file; the error itself when the operating system could not read.
 pub fn broken(error: io::Error) -> Result<Fault, io::Error> {
     if error.raw_os_error().is_some() {
         return Err(error);
     }
-    let rule = if error.kind() == ErrorKind::UnexpectedEof { "truncated_archive" } else { "corrupt_archive" };
+    let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>());
+    let rule = match refused {
+        Some(refused) => refused.rule,
+        None if error.kind() == ErrorKind::UnexpectedEof => "truncated_archive",
+        None => "corrupt_archive",
+    };
     Ok(Fault::new(rule, format!("nothing after this place can be read: {error}")))
 }
 

@@ -21,7 +21,7 @@ use engine::{Context, Draft, Inputs, Kind, Part, Port, Site, Stage, list, schema
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use archive::Compression;
+use archive::{Compression, Meter};
 use plan::{Format, Piece};
 use rows::{Cell, Column, ColumnType, Rows};
 use stream::Stream;
@@ -56,6 +56,13 @@ pub struct Import {
     /// A longer record is rejected (bytes).
     #[serde(default = "default_record_bytes_max")]
     pub record_bytes_max: usize,
+    /// A compressed file is rejected from where it unpacks to more than 64 MiB and this many times what was read of it: a bomb. Text rarely
+    /// passes 100.
+    #[serde(default = "default_expansion_max")]
+    pub expansion_max: u64,
+    /// A Zstandard or xz file that needs a larger window for unpacking is rejected (bytes, for each thread; up to 2147483648 for files made with `zstd --long=31`).
+    #[serde(default = "default_window_bytes_max")]
+    pub window_bytes_max: u64,
 }
 
 fn default_text() -> String {
@@ -64,6 +71,14 @@ fn default_text() -> String {
 
 fn default_record_bytes_max() -> usize {
     32 << 20
+}
+
+fn default_expansion_max() -> u64 {
+    1000
+}
+
+fn default_window_bytes_max() -> u64 {
+    128 << 20
 }
 
 /// How bytes become characters.
@@ -84,6 +99,8 @@ pub(crate) struct Shape {
     pub source_field: Option<String>,
     pub encoding: Encoding,
     pub record_bytes_max: usize,
+    pub expansion_max: u64,
+    pub window_bytes_max: u64,
     /// A folder for what must be unpacked before it can be read.
     pub scratch: PathBuf,
 }
@@ -108,6 +125,12 @@ impl Stage for Import {
         }
         if !(1024..=1 << 30).contains(&self.record_bytes_max) {
             bail!("`record_bytes_max` is {}: it must be between 1024 and 1073741824", self.record_bytes_max);
+        }
+        if self.expansion_max < 10 {
+            bail!("`expansion_max` is {}: it must be at least 10, text alone reaches that", self.expansion_max);
+        }
+        if !(1 << 20..=1 << 31).contains(&self.window_bytes_max) {
+            bail!("`window_bytes_max` is {}: it must be between 1048576 and 2147483648", self.window_bytes_max);
         }
         self.check_columns()?;
         for file in &site.files(&self.paths)? {
@@ -143,7 +166,7 @@ impl Stage for Import {
 fn read(piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Result<()> {
     match piece.format {
         Format::Parquet if Compression::of(path) == Compression::None => parquet::read(piece, path, shape, rows),
-        format => read_stream(format, archive::open(piece, path)?, shape, rows),
+        format => read_stream(format, archive::open(piece, path, &Meter::new(shape))?, shape, rows),
     }
 }
 
@@ -169,6 +192,8 @@ impl Import {
             source_field: self.source_field.clone(),
             encoding: self.encoding,
             record_bytes_max: self.record_bytes_max,
+            expansion_max: self.expansion_max,
+            window_bytes_max: self.window_bytes_max,
             scratch: PathBuf::new(),
         }
     }
@@ -355,6 +380,51 @@ mod tests {
     }
 
     #[test]
+    fn bombs_stop_where_they_grow_beyond_text() {
+        // Bytes of the same value, after two sound records.
+        let bomb = |extension: &str| {
+            let mut bytes = b"{\"text\":\"one\"}\n{\"text\":\"two\"}\n".to_vec();
+            bytes.resize(80 << 20, b' ');
+            match extension {
+                "bz2" => bzip2(&bytes),
+                "xz" => xz(&bytes),
+                _ => zstd::encode_all(&bytes[..], 1).unwrap(),
+            }
+        };
+        for extension in ["bz2", "xz", "zst"] {
+            let name = format!("a.jsonl.{extension}");
+            check(
+                &[(&name, &bomb(extension))],
+                &format!("paths = [\"{name}\"]\nexpansion_max = 100"),
+                &[&format!("{name}|0|1|one"), &format!("{name}|15|2|two")],
+                &[&format!("{name}|30|3|archive_bomb")],
+            );
+        }
+        check(&[("a.txt.zst", &bomb("zst"))], "paths = [\"*.zst\"]\nexpansion_max = 100", &[], &["a.txt.zst|0|1|record_too_long"]);
+        check(&[("a.parquet.zst", &bomb("zst"))], "paths = [\"*.zst\"]\nexpansion_max = 100", &[], &["a.parquet.zst|0||archive_bomb"]);
+    }
+
+    #[test]
+    fn large_windows_are_refused_unless_allowed() {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(28).unwrap();
+        encoder.write_all(b"{\"text\":\"one\"}").unwrap();
+        encoder.flush().unwrap();
+        let packed = encoder.finish().unwrap();
+        check(&[("a.jsonl.zst", &packed)], "paths = [\"*.zst\"]", &[], &["a.jsonl.zst|0|1|window_too_large"]);
+        check(&[("a.jsonl.zst", &packed)], "paths = [\"*.zst\"]\nwindow_bytes_max = 2147483648", &["a.jsonl.zst|0|1|one"], &[]);
+        let mut options = liblzma::stream::LzmaOptions::new_preset(0).unwrap();
+        options.dict_size(256 << 20);
+        let mut filters = liblzma::stream::Filters::new();
+        filters.lzma2(&options);
+        let stream = liblzma::stream::Stream::new_stream_encoder(&filters, liblzma::stream::Check::Crc32).unwrap();
+        let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+        encoder.write_all(b"{\"text\":\"one\"}").unwrap();
+        let packed = encoder.finish().unwrap();
+        check(&[("a.jsonl.xz", &packed)], "paths = [\"*.xz\"]", &[], &["a.jsonl.xz|0|1|window_too_large"]);
+    }
+
+    #[test]
     fn large_files_are_cut_into_parts_with_global_lines() {
         let mut file = Vec::new();
         let mut expected = Vec::new();
@@ -409,6 +479,8 @@ mod tests {
             assert!(message.contains(expected), "{message}");
         };
         check("paths = []", "`paths` is empty");
+        check("paths = [\"a.jsonl\"]\nexpansion_max = 1", "`expansion_max` is 1");
+        check("paths = [\"a.jsonl\"]\nwindow_bytes_max = 1000", "`window_bytes_max` is 1000");
         check("paths = [\"*.xyz\"]", "the extension names no format");
         check("paths = [\"a.jsonl\"]\ncolumns = { id = \"string\" }", "`id` is a column of every document");
         check("paths = [\"a.jsonl\"]\ncolumns = { Id = \"string\" }", "`Id` must be lower-case");
