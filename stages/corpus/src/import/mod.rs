@@ -5,13 +5,18 @@
 
 mod archive;
 mod delimited;
+mod frames;
 mod json;
 mod lines;
+mod members;
 mod parquet;
 mod plain;
 mod plan;
 mod rows;
+mod segments;
 mod stream;
+mod tar;
+mod zip;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +27,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use archive::{Compression, Meter};
-use plan::{Format, Piece};
+use plan::{Content, Format, Piece};
 use rows::{Cell, Column, ColumnType, Rows};
 use stream::Stream;
 
@@ -94,6 +99,7 @@ pub enum Encoding {
 /// What the readers need to know of the settings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shape {
+    pub format: Option<Format>,
     pub text: String,
     pub columns: Vec<Column>,
     pub source_field: Option<String>,
@@ -115,7 +121,7 @@ impl Shape {
 impl Stage for Import {
     const NAME: &'static str = "import";
     const ABOUT: &'static str = "Reads JSON Lines, CSV, TSV, plain text and Parquet files into documents.";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[];
     const OUTPUT: Kind = Kind::Documents;
 
@@ -134,7 +140,7 @@ impl Stage for Import {
         }
         self.check_columns()?;
         for file in &site.files(&self.paths)? {
-            Format::of(&file.path, self.format)?;
+            Content::of(&file.path, self.format)?;
         }
         Ok(())
     }
@@ -148,7 +154,7 @@ impl Stage for Import {
         draft.declare("rejects", schema::rejects())?;
         let files = inputs.files();
         let source = self.source();
-        let plan = plan::pieces(ctx, files, self.format)?;
+        let plan = plan::pieces(ctx, draft, &shape, files)?;
         let sizes: Vec<Part> = plan.iter().map(|part| Part { bytes: part.bytes }).collect();
         draft.parts(ctx, &sizes, |index, part| {
             let mut rows = Rows::new(ctx, part, &shape.columns);
@@ -164,9 +170,12 @@ impl Stage for Import {
 
 /// Reads a piece of a file.
 fn read(piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Result<()> {
-    match piece.format {
-        Format::Parquet if Compression::of(path) == Compression::None => parquet::read(piece, path, shape, rows),
-        format => read_stream(format, archive::open(piece, path, &Meter::new(shape))?, shape, rows),
+    let meter = Meter::new(shape);
+    match piece.content {
+        Content::Records(Format::Parquet) if Compression::of(path) == Compression::None => parquet::read(piece, path, shape, rows),
+        Content::Records(format) => read_stream(format, archive::open(piece, path, &meter)?, shape, rows),
+        Content::Tar => members::read_tar(piece, path, shape, &meter, rows),
+        Content::Zip => members::read_zip(piece, path, shape, &meter, rows),
     }
 }
 
@@ -187,6 +196,7 @@ impl Import {
         let field = |name: &String| self.fields.get(name).unwrap_or(name).clone();
         let columns = self.columns.iter().map(|(name, kind)| Column { name: name.clone(), field: field(name), kind: *kind });
         Shape {
+            format: self.format,
             text: self.text.clone(),
             columns: columns.collect(),
             source_field: self.source_field.clone(),
@@ -236,13 +246,13 @@ impl Import {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::testing::Lab;
     use std::io::Write;
 
     /// Imports `files` with `settings` and shows documents and rejects, one line each.
-    fn check(files: &[(&str, &[u8])], settings: &str, expected_documents: &[&str], expected_rejects: &[&str]) {
+    pub fn check(files: &[(&str, &[u8])], settings: &str, expected_documents: &[&str], expected_rejects: &[&str]) {
         let lab = Lab::new(files);
         lab.run(&format!("[[step]]\nstage = \"import\"\n{settings}"), 2).unwrap();
         let columns: Vec<&str> = settings.lines().filter_map(|line| line.strip_prefix("# ")).collect();
@@ -251,13 +261,13 @@ mod tests {
         assert_eq!(lab.rows("import", "rejects", &["path", "position", "line", "rule"]), expected_rejects);
     }
 
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
+    pub fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
     }
 
-    fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    pub fn bzip2(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
@@ -443,6 +453,66 @@ mod tests {
         lab.forget();
         lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.jsonl\"]", 1).unwrap();
         assert_eq!(lab.fingerprint("import"), two);
+    }
+
+    /// Lines of all lengths, among them one that spans several frames.
+    fn long_lines() -> Vec<u8> {
+        let mut state = 1u64;
+        let mut file = Vec::new();
+        for n in 0.. {
+            if file.len() as u64 > 5 * plan::PART_BYTES_MIN {
+                break;
+            }
+            // Hexadecimal noise, so that the packed file is large too.
+            let count = if n == 150 { 1 << 20 } else { n * 31 % 9000 };
+            let filler: String = (0..count / 16)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    format!("{state:016x}")
+                })
+                .collect();
+            writeln!(file, "{{\"text\":\"{n}\",\"filler\":\"{filler}\"}}").unwrap();
+        }
+        file
+    }
+
+    #[test]
+    fn large_packed_files_are_cut_where_a_decoder_can_begin() {
+        let file = long_lines();
+        let config = |name: &str| format!("[[step]]\nstage = \"import\"\npaths = [\"{name}\"]");
+        let lab = Lab::new(&[("a.jsonl", &file)]);
+        lab.run(&config("a.jsonl"), 2).unwrap();
+        let columns = ["position", "line", "text", "content_hash"];
+        let expected = lab.rows("import", "documents", &columns);
+        let frames = frames::tests::frames(&file, 300_000);
+        let packed = [
+            ("a.jsonl.gz", frames::tests::bgzf(&file, 60_000)),
+            ("a.jsonl.zst", frames.concat()),
+            ("b.jsonl.zst", frames::tests::seekable(&frames)),
+        ];
+        for (name, bytes) in packed {
+            lab.write(name, &bytes);
+            lab.run(&config(name), 2).unwrap();
+            assert_eq!(lab.rows("import", "documents", &columns), expected, "{name}");
+            assert!(lab.files("import", "documents") > 1, "{name}");
+            let two = lab.fingerprint("import");
+            lab.forget();
+            lab.run(&config(name), 1).unwrap();
+            assert_eq!(lab.fingerprint("import"), two);
+            // What is read of a broken file is what stands before the break, however it is cut.
+            let entries = frames::tests::find(&bytes, Compression::of(Path::new(name)));
+            let at = entries[entries.len() / 2] as usize;
+            let damaged = [&bytes[..at], &[0xaa; 64], &bytes[at + 64..]].concat();
+            let breaks = [(damaged, "corrupt_archive"), (bytes[..at + 9].to_vec(), "truncated_archive")];
+            for (broken, rule) in breaks {
+                lab.write(name, &broken);
+                lab.run(&config(name), 2).unwrap();
+                let kept = lab.rows("import", "documents", &columns);
+                assert_eq!(kept, expected[..kept.len()]);
+                assert!(kept.len() > expected.len() / 3);
+                assert_eq!(lab.rows("import", "rejects", &["line", "rule"]), [format!("{}|{rule}", kept.len() + 1)], "{name}");
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::Shape;
 use super::plain::too_long;
-use super::plan::{Format, PartPlan, Piece};
+use super::plan::{Content, Format, PartPlan, Piece};
 use super::rows::{Cell, ColumnType, Fault, Place, Record, Rows};
 use super::stream::Stream;
 
@@ -47,7 +47,7 @@ pub fn read_stream(mut stream: Stream, shape: &Shape, rows: &mut Rows) -> Result
         Ok(file) => file,
         Err(fault) => return rows.reject(Place { position: 0, line: None }, fault),
     };
-    let whole = Piece { file: 0, format: Format::Parquet, start: 0, end: u64::MAX, line: 1 };
+    let whole = Piece { file: 0, content: Content::Records(Format::Parquet), start: 0, end: u64::MAX, line: 1, entry: None };
     read_groups(reader(file, &stream.name)?, &whole, &stream.name, shape, rows)
 }
 
