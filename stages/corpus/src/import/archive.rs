@@ -79,9 +79,13 @@ impl Meter {
 
     /// How much more may come out of what has gone in.
     fn room(&self) -> u64 {
-        let allowed = self.packed.get().saturating_mul(self.expansion_max).saturating_add(EXPANSION_FREE);
-        allowed.saturating_sub(self.unpacked.get())
+        allowed(self.packed.get(), self.expansion_max).saturating_sub(self.unpacked.get())
     }
+}
+
+/// Bytes that may come out of `packed` ones.
+pub fn allowed(packed: u64, expansion_max: u64) -> u64 {
+    packed.saturating_mul(expansion_max).saturating_add(EXPANSION_FREE)
 }
 
 /// The decompressed bytes of a piece of a file.

@@ -4,8 +4,10 @@
 //! stops the file. No text is changed here beyond decoding; that is `clean`'s work.
 
 mod archive;
+mod columns;
 mod delimited;
 mod frames;
+mod ipc;
 mod json;
 mod lines;
 mod members;
@@ -31,13 +33,16 @@ use plan::{Content, Format, Piece};
 use rows::{Cell, Column, ColumnType, Rows};
 use stream::Stream;
 
-/// Reads JSON Lines, CSV, TSV, plain text and Parquet files into documents.
+/// Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet and Arrow files into documents, plain or packed, and as members of archives.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
-    /// Files or globs below the config's root, such as `corpus/**/*.jsonl.zst`.
+    /// Files or globs below the config's root, such as `corpus/**/*.jsonl.zst`. Each may be compressed (.gz, .bz2, .xz, .zst); of .tar,
+    /// .tar.gz (and so on) and .zip files every member is read, with the path `archive.tar.gz/member`.
     pub paths: Vec<String>,
-    /// `jsonl`, `text` (a file per document), `lines` (a line per document), `csv`, `tsv` or `parquet`; by default from the file's extension.
+    /// `jsonl`, `text` (a file per document), `markdown` (the same, with a YAML block at the beginning kept as `front_matter` in `extra`),
+    /// `lines` (a line per document), `csv`, `tsv`, `parquet` or `arrow` (IPC file or stream, Feather version 2); by default from the extension
+    /// of the file or the archive's member.
     #[serde(default)]
     pub format: Option<Format>,
     /// Field of a record that holds the text.
@@ -120,7 +125,7 @@ impl Shape {
 
 impl Stage for Import {
     const NAME: &'static str = "import";
-    const ABOUT: &'static str = "Reads JSON Lines, CSV, TSV, plain text and Parquet files into documents.";
+    const ABOUT: &'static str = "Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet and Arrow files into documents, plain or packed, and as members of archives.";
     const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[];
     const OUTPUT: Kind = Kind::Documents;
@@ -171,8 +176,10 @@ impl Stage for Import {
 /// Reads a piece of a file.
 fn read(piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Result<()> {
     let meter = Meter::new(shape);
+    let plain = Compression::of(path) == Compression::None;
     match piece.content {
-        Content::Records(Format::Parquet) if Compression::of(path) == Compression::None => parquet::read(piece, path, shape, rows),
+        Content::Records(Format::Parquet) if plain => parquet::read(piece, path, shape, rows),
+        Content::Records(Format::Arrow) if plain => ipc::read(piece, path, shape, rows),
         Content::Records(format) => read_stream(format, archive::open(piece, path, &meter)?, shape, rows),
         Content::Tar => members::read_tar(piece, path, shape, &meter, rows),
         Content::Zip => members::read_zip(piece, path, shape, &meter, rows),
@@ -185,9 +192,11 @@ fn read_stream(format: Format, stream: Stream, shape: &Shape, rows: &mut Rows) -
         Format::Jsonl => plain::read_jsonl(stream, shape, rows),
         Format::Lines => plain::read_lines(stream, shape, rows),
         Format::Text => plain::read_file(stream, shape, rows),
+        Format::Markdown => plain::read_markdown(stream, shape, rows),
         Format::Csv => delimited::read(stream, b',', shape, rows),
         Format::Tsv => delimited::read(stream, b'\t', shape, rows),
         Format::Parquet => parquet::read_stream(stream, shape, rows),
+        Format::Arrow => ipc::read_stream(stream, shape, rows),
     }
 }
 
@@ -289,13 +298,11 @@ pub(crate) mod tests {
             ("txt", b"one"),
             ("parquet", &parquet),
         ];
-        type Pack = fn(&[u8]) -> Vec<u8>;
-        let packers: [(&str, Pack); 4] = [("gz", gzip), ("bz2", bzip2), ("xz", xz), ("zst", |bytes| zstd::encode_all(bytes, 3).unwrap())];
         for (format, bytes) in formats {
-            for (extension, pack) in packers {
+            for (extension, pack) in &PACKERS[1..] {
                 // Two members that follow each other are read as one file.
                 let (start, end) = bytes.split_at(bytes.len() / 3);
-                let lab = Lab::new(&[(&format!("a.{format}.{extension}"), &[pack(start), pack(end)].concat())]);
+                let lab = Lab::new(&[(&format!("a.{format}{extension}"), &[pack(start), pack(end)].concat())]);
                 lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.*\"]", 1).unwrap();
                 let expected: &[&str] = if format == "txt" { &["one"] } else { &["one", "two"] };
                 assert_eq!(lab.rows("import", "documents", &["text"]), expected, "{format} {extension}");
@@ -345,6 +352,28 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn markdown_with_front_matter() {
+        let files: &[(&str, &[u8])] = &[
+            ("a.md", b"\xef\xbb\xbf---\r\ntitle: One\n# comment\ntags: [a]\n---\n# One\n"),
+            ("b.md", b"---\n\nA rule above, a rule below.\n---\n"),
+            ("c.md", b"---\ntitle: never closed\n"),
+            ("d.md", b"---\nNo key: here is\nplain prose.\n---\nText"),
+            ("e.markdown", b"---\ntitle: only this\n...\n"),
+        ];
+        check(
+            files,
+            "paths = [\"*.m*\"]\n# extra",
+            &[
+                "a.md|0|1|# One\n|{\"front_matter\":\"title: One\\n# comment\\ntags: [a]\\n\"}",
+                "b.md|0|1|---\n\nA rule above, a rule below.\n---\n|",
+                "c.md|0|1|---\ntitle: never closed\n|",
+                "d.md|0|1|---\nNo key: here is\nplain prose.\n---\nText|",
+            ],
+            &["e.markdown|0|1|empty_text"],
+        );
+    }
+
+    #[test]
     fn csv_and_tsv() {
         check(
             &[("a.csv", b"id,text,label\r\n1,\"two\nlines, \"\"quoted\"\"\",x\r\n2,short\r\n3,,y\r\n4,\xff,z\r\n5,last,w\r\n")],
@@ -386,6 +415,9 @@ pub(crate) mod tests {
             assert_eq!(rejects, [format!("{}|truncated_archive", kept + 1)]);
         }
         check(&[("a.jsonl.gz", b"no archive")], "paths = [\"a.jsonl.gz\"]", &[], &["a.jsonl.gz|0|1|corrupt_archive"]);
+        check(&[("a.parquet", b"PAR1 no more")], "paths = [\"a.parquet\"]", &[], &["a.parquet|0||corrupt_parquet"]);
+        let parquet = crate::testing::parquet(&["one", "two"]);
+        check(&[("a.parquet", &parquet[..parquet.len() - 9])], "paths = [\"a.parquet\"]", &[], &["a.parquet|0||corrupt_parquet"]);
         check(&[("a.txt.gz", &gzip(b"whole")[..12])], "paths = [\"a.txt.gz\"]", &[], &["a.txt.gz|0|1|truncated_archive"]);
     }
 
@@ -567,5 +599,81 @@ pub(crate) mod tests {
         assert_eq!(source(&["data/web/x.jsonl", "data/books/*.txt"]), "data");
         assert_eq!(source(&["../*.txt"]), "files");
         assert_eq!(source(&["a.jsonl"]), "files");
+    }
+
+    type Pack = fn(&[u8]) -> Vec<u8>;
+    const PACKERS: [(&str, Pack); 5] = [
+        ("", |bytes| bytes.to_vec()),
+        (".gz", gzip),
+        (".bz2", bzip2),
+        (".xz", xz),
+        (".zst", |bytes| zstd::encode_all(bytes, 3).unwrap_or_default()),
+    ];
+
+    /// Imports one file; a file that lacks a column may be refused, all else is documents and rejects. Returns their number.
+    fn import_anything(name: &str, bytes: &[u8]) -> Option<usize> {
+        let lab = Lab::new(&[(name, bytes)]);
+        match lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.*\"]\nexpansion_max = 10", 1) {
+            Ok(()) => Some(lab.rows("import", "documents", &["position"]).len() + lab.rows("import", "rejects", &["rule"]).len()),
+            Err(error) => {
+                let message = format!("{error:#}");
+                let refused = ["has no column", "has no field", "not text", "cannot be read as"];
+                assert!(refused.iter().any(|part| message.contains(part)), "{name}: {message}");
+                None
+            }
+        }
+    }
+
+    /// A sound file of every kind.
+    fn sound_files() -> Vec<(&'static str, Vec<u8>)> {
+        let parquet = crate::testing::parquet(&["one", "two", "three"]);
+        let tar = [tar::tests::member(b"x.jsonl", b'0', b"{\"text\":\"one\"}"), tar::tests::end()].concat();
+        let zip = zip::tests::zip(&[zip::tests::Packed::new("x.txt", 8, b"one"), zip::tests::Packed::new("y.md", 93, b"two")]);
+        vec![
+            ("jsonl", b"{\"text\":\"one\",\"n\":[1]}\n{\"text\":\"\\ud83d\\ude00\"}\n".to_vec()),
+            ("csv", b"text,n\n\"one\n\",1\n\"two\"\"\",2\n".to_vec()),
+            ("tsv", b"text\tn\none\t1\n".to_vec()),
+            ("txt", b"one\ntwo".to_vec()),
+            ("md", b"---\na: b\n---\ntext".to_vec()),
+            ("parquet", parquet),
+            ("arrow", ipc::tests::sample()),
+            ("tar", tar),
+            ("zip", zip),
+        ]
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(3))]
+
+        #[test]
+        fn any_bytes_become_documents_and_rejects(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            for (format, _) in sound_files() {
+                for (extension, pack) in PACKERS {
+                    if format == "zip" && !extension.is_empty() { continue; }
+                    let name = format!("a.{format}{extension}");
+                    import_anything(&name, &bytes);
+                    let found = import_anything(&name, &pack(&bytes));
+                    if format == "jsonl" {
+                        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
+                        proptest::prop_assert_eq!(found, Some(lines), "{}", name);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn damaged_files_become_documents_and_rejects(at in 0.0..1.0, flip in 1u8.., cut in 0.0..1.0) {
+            for (format, sound) in sound_files() {
+                for (extension, pack) in PACKERS {
+                    if format == "zip" && !extension.is_empty() { continue; }
+                    let name = format!("a.{format}{extension}");
+                    let packed = pack(&sound);
+                    let mut damaged = packed.clone();
+                    damaged[(at * packed.len() as f64) as usize] ^= flip;
+                    import_anything(&name, &damaged);
+                    import_anything(&name, &packed[..(cut * packed.len() as f64) as usize]);
+                }
+            }
+        }
     }
 }

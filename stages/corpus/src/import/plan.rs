@@ -28,8 +28,8 @@ fn part_bytes(files: &[InputFile]) -> u64 {
 }
 
 /// What [`Format::from_name`] knows, for messages.
-const EXTENSIONS: &str = ".jsonl, .ndjson, .json, .txt, .text, .md, .rst, .csv, .tsv, .parquet";
-const NAMES: &str = "jsonl, text, lines, csv, tsv or parquet";
+const EXTENSIONS: &str = ".jsonl, .ndjson, .json, .txt, .text, .rst, .md, .markdown, .csv, .tsv, .parquet, .arrow, .arrows, .feather, .ipc";
+const NAMES: &str = "jsonl, text, markdown, lines, csv, tsv, parquet or arrow";
 
 /// How a file holds its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +39,8 @@ pub enum Format {
     Jsonl,
     /// The file is one document.
     Text,
+    /// The file is one document; a YAML block at its beginning goes to `extra`.
+    Markdown,
     /// A line per document.
     Lines,
     /// Comma-separated with a header line; fields may be quoted and hold newlines.
@@ -47,6 +49,8 @@ pub enum Format {
     Tsv,
     /// Columns by name.
     Parquet,
+    /// Columns by name; IPC files and streams, Feather version 2.
+    Arrow,
 }
 
 impl Format {
@@ -56,10 +60,12 @@ impl Format {
         let file = name.rsplit('/').next().unwrap_or(&name);
         Some(match file.rsplit_once('.')?.1 {
             "jsonl" | "ndjson" | "json" => Format::Jsonl,
-            "txt" | "text" | "md" | "rst" => Format::Text,
+            "txt" | "text" | "rst" => Format::Text,
+            "md" | "markdown" => Format::Markdown,
             "csv" => Format::Csv,
             "tsv" => Format::Tsv,
             "parquet" => Format::Parquet,
+            "arrow" | "arrows" | "feather" | "ipc" => Format::Arrow,
             _ => return None,
         })
     }
@@ -103,7 +109,7 @@ pub struct Piece {
     /// Index among the input files.
     pub file: usize,
     pub content: Content,
-    /// Bytes `start..end` of an unpacked line file or of a tar file, row groups of a Parquet file, bytes of a zip file's list of members;
+    /// Bytes `start..end` of an unpacked line file, of a tar or Arrow file, row groups of a Parquet file, bytes of a zip file's list of members;
     /// up to `u64::MAX` where the rest of the file is meant.
     pub start: u64,
     pub end: u64,
@@ -111,6 +117,13 @@ pub struct Piece {
     pub line: u64,
     /// Where a compressed file is entered; at its beginning unless given.
     pub entry: Option<Entry>,
+}
+
+impl Piece {
+    /// All of a file, or of a stream that is no input file of its own.
+    pub fn whole(file: usize, content: Content) -> Piece {
+        Piece { file, content, start: 0, end: u64::MAX, line: 1, entry: None }
+    }
 }
 
 /// Pieces that are read one after another into one part.
@@ -133,7 +146,7 @@ pub fn pieces(ctx: &Context, draft: &Draft, shape: &Shape, files: &[InputFile]) 
     let mut parts = Vec::new();
     let mut small = PartPlan::default();
     for (index, (file, content)) in files.iter().zip(contents).enumerate() {
-        let whole = Piece { file: index, content, start: 0, end: u64::MAX, line: 1, entry: None };
+        let whole = Piece::whole(index, content);
         if file.bytes <= part_bytes {
             if small.bytes + file.bytes > part_bytes {
                 parts.push(std::mem::take(&mut small));
@@ -153,6 +166,7 @@ pub fn pieces(ctx: &Context, draft: &Draft, shape: &Shape, files: &[InputFile]) 
         match content {
             Content::Records(Format::Jsonl | Format::Lines) if plain => cut(ctx, file, whole, part_bytes, &mut parts)?,
             Content::Records(Format::Parquet) if plain => parts.extend(super::parquet::cut(file, whole, part_bytes)?),
+            Content::Records(Format::Arrow) if plain => parts.extend(super::ipc::cut(&file.path, whole, part_bytes, file.bytes)?),
             Content::Tar if plain => parts.extend(members::cut_tar(&file.path, whole, part_bytes)?),
             Content::Zip => parts.extend(members::cut_zip(&file.path, whole, part_bytes)?),
             _ => parts.push(PartPlan { pieces: vec![whole], bytes: file.bytes }),
