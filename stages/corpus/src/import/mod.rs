@@ -16,6 +16,7 @@ mod plain;
 mod plan;
 mod rows;
 mod segments;
+mod stdin;
 mod stream;
 mod tar;
 mod zip;
@@ -39,6 +40,8 @@ use stream::Stream;
 pub struct Import {
     /// Files or globs below the config's root, such as `corpus/**/*.jsonl.zst`. Each may be compressed (.gz, .bz2, .xz, .zst); of .tar,
     /// .tar.gz (and so on) and .zip files every member is read, with the path `archive.tar.gz/member`.
+    /// `-` is the standard input, plain or compressed, in the given `format`; it is kept in the workspace, and taken from there when nothing
+    /// is piped in.
     pub paths: Vec<String>,
     /// `jsonl`, `text` (a file per document), `markdown` (the same, with a YAML block at the beginning kept as `front_matter` in `extra`),
     /// `lines` (a line per document), `csv`, `tsv`, `parquet` or `arrow` (IPC file or stream, Feather version 2); by default from the extension
@@ -144,8 +147,18 @@ impl Stage for Import {
             bail!("`window_bytes_max` is {}: it must be between 1048576 and 2147483648", self.window_bytes_max);
         }
         self.check_columns()?;
-        for file in &site.files(&self.paths)? {
-            Content::of(&file.path, self.format)?;
+        let (streams, patterns): (Vec<_>, Vec<_>) = self.paths.iter().cloned().partition(|path| path == stdin::NAME);
+        if !streams.is_empty() {
+            if self.format.is_none() {
+                bail!("`paths` names `-`, the standard input, which has no extension; give `format`: {}", plan::NAMES);
+            }
+            let path = stdin::take(site)?;
+            site.file(path, "stdin")?;
+        }
+        if !patterns.is_empty() {
+            for file in &site.files(&patterns)? {
+                Content::of(&file.path, self.format)?;
+            }
         }
         Ok(())
     }
@@ -583,6 +596,7 @@ pub(crate) mod tests {
         check("paths = []", "`paths` is empty");
         check("paths = [\"a.jsonl\"]\nexpansion_max = 1", "`expansion_max` is 1");
         check("paths = [\"a.jsonl\"]\nwindow_bytes_max = 1000", "`window_bytes_max` is 1000");
+        check("paths = [\"-\"]", "`paths` names `-`, the standard input, which has no extension; give `format`: jsonl,");
         check("paths = [\"*.xyz\"]", "the extension names no format");
         check("paths = [\"a.jsonl\"]\ncolumns = { id = \"string\" }", "`id` is a column of every document");
         check("paths = [\"a.jsonl\"]\ncolumns = { Id = \"string\" }", "`Id` must be lower-case");

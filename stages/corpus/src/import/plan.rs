@@ -29,7 +29,7 @@ fn part_bytes(files: &[InputFile]) -> u64 {
 
 /// What [`Format::from_name`] knows, for messages.
 const EXTENSIONS: &str = ".jsonl, .ndjson, .json, .txt, .text, .rst, .md, .markdown, .csv, .tsv, .parquet, .arrow, .arrows, .feather, .ipc";
-const NAMES: &str = "jsonl, text, markdown, lines, csv, tsv, parquet or arrow";
+pub const NAMES: &str = "jsonl, text, markdown, lines, csv, tsv, parquet or arrow";
 
 /// How a file holds its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
