@@ -14,6 +14,7 @@ mod members;
 mod parquet;
 mod plain;
 mod plan;
+mod remote;
 mod rows;
 mod segments;
 mod stdin;
@@ -41,7 +42,7 @@ pub struct Import {
     /// Files or globs below the config's root, such as `corpus/**/*.jsonl.zst`. Each may be compressed (.gz, .bz2, .xz, .zst); of .tar,
     /// .tar.gz (and so on) and .zip files every member is read, with the path `archive.tar.gz/member`.
     /// `-` is the standard input, plain or compressed, in the given `format`; it is kept in the workspace, and taken from there when nothing
-    /// is piped in.
+    /// is piped in. `s3://`, `gs://`, `az://` and `http(s)://` addresses are downloaded into the workspace once (a build with `remote`).
     pub paths: Vec<String>,
     /// `jsonl`, `text` (a file per document), `markdown` (the same, with a YAML block at the beginning kept as `front_matter` in `extra`),
     /// `lines` (a line per document), `csv`, `tsv`, `parquet` or `arrow` (IPC file or stream, Feather version 2); by default from the extension
@@ -154,6 +155,13 @@ impl Stage for Import {
             }
             let path = stdin::take(site)?;
             site.file(path, "stdin")?;
+        }
+        let (addresses, patterns): (Vec<_>, Vec<_>) = patterns.into_iter().partition(|path| remote::is_address(path));
+        for address in addresses {
+            for (path, relative) in remote::fetch(&address, &site.inputs_folder()?)? {
+                Content::of(&path, self.format)?;
+                site.file(path, &relative)?;
+            }
         }
         if !patterns.is_empty() {
             for file in &site.files(&patterns)? {
@@ -597,6 +605,8 @@ pub(crate) mod tests {
         check("paths = [\"a.jsonl\"]\nexpansion_max = 1", "`expansion_max` is 1");
         check("paths = [\"a.jsonl\"]\nwindow_bytes_max = 1000", "`window_bytes_max` is 1000");
         check("paths = [\"-\"]", "`paths` names `-`, the standard input, which has no extension; give `format`: jsonl,");
+        #[cfg(not(feature = "remote"))]
+        check("paths = [\"s3://bucket/a.jsonl\"]", "reads no object stores; build it with `--features remote`");
         check("paths = [\"*.xyz\"]", "the extension names no format");
         check("paths = [\"a.jsonl\"]\ncolumns = { id = \"string\" }", "`id` is a column of every document");
         check("paths = [\"a.jsonl\"]\ncolumns = { Id = \"string\" }", "`Id` must be lower-case");
