@@ -6,9 +6,9 @@
 mod affixes;
 mod arpa;
 mod bpe;
-pub mod html;
 mod classifier;
 mod contractions;
+pub mod html;
 mod language;
 mod learn;
 mod lines;

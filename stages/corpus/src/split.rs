@@ -60,7 +60,8 @@ pub struct Split {
 
 impl Stage for Split {
     const NAME: &'static str = "split";
-    const ABOUT: &'static str = "Puts every document into a split, such as train, valid and test, by a hash of its content, a group or its time.";
+    const ABOUT: &'static str =
+        "Puts every document into a split, such as train, valid and test, by a hash of its content, a group or its time.";
     const VERSION: u32 = 1;
     const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents), Port::optional("clusters", Kind::Documents)];
     const OUTPUT: Kind = Kind::Documents;
