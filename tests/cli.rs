@@ -1,5 +1,8 @@
 //! The command line: exit codes, what goes where, and errors that say what, where and what to do.
 
+use std::io::Write;
+use std::process::Stdio;
+
 use expect_test::expect;
 
 use crate::harness::{Site, sample};
@@ -96,6 +99,23 @@ fn broken_records_are_rejects_with_file_and_line() {
     let records = site.manifest("import")["counts"]["records"].as_i64().unwrap();
     let kept = site.value("select count(*) from import").as_i64().unwrap();
     assert_eq!(records, kept + rows.len() as i64);
+}
+
+#[test]
+fn the_standard_input_is_kept_for_later_runs() {
+    let site = Site::new("[[step]]\nstage = \"import\"\npaths = [\"-\"]\nformat = \"lines\"\n");
+    let pipe = |bytes: &[u8]| {
+        let mut child = site.command(&["run", "x.toml", "--quiet"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(bytes).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let done = site.mill(&["run", "x.toml"]);
+    assert!(done.code == 2 && done.stderr.contains("nothing is piped in"), "{}", done.stderr);
+    assert!(pipe(b"one\ntwo\n").status.success());
+    assert_eq!(site.value("select count(*) from import where path = 'stdin'"), 2);
+    assert!(site.ok(&["plan", "x.toml"]).stdout.contains("0 of 1 steps would run"));
+    let empty = pipe(b"");
+    assert!(String::from_utf8_lossy(&empty.stderr).contains("the standard input is empty"));
 }
 
 #[test]

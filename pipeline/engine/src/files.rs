@@ -66,6 +66,13 @@ impl HashCache {
         Ok(hash)
     }
 
+    /// A file with its size and hash.
+    pub fn file(&mut self, path: PathBuf, relative: String) -> Result<InputFile> {
+        let metadata = std::fs::metadata(&path).with_context(|| format!("reading `{}`", path.display()))?;
+        let hash = self.hash(&path, &metadata)?;
+        Ok(InputFile { path, relative, bytes: metadata.len(), hash })
+    }
+
     /// Writes the cache back; failing to is no error, the hashes are only computed again.
     pub fn save(&mut self) {
         if !std::mem::take(&mut self.changed) {

@@ -99,7 +99,15 @@ pub fn plan(config: &Config, stages: &[StageEntry], sql: &dyn Sql, verify: bool)
         let mut run = parse_settings(config, step, entry)?;
         let names = |steps_: &[usize]| steps_.iter().map(|index| steps[*index].name.clone()).collect::<Vec<_>>();
         let named: Vec<(String, Vec<String>)> = inputs.iter().map(|(port, connected)| (port.clone(), names(connected))).collect();
-        let mut site = Site { root: &config.root, above: &views, inputs: &named, hashes: &mut hashes, sql, files: Vec::new() };
+        let mut site = Site {
+            root: &config.root,
+            workspace: &workspace.dir,
+            above: &views,
+            inputs: &named,
+            hashes: &mut hashes,
+            sql,
+            files: Vec::new(),
+        };
         run.prepare(&mut site).map_err(|error| config.step_error(step, "", &format!("{error:#}")))?;
         let mut files = std::mem::take(&mut site.files);
         files.sort_by(|a, b| (&a.relative, &a.path).cmp(&(&b.relative, &b.path)));

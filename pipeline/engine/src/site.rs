@@ -22,6 +22,7 @@ pub struct StepView {
 /// The surroundings of one step while the plan is made.
 pub struct Site<'a> {
     pub(crate) root: &'a Path,
+    pub(crate) workspace: &'a Path,
     pub(crate) above: &'a [StepView],
     pub(crate) inputs: &'a [(String, Vec<String>)],
     pub(crate) hashes: &'a mut HashCache,
@@ -40,6 +41,26 @@ impl Site<'_> {
         let files = self.hashes.find(self.root, patterns)?;
         self.files.extend(files.iter().cloned());
         Ok(files)
+    }
+
+    /// A folder of the workspace for input that is no file yet, such as the standard input; made if need be.
+    pub fn inputs_folder(&self) -> Result<PathBuf> {
+        let folder = self.workspace.join("journal/inputs");
+        std::fs::create_dir_all(&folder).with_context(|| format!("creating `{}`; is the workspace writable?", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// One file, as [`Site::files`] takes it, under a relative path of the stage's choice.
+    pub fn file(&mut self, path: PathBuf, relative: &str) -> Result<InputFile> {
+        let file = self.hashes.file(path, relative.to_string())?;
+        self.files.push(file.clone());
+        Ok(file)
+    }
+
+    /// Whether a step above has a setting whose list holds `value`.
+    pub fn takes_above(&self, stage: &str, setting: &str, value: &str) -> bool {
+        let holds = |step: &&StepView| step.settings[setting].as_array().is_some_and(|list| list.iter().any(|item| item == value));
+        self.above.iter().filter(|step| step.stage == stage).any(|step| holds(&step))
     }
 
     /// The text of a file below the root, `None` when there is none. Not part of the key: what is used of it goes into the settings.

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use super::Shape;
 use super::plan::Piece;
 use super::rows::Fault;
+use super::segments::Entry;
 use super::stream::Stream;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Compression {
     Bzip2,
     Xz,
     Zstd,
+    /// As in zip files; no extension stands for it.
+    Deflate,
 }
 
 /// Extensions of compressed files; those of compressed tar files have a short form.
@@ -76,21 +79,27 @@ impl Meter {
 
     /// How much more may come out of what has gone in.
     fn room(&self) -> u64 {
-        let allowed = self.packed.get().saturating_mul(self.expansion_max).saturating_add(EXPANSION_FREE);
-        allowed.saturating_sub(self.unpacked.get())
+        allowed(self.packed.get(), self.expansion_max).saturating_sub(self.unpacked.get())
     }
+}
+
+/// Bytes that may come out of `packed` ones.
+pub fn allowed(packed: u64, expansion_max: u64) -> u64 {
+    packed.saturating_mul(expansion_max).saturating_add(EXPANSION_FREE)
 }
 
 /// The decompressed bytes of a piece of a file.
 pub fn open(piece: &Piece, path: &Path, meter: &Rc<Meter>) -> Result<Stream<'static>> {
     let failed = || format!("reading `{}`", path.display());
     let mut file = File::open(path).with_context(failed)?;
-    let reader = if piece.end == u64::MAX {
-        unpack(Compression::of(path), file, meter).with_context(failed)?
-    } else {
-        file.seek(SeekFrom::Start(piece.start)).with_context(failed)?;
-        Box::new(file.take(piece.end - piece.start))
-    };
+    let compression = Compression::of(path);
+    let entry = piece.entry.unwrap_or(Entry { offset: if compression == Compression::None { piece.start } else { 0 }, skip: 0 });
+    file.seek(SeekFrom::Start(entry.offset)).with_context(failed)?;
+    let mut reader = unpack(compression, file, meter).with_context(failed)?;
+    io::copy(&mut reader.by_ref().take(entry.skip), &mut io::sink()).with_context(failed)?;
+    if piece.end != u64::MAX {
+        reader = Box::new(reader.take(piece.end - piece.start));
+    }
     Ok(Stream { position: piece.start, line: piece.line, ..Stream::new(path.display().to_string(), reader) })
 }
 
@@ -107,6 +116,7 @@ pub fn unpack<'a>(compression: Compression, packed: impl Read + 'a, meter: &Rc<M
             let decoder = liblzma::stream::Stream::new_stream_decoder(memory, liblzma::stream::CONCATENATED)?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(packed, decoder))
         }
+        Compression::Deflate => Box::new(flate2::bufread::DeflateDecoder::new(packed)),
         Compression::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(packed)?;
             decoder.window_log_max(meter.window_bytes_max.ilog2())?;

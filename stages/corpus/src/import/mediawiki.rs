@@ -179,13 +179,13 @@ impl Page {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use proptest::prelude::*;
 
     use super::super::fields::tests::check;
     use crate::testing::Lab;
 
-    fn page(title: &str, namespace: i64, rest: &str, text: &str) -> String {
+    pub fn page(title: &str, namespace: i64, rest: &str, text: &str) -> String {
         format!(
             "  <page>\n    <title>{title}</title>\n    <ns>{namespace}</ns>\n    <id>7</id>\n{rest}    <revision>\n      <id>70</id>\n      \
              <timestamp>2026-01-02T03:04:05Z</timestamp>\n      <contributor><username>A</username><id>1</id></contributor>\n      \
@@ -193,7 +193,7 @@ mod tests {
         )
     }
 
-    fn dump(pages: &[String]) -> String {
+    pub fn dump(pages: &[String]) -> String {
         format!("<mediawiki xml:lang=\"en\">\n  <siteinfo><sitename>Wiki</sitename></siteinfo>\n{}</mediawiki>\n", pages.concat())
     }
 

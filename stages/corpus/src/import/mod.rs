@@ -5,20 +5,29 @@
 
 mod archive;
 mod charset;
+mod columns;
 mod delimited;
 mod fields;
+mod frames;
 mod html;
 mod http;
+mod ipc;
 mod json;
 mod lines;
 mod mediawiki;
+mod members;
 mod parquet;
 mod plain;
 mod plan;
+mod remote;
 mod rows;
+mod segments;
+mod stdin;
 mod stream;
+mod tar;
 mod warc;
 mod window;
+mod zip;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,18 +40,22 @@ use serde::{Deserialize, Serialize};
 use archive::{Compression, Meter};
 use charset::Encoding;
 use html::Html;
-use plan::{Format, Piece};
+use plan::{Content, Format, Piece};
 use rows::{Cell, Column, ColumnType, Rows};
 use stream::Stream;
 
-/// Reads JSON Lines, CSV, TSV, plain text, Parquet, HTML, WARC and MediaWiki files into documents.
+/// Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet, Arrow, HTML, WARC and MediaWiki files into documents, plain or packed, and as members of archives.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
-    /// Files or globs below the config's root, such as `corpus/**/*.jsonl.zst`.
+    /// Files or globs below the config's root, such as `corpus/**/*.jsonl.zst`. Each may be compressed (.gz, .bz2, .xz, .zst); of .tar,
+    /// .tar.gz (and so on) and .zip files every member is read, with the path `archive.tar.gz/member`.
+    /// `-` is the standard input, plain or compressed, in the given `format`; it is kept in the workspace, and taken from there when nothing
+    /// is piped in. `s3://`, `gs://`, `az://` and `http(s)://` addresses are downloaded into the workspace once (a build with `remote`).
     pub paths: Vec<String>,
-    /// `jsonl`, `text` (a file per document), `lines` (a line per document), `csv`, `tsv`, `parquet`, `html` (a page per file), `warc`
-    /// or `mediawiki` (XML dumps); by default from the file's extension.
+    /// `jsonl`, `text` (a file per document), `markdown` (the same, with a YAML block at the beginning kept as `front_matter` in `extra`),
+    /// `lines` (a line per document), `csv`, `tsv`, `parquet`, `arrow` (IPC file or stream, Feather version 2), `html` (a page per file),
+    /// `warc` or `mediawiki` (XML dumps); by default from the extension of the file or the archive's member.
     #[serde(default)]
     pub format: Option<Format>,
     /// Field of a record that holds the text.
@@ -107,6 +120,7 @@ fn default_window_bytes_max() -> u64 {
 /// What the readers need to know of the settings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shape {
+    pub format: Option<Format>,
     pub text: String,
     pub columns: Vec<Column>,
     pub source_field: Option<String>,
@@ -131,8 +145,8 @@ impl Shape {
 
 impl Stage for Import {
     const NAME: &'static str = "import";
-    const ABOUT: &'static str = "Reads JSON Lines, CSV, TSV, plain text, Parquet, HTML, WARC and MediaWiki files into documents.";
-    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet, Arrow, HTML, WARC and MediaWiki files into documents, plain or packed, and as members of archives.";
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[];
     const OUTPUT: Kind = Kind::Documents;
 
@@ -151,9 +165,12 @@ impl Stage for Import {
         }
         self.check_columns()?;
         let mut known = Some(BTreeSet::new());
-        for file in &site.files(&self.paths)? {
-            let names = fields::of(Format::of(&file.path, self.format)?);
-            known = known.zip(names).map(|(mut known, names)| {
+        for path in self.files(site)? {
+            let format = match Content::of(&path, self.format)? {
+                Content::Records(format) => Some(format),
+                Content::Tar | Content::Zip => self.format,
+            };
+            known = known.zip(format.and_then(fields::of)).map(|(mut known, names)| {
                 known.extend(names);
                 known
             });
@@ -170,7 +187,7 @@ impl Stage for Import {
         draft.declare("rejects", schema::rejects())?;
         let files = inputs.files();
         let source = self.source();
-        let plan = plan::pieces(ctx, files, self.format)?;
+        let plan = plan::pieces(ctx, draft, &shape, files)?;
         let sizes: Vec<Part> = plan.iter().map(|part| Part { bytes: part.bytes }).collect();
         draft.parts(ctx, &sizes, |index, part| {
             let mut rows = Rows::new(ctx, part, &shape.columns);
@@ -186,9 +203,14 @@ impl Stage for Import {
 
 /// Reads a piece of a file.
 fn read(piece: &Piece, path: &Path, shape: &Shape, rows: &mut Rows) -> Result<()> {
-    match piece.format {
-        Format::Parquet if Compression::of(path) == Compression::None => parquet::read(piece, path, shape, rows),
-        format => read_stream(format, archive::open(piece, path, &Meter::new(shape))?, shape, rows),
+    let meter = Meter::new(shape);
+    let plain = Compression::of(path) == Compression::None;
+    match piece.content {
+        Content::Records(Format::Parquet) if plain => parquet::read(piece, path, shape, rows),
+        Content::Records(Format::Arrow) if plain => ipc::read(piece, path, shape, rows),
+        Content::Records(format) => read_stream(format, archive::open(piece, path, &meter)?, shape, rows),
+        Content::Tar => members::read_tar(piece, path, shape, &meter, rows),
+        Content::Zip => members::read_zip(piece, path, shape, &meter, rows),
     }
 }
 
@@ -198,9 +220,11 @@ fn read_stream(format: Format, stream: Stream, shape: &Shape, rows: &mut Rows) -
         Format::Jsonl => plain::read_jsonl(stream, shape, rows),
         Format::Lines => plain::read_lines(stream, shape, rows),
         Format::Text => plain::read_file(stream, shape, rows),
+        Format::Markdown => plain::read_markdown(stream, shape, rows),
         Format::Csv => delimited::read(stream, b',', shape, rows),
         Format::Tsv => delimited::read(stream, b'\t', shape, rows),
         Format::Parquet => parquet::read_stream(stream, shape, rows),
+        Format::Arrow => ipc::read_stream(stream, shape, rows),
         Format::Html => html::read(stream, shape, rows),
         Format::Warc => warc::read(stream, shape, rows),
         Format::Mediawiki => mediawiki::read(stream, shape, rows),
@@ -212,6 +236,7 @@ impl Import {
         let field = |name: &String| self.fields.get(name).unwrap_or(name).clone();
         let columns = self.columns.iter().map(|(name, kind)| Column { name: name.clone(), field: field(name), kind: *kind });
         Shape {
+            format: self.format,
             text: self.text.clone(),
             columns: columns.collect(),
             source_field: self.source_field.clone(),
@@ -224,6 +249,30 @@ impl Import {
             window_bytes_max: self.window_bytes_max,
             scratch: PathBuf::new(),
         }
+    }
+
+    /// The files that `paths` name; what is no file yet becomes one in the workspace.
+    fn files(&self, site: &mut Site) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        let (streams, patterns): (Vec<_>, Vec<_>) = self.paths.iter().cloned().partition(|path| path == stdin::NAME);
+        if !streams.is_empty() {
+            if self.format.is_none() {
+                bail!("`paths` names `-`, the standard input, which has no extension; give `format`: {}", plan::NAMES);
+            }
+            let path = stdin::take(site)?;
+            files.push(site.file(path, "stdin")?.path);
+        }
+        let (addresses, patterns): (Vec<_>, Vec<_>) = patterns.into_iter().partition(|path| remote::is_address(path));
+        for address in addresses {
+            for (path, relative) in remote::fetch(&address, &site.inputs_folder()?)? {
+                Content::of(&path, self.format)?;
+                files.push(site.file(path, &relative)?.path);
+            }
+        }
+        if !patterns.is_empty() {
+            files.extend(site.files(&patterns)?.into_iter().map(|file| file.path));
+        }
+        Ok(files)
     }
 
     fn check_columns(&self) -> Result<()> {
@@ -276,13 +325,13 @@ impl Import {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::testing::Lab;
     use std::io::Write;
 
     /// Imports `files` with `settings` and shows documents and rejects, one line each.
-    fn check(files: &[(&str, &[u8])], settings: &str, expected_documents: &[&str], expected_rejects: &[&str]) {
+    pub fn check(files: &[(&str, &[u8])], settings: &str, expected_documents: &[&str], expected_rejects: &[&str]) {
         let lab = Lab::new(files);
         lab.run(&format!("[[step]]\nstage = \"import\"\n{settings}"), 2).unwrap();
         let columns: Vec<&str> = settings.lines().filter_map(|line| line.strip_prefix("# ")).collect();
@@ -291,13 +340,13 @@ mod tests {
         assert_eq!(lab.rows("import", "rejects", &["path", "position", "line", "rule"]), expected_rejects);
     }
 
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
+    pub fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
     }
 
-    fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    pub fn bzip2(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
@@ -312,22 +361,26 @@ mod tests {
     #[test]
     fn any_compression_goes_with_any_format() {
         let parquet = crate::testing::parquet(&["one", "two"]);
-        let formats: [(&str, &[u8]); 5] = [
+        let page = |word: &str| format!("<main><p>{word}</main>").into_bytes();
+        let warc: Vec<u8> = ["one", "two"].iter().flat_map(|word| warc::tests::record("resource", "text/html", &page(word))).collect();
+        let dump = mediawiki::tests::dump(&["one", "two"].map(|word| mediawiki::tests::page("T", 0, "", word)));
+        let formats: [(&str, &[u8]); 8] = [
             ("jsonl", b"{\"text\":\"one\"}\n{\"text\":\"two\"}\n"),
             ("csv", b"text\none\ntwo\n"),
             ("tsv", b"text\none\ntwo\n"),
             ("txt", b"one"),
             ("parquet", &parquet),
+            ("html", &page("one")),
+            ("warc", &warc),
+            ("xml", dump.as_bytes()),
         ];
-        type Pack = fn(&[u8]) -> Vec<u8>;
-        let packers: [(&str, Pack); 4] = [("gz", gzip), ("bz2", bzip2), ("xz", xz), ("zst", |bytes| zstd::encode_all(bytes, 3).unwrap())];
         for (format, bytes) in formats {
-            for (extension, pack) in packers {
+            for (extension, pack) in &PACKERS[1..] {
                 // Two members that follow each other are read as one file.
                 let (start, end) = bytes.split_at(bytes.len() / 3);
-                let lab = Lab::new(&[(&format!("a.{format}.{extension}"), &[pack(start), pack(end)].concat())]);
+                let lab = Lab::new(&[(&format!("a.{format}{extension}"), &[pack(start), pack(end)].concat())]);
                 lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.*\"]", 1).unwrap();
-                let expected: &[&str] = if format == "txt" { &["one"] } else { &["one", "two"] };
+                let expected: &[&str] = if ["txt", "html"].contains(&format) { &["one"] } else { &["one", "two"] };
                 assert_eq!(lab.rows("import", "documents", &["text"]), expected, "{format} {extension}");
                 assert!(lab.rows("import", "rejects", &["rule"]).is_empty());
             }
@@ -375,6 +428,28 @@ mod tests {
     }
 
     #[test]
+    fn markdown_with_front_matter() {
+        let files: &[(&str, &[u8])] = &[
+            ("a.md", b"\xef\xbb\xbf---\r\ntitle: One\n# comment\ntags: [a]\n---\n# One\n"),
+            ("b.md", b"---\n\nA rule above, a rule below.\n---\n"),
+            ("c.md", b"---\ntitle: never closed\n"),
+            ("d.md", b"---\nNo key: here is\nplain prose.\n---\nText"),
+            ("e.markdown", b"---\ntitle: only this\n...\n"),
+        ];
+        check(
+            files,
+            "paths = [\"*.m*\"]\n# extra",
+            &[
+                "a.md|0|1|# One\n|{\"front_matter\":\"title: One\\n# comment\\ntags: [a]\\n\"}",
+                "b.md|0|1|---\n\nA rule above, a rule below.\n---\n|",
+                "c.md|0|1|---\ntitle: never closed\n|",
+                "d.md|0|1|---\nNo key: here is\nplain prose.\n---\nText|",
+            ],
+            &["e.markdown|0|1|empty_text"],
+        );
+    }
+
+    #[test]
     fn csv_and_tsv() {
         check(
             &[("a.csv", b"id,text,label\r\n1,\"two\nlines, \"\"quoted\"\"\",x\r\n2,short\r\n3,,y\r\n4,\xff,z\r\n5,last,w\r\n")],
@@ -416,6 +491,9 @@ mod tests {
             assert_eq!(rejects, [format!("{}|truncated_archive", kept + 1)]);
         }
         check(&[("a.jsonl.gz", b"no archive")], "paths = [\"a.jsonl.gz\"]", &[], &["a.jsonl.gz|0|1|corrupt_archive"]);
+        check(&[("a.parquet", b"PAR1 no more")], "paths = [\"a.parquet\"]", &[], &["a.parquet|0||corrupt_parquet"]);
+        let parquet = crate::testing::parquet(&["one", "two"]);
+        check(&[("a.parquet", &parquet[..parquet.len() - 9])], "paths = [\"a.parquet\"]", &[], &["a.parquet|0||corrupt_parquet"]);
         check(&[("a.txt.gz", &gzip(b"whole")[..12])], "paths = [\"a.txt.gz\"]", &[], &["a.txt.gz|0|1|truncated_archive"]);
     }
 
@@ -485,6 +563,66 @@ mod tests {
         assert_eq!(lab.fingerprint("import"), two);
     }
 
+    /// Lines of all lengths, among them one that spans several frames.
+    fn long_lines() -> Vec<u8> {
+        let mut state = 1u64;
+        let mut file = Vec::new();
+        for n in 0.. {
+            if file.len() as u64 > 5 * plan::PART_BYTES_MIN {
+                break;
+            }
+            // Hexadecimal noise, so that the packed file is large too.
+            let count = if n == 150 { 1 << 20 } else { n * 31 % 9000 };
+            let filler: String = (0..count / 16)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    format!("{state:016x}")
+                })
+                .collect();
+            writeln!(file, "{{\"text\":\"{n}\",\"filler\":\"{filler}\"}}").unwrap();
+        }
+        file
+    }
+
+    #[test]
+    fn large_packed_files_are_cut_where_a_decoder_can_begin() {
+        let file = long_lines();
+        let config = |name: &str| format!("[[step]]\nstage = \"import\"\npaths = [\"{name}\"]");
+        let lab = Lab::new(&[("a.jsonl", &file)]);
+        lab.run(&config("a.jsonl"), 2).unwrap();
+        let columns = ["position", "line", "text", "content_hash"];
+        let expected = lab.rows("import", "documents", &columns);
+        let frames = frames::tests::frames(&file, 300_000);
+        let packed = [
+            ("a.jsonl.gz", frames::tests::bgzf(&file, 60_000)),
+            ("a.jsonl.zst", frames.concat()),
+            ("b.jsonl.zst", frames::tests::seekable(&frames)),
+        ];
+        for (name, bytes) in packed {
+            lab.write(name, &bytes);
+            lab.run(&config(name), 2).unwrap();
+            assert_eq!(lab.rows("import", "documents", &columns), expected, "{name}");
+            assert!(lab.files("import", "documents") > 1, "{name}");
+            let two = lab.fingerprint("import");
+            lab.forget();
+            lab.run(&config(name), 1).unwrap();
+            assert_eq!(lab.fingerprint("import"), two);
+            // What is read of a broken file is what stands before the break, however it is cut.
+            let entries = frames::tests::find(&bytes, Compression::of(Path::new(name)));
+            let at = entries[entries.len() / 2] as usize;
+            let damaged = [&bytes[..at], &[0xaa; 64], &bytes[at + 64..]].concat();
+            let breaks = [(damaged, "corrupt_archive"), (bytes[..at + 9].to_vec(), "truncated_archive")];
+            for (broken, rule) in breaks {
+                lab.write(name, &broken);
+                lab.run(&config(name), 2).unwrap();
+                let kept = lab.rows("import", "documents", &columns);
+                assert_eq!(kept, expected[..kept.len()]);
+                assert!(kept.len() > expected.len() / 3);
+                assert_eq!(lab.rows("import", "rejects", &["line", "rule"]), [format!("{}|{rule}", kept.len() + 1)], "{name}");
+            }
+        }
+    }
+
     #[test]
     fn parquet_comes_back() {
         let lab = Lab::new(&[("a.jsonl", b"{\"text\":\"one\",\"n\":1,\"z\":[1]}\n{\"text\":\"two\"}\n")]);
@@ -514,17 +652,21 @@ mod tests {
     #[test]
     fn wrong_settings_are_refused_while_planning() {
         let check = |settings: &str, expected: &str| {
-            let lab = Lab::new(&[("a.jsonl", b""), ("b.xyz", b""), ("p.html", b"")]);
+            let lab = Lab::new(&[("a.jsonl", b""), ("b.xyz", b""), ("p.html", b""), ("p.zip", b"")]);
             let message = format!("{:#}", lab.run(&format!("[[step]]\nstage = \"import\"\n{settings}"), 1).unwrap_err());
             assert!(message.contains(expected), "{message}");
         };
         check("paths = []", "`paths` is empty");
         check("paths = [\"a.jsonl\"]\nexpansion_max = 1", "`expansion_max` is 1");
         check("paths = [\"a.jsonl\"]\nwindow_bytes_max = 1000", "`window_bytes_max` is 1000");
+        check("paths = [\"-\"]", "`paths` names `-`, the standard input, which has no extension; give `format`: jsonl,");
+        #[cfg(not(feature = "remote"))]
+        check("paths = [\"s3://bucket/a.jsonl\"]", "reads no object stores; build it with `--features remote`");
         check("paths = [\"*.xyz\"]", "the extension names no format");
         check("paths = [\"a.jsonl\"]\ncolumns = { id = \"string\" }", "`id` is a column of every document");
         check("paths = [\"a.jsonl\"]\ncolumns = { Id = \"string\" }", "`Id` must be lower-case");
         check("paths = [\"p.html\"]\ncolumns = { titel = \"string\" }", "no field `titel`, did you mean `title`?");
+        check("paths = [\"p.zip\"]\nformat = \"html\"\ncolumns = { titel = \"string\" }", "no field `titel`, did you mean `title`?");
         check("paths = [\"a.jsonl\"]\nfields = { lable = \"x\" }\ncolumns = { label = \"string\" }", "did you mean `label`?");
     }
 
@@ -538,5 +680,84 @@ mod tests {
         assert_eq!(source(&["data/web/x.jsonl", "data/books/*.txt"]), "data");
         assert_eq!(source(&["../*.txt"]), "files");
         assert_eq!(source(&["a.jsonl"]), "files");
+    }
+
+    type Pack = fn(&[u8]) -> Vec<u8>;
+    const PACKERS: [(&str, Pack); 5] = [
+        ("", |bytes| bytes.to_vec()),
+        (".gz", gzip),
+        (".bz2", bzip2),
+        (".xz", xz),
+        (".zst", |bytes| zstd::encode_all(bytes, 3).unwrap_or_default()),
+    ];
+
+    /// Imports one file; a file that lacks a column may be refused, all else is documents and rejects. Returns their number.
+    fn import_anything(name: &str, bytes: &[u8]) -> Option<usize> {
+        let lab = Lab::new(&[(name, bytes)]);
+        match lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.*\"]\nexpansion_max = 10", 1) {
+            Ok(()) => Some(lab.rows("import", "documents", &["position"]).len() + lab.rows("import", "rejects", &["rule"]).len()),
+            Err(error) => {
+                let message = format!("{error:#}");
+                let refused = ["has no column", "has no field", "not text", "cannot be read as"];
+                assert!(refused.iter().any(|part| message.contains(part)), "{name}: {message}");
+                None
+            }
+        }
+    }
+
+    /// A sound file of every kind.
+    fn sound_files() -> Vec<(&'static str, Vec<u8>)> {
+        let parquet = crate::testing::parquet(&["one", "two", "three"]);
+        let tar = [tar::tests::member(b"x.jsonl", b'0', b"{\"text\":\"one\"}"), tar::tests::end()].concat();
+        let zip = zip::tests::zip(&[zip::tests::Packed::new("x.txt", 8, b"one"), zip::tests::Packed::new("y.md", 93, b"two")]);
+        vec![
+            ("jsonl", b"{\"text\":\"one\",\"n\":[1]}\n{\"text\":\"\\ud83d\\ude00\"}\n".to_vec()),
+            ("csv", b"text,n\n\"one\n\",1\n\"two\"\"\",2\n".to_vec()),
+            ("tsv", b"text\tn\none\t1\n".to_vec()),
+            ("txt", b"one\ntwo".to_vec()),
+            ("md", b"---\na: b\n---\ntext".to_vec()),
+            ("parquet", parquet),
+            ("arrow", ipc::tests::sample()),
+            ("html", b"<html lang=en><title>T</title><main><p>one &amp; two</main></html>".to_vec()),
+            ("warc", warc::tests::record("resource", "text/html", b"<p>one").repeat(2)),
+            ("xml", mediawiki::tests::dump(&[mediawiki::tests::page("T", 0, "", "one")]).into_bytes()),
+            ("tar", tar),
+            ("zip", zip),
+        ]
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(3))]
+
+        #[test]
+        fn any_bytes_become_documents_and_rejects(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            for (format, _) in sound_files() {
+                for (extension, pack) in PACKERS {
+                    if format == "zip" && !extension.is_empty() { continue; }
+                    let name = format!("a.{format}{extension}");
+                    import_anything(&name, &bytes);
+                    let found = import_anything(&name, &pack(&bytes));
+                    if format == "jsonl" {
+                        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
+                        proptest::prop_assert_eq!(found, Some(lines), "{}", name);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn damaged_files_become_documents_and_rejects(at in 0.0..1.0, flip in 1u8.., cut in 0.0..1.0) {
+            for (format, sound) in sound_files() {
+                for (extension, pack) in PACKERS {
+                    if format == "zip" && !extension.is_empty() { continue; }
+                    let name = format!("a.{format}{extension}");
+                    let packed = pack(&sound);
+                    let mut damaged = packed.clone();
+                    damaged[(at * packed.len() as f64) as usize] ^= flip;
+                    import_anything(&name, &damaged);
+                    import_anything(&name, &packed[..(cut * packed.len() as f64) as usize]);
+                }
+            }
+        }
     }
 }

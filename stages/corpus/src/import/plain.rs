@@ -32,6 +32,18 @@ pub fn read_lines(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> 
 
 /// The whole stream is one document.
 pub fn read_file(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
+    whole(stream, shape, rows, |text| (text, String::new()))
+}
+
+/// The whole stream is one document; a YAML block at its beginning is kept as it stands, but is no text.
+pub fn read_markdown(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
+    whole(stream, shape, rows, |text| match front_matter(text) {
+        Some((block, text)) => (text, serde_json::json!({ "front_matter": block }).to_string()),
+        None => (text, String::new()),
+    })
+}
+
+fn whole(stream: Stream, shape: &Shape, rows: &mut Rows, divide: impl Fn(&str) -> (&str, String)) -> Result<()> {
     let place = stream.place();
     let mut bytes = Vec::new();
     let limit = shape.record_bytes_max as u64;
@@ -43,9 +55,35 @@ pub fn read_file(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
         return rows.reject(place, too_long(&bytes, "the file", shape));
     }
     match decode(bytes.strip_prefix(BOM).unwrap_or(&bytes), shape.encoding) {
-        Ok(text) => rows.document(place, Record { text: &text, cells: &shape.no_cells(), extra: "", source: None }),
+        Ok(text) => {
+            let (text, extra) = divide(&text);
+            rows.document(place, Record { text, cells: &shape.no_cells(), extra: &extra, source: None })
+        }
         Err(fault) => rows.reject(place, fault),
     }
+}
+
+/// The lines between `---` and `---` or `...` at the beginning, and what follows them. Only lines that can be YAML keys, so that prose
+/// between two rules stays text: every line that is not indented is `key: value`, a list item, a comment or blank, the first is not blank.
+fn front_matter(text: &str) -> Option<(&str, &str)> {
+    let body = text.strip_prefix("---\n").or_else(|| text.strip_prefix("---\r\n"))?;
+    let mut end = 0;
+    for line in body.split_inclusive('\n') {
+        let bare = line.trim_end();
+        if end > 0 && (bare == "---" || bare == "...") {
+            return Some((&body[..end], &body[end + line.len()..]));
+        }
+        let key = bare.split_once(':').is_some_and(|(key, value)| {
+            let is_name = |c: char| c.is_alphanumeric() || ['_', '-', '.', '"', '\''].contains(&c);
+            !key.is_empty() && key.chars().all(is_name) && (value.is_empty() || value.starts_with(' '))
+        });
+        let other = bare.starts_with([' ', '#', '-', '\t']) || (bare.is_empty() && end > 0);
+        if !key && !other {
+            return None;
+        }
+        end += line.len();
+    }
+    None
 }
 
 /// Calls `sink` for every line that is neither blank, nor too long, nor wrongly encoded.

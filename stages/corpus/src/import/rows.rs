@@ -126,6 +126,8 @@ pub struct Rows<'a, 'w> {
     schema: SchemaRef,
     source: String,
     path: String,
+    /// The member of an archive that is read: the length of the archive's own path, and where in the archive it stands.
+    member: Option<(usize, u64)>,
     ids: FixedSizeBinaryBuilder,
     hashes: FixedSizeBinaryBuilder,
     sources: StringBuilder,
@@ -149,6 +151,7 @@ impl<'a, 'w> Rows<'a, 'w> {
             schema: schema::documents(&fields),
             source: String::new(),
             path: String::new(),
+            member: None,
             ids: FixedSizeBinaryBuilder::new(16),
             hashes: FixedSizeBinaryBuilder::new(16),
             sources: StringBuilder::new(),
@@ -168,12 +171,28 @@ impl<'a, 'w> Rows<'a, 'w> {
     pub fn enter(&mut self, source: &str, path: &str) {
         self.source = source.to_string();
         self.path = path.to_string();
+        self.member = None;
+    }
+
+    /// Sets the member of the file's archive that the following records come from; `offset` tells members of the same name apart.
+    pub fn enter_member(&mut self, name: &str, offset: u64) {
+        self.leave_member();
+        self.member = Some((self.path.len(), offset));
+        self.path.push('/');
+        self.path.push_str(name);
+    }
+
+    /// The following records, or faults, are those of the archive itself.
+    pub fn leave_member(&mut self) {
+        if let Some((length, _)) = self.member.take() {
+            self.path.truncate(length);
+        }
     }
 
     /// Adds a record as a document, or as a reject when its text is empty.
     pub fn document(&mut self, place: Place, record: Record) -> Result<()> {
         let source = record.source.unwrap_or(&self.source);
-        let id = identity(source, &self.path, place.position);
+        let id = self.identity(source, place);
         if record.text.trim().is_empty() {
             let detail = if record.text.is_empty() { "the text is empty" } else { "the text is white space only" };
             return self.add_reject(place, Some(id), record.source, Fault::new("empty_text", detail));
@@ -200,8 +219,22 @@ impl<'a, 'w> Rows<'a, 'w> {
     /// Adds a record that is no document. Its id is kept when the record could be read and only its content is wrong.
     pub fn reject(&mut self, place: Place, fault: Fault) -> Result<()> {
         let readable = ["missing_text", "not_text", "wrong_type"].contains(&fault.rule);
-        let id = readable.then(|| identity(&self.source, &self.path, place.position));
+        let id = readable.then(|| self.identity(&self.source, place));
         self.add_reject(place, id, None, fault)
+    }
+
+    /// The id of a document: its provenance, not its content.
+    fn identity(&self, source: &str, place: Place) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(source.as_bytes());
+        hasher.update(&[0]);
+        hasher.update(self.path.as_bytes());
+        hasher.update(&[0]);
+        hasher.update(&place.position.to_le_bytes());
+        if let Some((_, offset)) = self.member {
+            hasher.update(&offset.to_le_bytes());
+        }
+        crate::first_16(hasher.finalize())
     }
 
     fn add_reject(&mut self, place: Place, id: Option<[u8; 16]>, source: Option<&str>, fault: Fault) -> Result<()> {
@@ -283,17 +316,6 @@ impl ColumnBuilder {
             ColumnBuilder::Boolean(builder) => Arc::new(builder.finish()),
         }
     }
-}
-
-/// The id of a document: its provenance, not its content.
-fn identity(source: &str, path: &str, position: u64) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(source.as_bytes());
-    hasher.update(&[0]);
-    hasher.update(path.as_bytes());
-    hasher.update(&[0]);
-    hasher.update(&position.to_le_bytes());
-    crate::first_16(hasher.finalize())
 }
 
 /// The first characters of a record, for the reader of a reject.

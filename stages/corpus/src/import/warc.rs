@@ -224,7 +224,7 @@ fn looks_like_page(body: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::io::Write;
 
     use proptest::prelude::*;
@@ -232,7 +232,7 @@ mod tests {
     use super::super::fields::tests::check;
     use crate::testing::Lab;
 
-    fn record(kind: &str, mime: &str, content: &[u8]) -> Vec<u8> {
+    pub fn record(kind: &str, mime: &str, content: &[u8]) -> Vec<u8> {
         let length = content.len();
         let head = format!(
             "WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Target-URI: http://a.b/c\r\nWARC-Date: 2026-01-02T03:04:05Z\r\nContent-Type: {mime}\r\n\
