@@ -16,9 +16,12 @@ use engine::{list, suggest};
 
 use super::text_function::{documentation, for_each_text, map_texts};
 
+/// A new text, borrowed where nothing changes.
+type Rewrite = Box<dyn for<'a> Fn(&'a str) -> Cow<'a, str>>;
+
 /// What the function gives for one text and the options that were read.
 pub(super) enum Bound {
-    Text(Box<dyn for<'a> Fn(&'a str) -> Cow<'a, str>>),
+    Text(Rewrite),
     Integer(Box<dyn Fn(&str) -> i64>),
 }
 

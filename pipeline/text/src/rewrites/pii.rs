@@ -131,6 +131,9 @@ struct Found {
     kind: Pii,
 }
 
+/// The place of a number that begins at a digit, if it is one of its kind.
+type Recognize = fn(&[u8], usize) -> Option<(usize, usize)>;
+
 /// Finds personal data from the left; what is found does not overlap.
 struct Finder<'a> {
     bytes: &'a [u8],
@@ -163,7 +166,7 @@ impl<'a> Finder<'a> {
             return None;
         }
         let has = |kind| self.kinds.has(kind);
-        let numbers: [(Pii, fn(&[u8], usize) -> Option<(usize, usize)>); 7] = [
+        let numbers: [(Pii, Recognize); 7] = [
             (Pii::Ip, ip_v4_at),
             (Pii::Ip, ip_v6_at),
             (Pii::CnId, cn_id_at),

@@ -68,7 +68,7 @@ fn passes_luhn(digits: &[u8]) -> bool {
     let doubled = |digit: u8| if digit > 4 { 2 * digit - 9 } else { 2 * digit };
     let sum: u32 =
         digits.iter().rev().enumerate().map(|(index, digit)| u32::from(if index % 2 == 1 { doubled(*digit) } else { *digit })).sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 pub(super) fn cn_id_at(text: &[u8], at: usize) -> Option<(usize, usize)> {
@@ -89,7 +89,7 @@ pub(super) fn cn_id_at(text: &[u8], at: usize) -> Option<(usize, usize)> {
 
 fn days_of(year: u32, month: u32) -> u32 {
     match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,

@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(index.part(2), number as u32 - 2..number as u32);
         assert_eq!([0, number as u32 - 3, number as u32 - 2].map(|document| index.part_of(document)), [0, 0, 2]);
         let dropped = |document: u32| document % 11 == 3;
-        let compared = |document: u32| document % 5 != 0 && !dropped(document);
+        let compared = |document: u32| !document.is_multiple_of(5) && !dropped(document);
         let all = |keep: &dyn Fn(u32) -> bool, add: u64| -> Vec<(u64, u32)> {
             (0..number as u32).filter(|document| keep(*document)).map(|document| (u64::from(document) + add, document)).collect()
         };

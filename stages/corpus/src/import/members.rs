@@ -27,7 +27,7 @@ pub fn read_tar(piece: &Piece, path: &Path, shape: &Shape, meter: &Rc<Meter>, ro
     let mut tar = Tar::new(stream.reader, piece.start);
     loop {
         rows.leave_member();
-        let header = match tar.next(|reader, count| tar::skip(reader, count)) {
+        let header = match tar.next(tar::skip) {
             Ok(Some(header)) => header,
             Ok(None) => {
                 let whole = tar.ended() || tar.offset() == 0 || piece.end != u64::MAX;

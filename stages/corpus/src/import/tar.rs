@@ -264,7 +264,7 @@ pub mod tests {
         let mut tar = Tar::new(archive, 0);
         let mut found = Vec::new();
         loop {
-            match tar.next(|reader, count| skip(reader, count)) {
+            match tar.next(skip) {
                 Ok(Some(header)) => {
                     let mut text = String::new();
                     let read = tar.read_to_string(&mut text).map_err(|error| error.kind());

@@ -375,7 +375,7 @@ fn fineweb_and_refinedweb_hold_at_their_thresholds() {
     fineweb(case("terminal_line_ratio", text(&[ended(3)]), text(&[ended(2)])));
     // 29 characters are short, 34 are not.
     fineweb(case("short_line_ratio", text(&[lines(67, 6), lines(33, 7)]), text(&[lines(68, 6), lines(32, 7)])));
-    let repeated = || vec![lines(1, 3), lines(1, 3)].concat();
+    let repeated = || [lines(1, 3), lines(1, 3)].concat();
     let count = least(0.01, |lines| 14.0 / (28.0 + 29.0 * lines));
     let copies = |count| text(&[repeated(), lines(count, 6)]);
     fineweb(case("fineweb_duplicate_line_char_ratio", copies(count), copies(count - 1)));
