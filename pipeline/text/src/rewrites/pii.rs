@@ -10,7 +10,7 @@ use super::pii_numbers::{card_at, cn_id_at, cn_mobile_at, phone_at, us_ssn_at};
 /// A kind of personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pii {
-    /// `[\w.%+-]{1,64}@(label\.)+[a-z]{2,}`, where the last label is no file extension; not at example.com, .net, .org and reserved names.
+    /// `[\w.%+'-]{1,64}@(label\.)+[a-z]{2,}`, where the last label is no file extension; not at example.com, .net, .org and reserved names.
     Email,
     /// Public IPv4 and IPv6 addresses. Private, loopback, documentation and other special ranges stay; so do four numbers below 10
     /// (`1.2.3.4` is a version or a section) and `v10.0.19.1`.
@@ -224,7 +224,7 @@ mod tests {
             ("Write to Bob.Smith+x@mail.host.co.uk.", "Write to [EMAIL]."),
             ("<bob@host.com>,'al@host.org' mailto:x_y@z.io?subject=a", "<[EMAIL]>,'[EMAIL]' mailto:[EMAIL]?subject=a"),
             ("邮箱abc123@qq.com，谢谢", "邮箱[EMAIL]，谢谢"),
-            ("13812345678@163.com", "[EMAIL]"),
+            ("13812345678@163.com, o'neil@host.com", "[EMAIL], [EMAIL]"),
             ("at 8.8.4.40, 93.184.216.34:80 or [2606:2800:220:1:248:1893:25c8:1946].", "at [IP], [IP]:80 or [[IP]]."),
             ("http://93.184.216.34/x 2a00:1450:4001::200e, 地址93.184.216.34。", "http://[IP]/x [IP], 地址[IP]。"),
         ]);

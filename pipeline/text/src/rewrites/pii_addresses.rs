@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The mail address around the `@` at `at` that begins at `from` or later, as (start, end).
 pub(super) fn email_at(text: &[u8], at: usize, from: usize) -> Option<(usize, usize)> {
-    let is_local = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-');
+    let is_local = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'');
     let length = text[from..at].iter().rev().take(MAX_LOCAL_BYTES + 1).take_while(|byte| is_local(byte)).count();
     let mut start = at - length;
     // An address begins and ends with a letter or a digit; what is before is the sentence's.
