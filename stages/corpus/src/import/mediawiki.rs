@@ -249,7 +249,7 @@ pub mod tests {
             let lab = Lab::new(&[("a.xml", &file)]);
             lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.xml\"]", 1).unwrap();
             let count = lab.rows("import", "documents", &["text"]).len() + lab.rows("import", "rejects", &["rule"]).len();
-            prop_assert_eq!(lab.artifact("import").manifest.counts["records"], count as i64);
+            prop_assert_eq!(lab.artifact("import").manifest.count("records"), count as i64);
         }
     }
 }

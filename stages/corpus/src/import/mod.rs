@@ -185,6 +185,8 @@ impl Stage for Import {
         let fields: Vec<_> = shape.columns.iter().map(Column::arrow_field).collect();
         draft.declare("documents", schema::documents(&fields))?;
         draft.declare("rejects", schema::rejects())?;
+        // Also stated when nothing is read.
+        draft.count("records", 0);
         let files = inputs.files();
         let source = self.source();
         let plan = plan::pieces(ctx, draft, &shape, files)?;

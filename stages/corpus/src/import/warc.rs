@@ -352,7 +352,7 @@ pub mod tests {
             let lab = Lab::new(&[("a.warc", &file)]);
             lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.warc\"]", 1).unwrap();
             let count = lab.rows("import", "documents", &["text"]).len() + lab.rows("import", "rejects", &["rule"]).len();
-            prop_assert_eq!(lab.artifact("import").manifest.counts["records"], count as i64);
+            prop_assert_eq!(lab.artifact("import").manifest.count("records"), count as i64);
         }
     }
 }
