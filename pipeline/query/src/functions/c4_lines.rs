@@ -15,10 +15,10 @@ pub(super) fn function() -> ScalarUDF {
         options: &[("definition", Kind::Text)],
         required: 0,
         returns: DataType::Utf8View,
-        bind: |options| {
+        bind: Box::new(|options| {
             let by = options.first().map_or(Ok(C4::Paper), |name| choice("definition", text_of(name), &C4::NAMES))?;
-            Ok(Bound::Text(Box::new(move |text| c4_lines(text, by))))
-        },
+            Ok(Bound::Rewrite(Box::new(move |text| c4_lines(text, by))))
+        }),
     })
 }
 

@@ -1,38 +1,27 @@
 //! `language_probability(text, code)`: how sure it is that a text is in a language.
 
 use arrow::datatypes::DataType;
-use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::ScalarUDF;
-use engine::{list, suggest};
 
-use super::constant_function::{Prepared, constant_function};
+use super::options::{Bound, Kind, Optioned, choice, function_with_options, text_of};
 
 pub(super) fn function() -> ScalarUDF {
-    constant_function(
-        "language_probability",
-        "How sure `language` is when it finds the given one (a code of ISO 639-1), else 0; null when nothing tells. A confidence from 0 to 1 by the \
-         lead over the second language, no calibrated probability.",
-        &["code"],
-        DataType::Float64,
-        prepare,
-    )
-}
-
-fn prepare(arguments: &[&str]) -> Result<Prepared> {
-    let codes = text::language_codes();
-    let Ok(known) = codes.binary_search(&arguments[0]) else {
-        return exec_err!(
-            "unknown language `{}`{}; known: {}",
-            arguments[0],
-            suggest(arguments[0], codes.iter().copied()),
-            list(codes.iter().copied())
-        );
-    };
-    let wanted = codes[known];
-    Ok(Prepared::Number(Box::new(move |text| {
-        let (code, confidence) = text::language(text)?;
-        Some(if code == wanted { confidence } else { 0.0 })
-    })))
+    function_with_options(Optioned {
+        name: "language_probability",
+        about: "How sure `language` is when it finds the given one (a code of ISO 639-1), else 0; null when nothing tells. A confidence from 0 to 1 \
+                by the lead over the second language, no calibrated probability.",
+        options: &[("code", Kind::Text)],
+        required: 1,
+        returns: DataType::Float64,
+        bind: Box::new(|options| {
+            let codes: Vec<_> = text::language_codes().iter().map(|code| (*code, *code)).collect();
+            let wanted = choice("language", text_of(&options[0]), &codes)?;
+            Ok(Bound::Number(Box::new(move |text| {
+                let (code, confidence) = text::language(text)?;
+                Some(if code == wanted { confidence } else { 0.0 })
+            })))
+        }),
+    })
 }
 
 #[cfg(test)]

@@ -14,13 +14,13 @@ pub(super) fn function() -> ScalarUDF {
         options: &[("most", Kind::Integer)],
         required: 1,
         returns: DataType::Utf8View,
-        bind: |options| match options {
+        bind: Box::new(|options| match options {
             [ScalarValue::Int64(Some(most @ 0..=1000))] => {
                 let most = *most as usize;
-                Ok(Bound::Text(Box::new(move |text| limit_newlines(text, most))))
+                Ok(Bound::Rewrite(Box::new(move |text| limit_newlines(text, most))))
             }
             other => Err(format!("`most` must be between 0 and 1000, got {}", other.first().unwrap_or(&ScalarValue::Null))),
-        },
+        }),
     })
 }
 

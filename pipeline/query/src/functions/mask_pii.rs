@@ -15,11 +15,11 @@ pub(super) fn function() -> ScalarUDF {
         options: &[("kinds", Kind::Text), ("style", Kind::Text)],
         required: 1,
         returns: DataType::Utf8View,
-        bind: |options| {
+        bind: Box::new(|options| {
             let kinds = kinds(text_of(&options[0]))?;
             let style = options.get(1).map_or(Ok(PiiStyle::Label), |name| choice("style", text_of(name), &PiiStyle::NAMES))?;
-            Ok(Bound::Text(Box::new(move |text| mask_pii(text, kinds, style))))
-        },
+            Ok(Bound::Rewrite(Box::new(move |text| mask_pii(text, kinds, style))))
+        }),
     })
 }
 

@@ -3,7 +3,6 @@
 //! All are immutable, give null for null, and take any string type. Characters are Unicode scalar values, words are those of the crate
 //! `text` (UAX-29 words, each Han character one word). What SQL says well by itself has no function here.
 
-mod constant_function;
 mod options;
 mod record;
 mod text_function;

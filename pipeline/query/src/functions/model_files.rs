@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::datatypes::DataType;
-use datafusion::common::{DataFusionError, Result, exec_err};
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ScalarUDF;
 use engine::{list, suggest};
 use text::{Arpa, Classifier, Tokenizer};
 
-use super::constant_function::{Prepared, constant_function};
+use super::options::{Bound, Kind, Optioned, function_with_options, text_of};
 
 /// The functions whose second argument is a file.
 const NAMES: [&str; 4] = ["fasttext_label", "fasttext_probability", "arpa_perplexity", "token_count"];
@@ -32,9 +32,9 @@ pub struct ModelFiles {
 #[derive(Default)]
 struct ModelFile {
     path: PathBuf,
-    classifier: OnceLock<std::result::Result<Classifier, String>>,
-    arpa: OnceLock<std::result::Result<Arpa, String>>,
-    tokenizer: OnceLock<std::result::Result<Tokenizer, String>>,
+    classifier: OnceLock<Result<Classifier, String>>,
+    arpa: OnceLock<Result<Arpa, String>>,
+    tokenizer: OnceLock<Result<Tokenizer, String>>,
 }
 
 impl ModelFiles {
@@ -44,34 +44,29 @@ impl ModelFiles {
         files.entry(hash.to_string()).or_insert_with(|| Arc::new(ModelFile { path: path.to_path_buf(), ..ModelFile::default() }));
     }
 
-    fn find(&self, hash: &str) -> Result<Arc<ModelFile>> {
+    fn find(&self, hash: &str) -> Result<Arc<ModelFile>, String> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        match files.get(hash) {
-            Some(file) => Ok(Arc::clone(file)),
-            None => exec_err!(
-                "no model file `{hash}`: files are given to a step, files = {{ {hash} = \"models/…\" }}, and cannot be used elsewhere"
-            ),
-        }
+        files.get(hash).cloned().ok_or_else(|| {
+            format!("no model file `{hash}`: files are given to a step, files = {{ {hash} = \"models/…\" }}, and cannot be used elsewhere")
+        })
     }
 }
 
 /// A model that is read once; a failure is remembered too.
-fn loaded<M>(cell: &OnceLock<std::result::Result<M, String>>, load: impl FnOnce() -> anyhow::Result<M>) -> Result<&M> {
-    cell.get_or_init(|| load().map_err(|error| format!("{error:#}")))
-        .as_ref()
-        .map_err(|message| DataFusionError::Execution(message.clone()))
+fn loaded<M>(cell: &OnceLock<Result<M, String>>, load: impl FnOnce() -> anyhow::Result<M>) -> Result<&M, String> {
+    cell.get_or_init(|| load().map_err(|error| format!("{error:#}"))).as_ref().map_err(String::clone)
 }
 
 impl ModelFile {
-    fn classifier(&self) -> Result<&Classifier> {
+    fn classifier(&self) -> Result<&Classifier, String> {
         loaded(&self.classifier, || Classifier::load(&self.path))
     }
 
-    fn arpa(&self) -> Result<&Arpa> {
+    fn arpa(&self) -> Result<&Arpa, String> {
         loaded(&self.arpa, || Arpa::load(&self.path))
     }
 
-    fn tokenizer(&self) -> Result<&Tokenizer> {
+    fn tokenizer(&self) -> Result<&Tokenizer, String> {
         loaded(&self.tokenizer, || Tokenizer::load(&self.path))
     }
 }
@@ -82,48 +77,61 @@ pub fn model_functions(files: &Arc<ModelFiles>) -> Vec<ScalarUDF> {
     vec![fasttext_label(files()), fasttext_probability(files()), arpa_perplexity(files()), token_count(files())]
 }
 
+/// A function of a text, a file and further constants.
+fn of_file(
+    name: &'static str,
+    about: &'static str,
+    options: &'static [(&'static str, Kind)],
+    returns: DataType,
+    files: Arc<ModelFiles>,
+    bind: impl Fn(Arc<ModelFile>, &[ScalarValue]) -> Result<Bound, String> + Send + Sync + 'static,
+) -> ScalarUDF {
+    let bind = Box::new(move |options: &[ScalarValue]| bind(files.find(text_of(&options[0]))?, &options[1..]));
+    function_with_options(Optioned { name, about, options, required: options.len(), returns, bind })
+}
+
 fn fasttext_label(files: Arc<ModelFiles>) -> ScalarUDF {
     let about = "The most probable label of a fastText classifier (.bin or .ftz) with its prefix, such as `__label__en` of lid.176; null for a text \
                  without words. Line feeds are spaces.";
-    constant_function("fasttext_label", about, &["file"], DataType::Utf8View, move |arguments| {
-        let file = files.find(arguments[0])?;
+    of_file("fasttext_label", about, &[("file", Kind::Text)], DataType::Utf8View, files, |file, _| {
         file.classifier()?;
-        Ok(Prepared::Text(Box::new(move |text| Some(file.classifier().ok()?.best(text)?.0))))
+        Ok(Bound::Text(Box::new(move |text| Some(file.classifier().ok()?.best(text)?.0))))
     })
 }
 
 fn fasttext_probability(files: Arc<ModelFiles>) -> ScalarUDF {
     let about =
         "The probability of a label by a fastText classifier (.bin or .ftz), the label with its prefix; null for a text without words.";
-    constant_function("fasttext_probability", about, &["file", "label"], DataType::Float64, move |arguments| {
-        let file = files.find(arguments[0])?;
+    let options = &[("file", Kind::Text), ("label", Kind::Text)];
+    of_file("fasttext_probability", about, options, DataType::Float64, files, |file, options| {
         let labels = file.classifier()?.labels();
-        let label = arguments[1].to_string();
+        let label = text_of(&options[0]).to_string();
         if !labels.contains(&label) {
             let names = || labels.iter().map(String::as_str);
-            return exec_err!("`{}` has no label `{label}`{}; labels: {}", file.path.display(), suggest(&label, names()), list(names()));
+            let (near, all) = (suggest(&label, names()), list(names()));
+            return Err(format!("`{}` has no label `{label}`{near}; labels: {all}", file.path.display()));
         }
-        Ok(Prepared::Number(Box::new(move |text| file.classifier().ok()?.probability(text, &label))))
+        Ok(Bound::Number(Box::new(move |text| file.classifier().ok()?.probability(text, &label))))
     })
 }
 
 fn arpa_perplexity(files: Arc<ModelFiles>) -> ScalarUDF {
     let about = "Perplexity under an n-gram model in ARPA format (plain or gz): each line is a sentence, words stand between white space, ends of \
                  sentences count as words; null for a text without words.";
-    constant_function("arpa_perplexity", about, &["file"], DataType::Float64, move |arguments| {
-        let file = files.find(arguments[0])?;
+    of_file("arpa_perplexity", about, &[("file", Kind::Text)], DataType::Float64, files, |file, _| {
         file.arpa()?;
-        Ok(Prepared::Number(Box::new(move |text| file.arpa().ok()?.perplexity(text))))
+        Ok(Bound::Number(Box::new(move |text| file.arpa().ok()?.perplexity(text))))
     })
 }
 
 fn token_count(files: Arc<ModelFiles>) -> ScalarUDF {
     let about = "Number of tokens under a tokenizer.json, special tokens not counted.";
-    constant_function("token_count", about, &["file"], DataType::Int64, move |arguments| {
-        let file = files.find(arguments[0])?;
+    of_file("token_count", about, &[("file", Kind::Text)], DataType::Int64, files, |file, _| {
         file.tokenizer()?;
-        let failed = |error: anyhow::Error| DataFusionError::Execution(format!("{error:#}"));
-        Ok(Prepared::Integer(Box::new(move |text| Ok(Some(file.tokenizer()?.encode(text).map_err(failed)?.len() as i64)))))
+        Ok(Bound::Integer(Box::new(move |text| {
+            let tokens = file.tokenizer()?.encode(text).map_err(|error| format!("{error:#}"))?;
+            Ok(tokens.len() as i64)
+        })))
     })
 }
 

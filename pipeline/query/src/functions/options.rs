@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Builder, StringViewBuilder};
+use arrow::array::{Array, ArrayRef, Float64Builder, Int64Builder, StringViewBuilder};
 use arrow::datatypes::DataType;
 use datafusion::common::types::{logical_int64, logical_string};
-use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err};
 use datafusion::logical_expr::{
     Coercion, ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, TypeSignatureClass,
     Volatility,
@@ -19,11 +19,16 @@ use super::text_function::{documentation, for_each_text, map_texts};
 /// A new text, borrowed where nothing changes.
 type Rewrite = Box<dyn for<'a> Fn(&'a str) -> Cow<'a, str>>;
 
-/// What the function gives for one text and the options that were read.
+/// What the function gives for one text and the options that were read. `None` is null.
 pub(super) enum Bound {
-    Text(Rewrite),
-    Integer(Box<dyn Fn(&str) -> i64>),
+    Rewrite(Rewrite),
+    Text(Box<dyn Fn(&str) -> Option<String>>),
+    Integer(Box<dyn Fn(&str) -> Result<i64, String>>),
+    Number(Box<dyn Fn(&str) -> Option<f64>>),
 }
+
+/// Reads the options that are given. The message of an error says which values there are.
+type Bind = Box<dyn Fn(&[ScalarValue]) -> Result<Bound, String> + Send + Sync>;
 
 /// An option, by position.
 #[derive(Clone, Copy, PartialEq)]
@@ -41,8 +46,7 @@ pub(super) struct Optioned {
     /// So many of them must be given.
     pub required: usize,
     pub returns: DataType,
-    /// Reads the options that are given. The message of an error says which values there are.
-    pub bind: fn(&[ScalarValue]) -> Result<Bound, String>,
+    pub bind: Bind,
 }
 
 pub(super) fn function_with_options(function: Optioned) -> ScalarUDF {
@@ -103,10 +107,9 @@ impl ScalarUDFImpl for OptionedFunction {
                 _ => return exec_err!("`{}`: `{option}` must be a constant that is not null", self.function.name),
             }
         }
-        match (self.function.bind)(&options) {
-            Ok(bound) => map_texts(&args.args[0], |texts| apply(&bound, texts)),
-            Err(message) => exec_err!("`{}`: {message}", self.function.name),
-        }
+        let failed = |message| exec_datafusion_err!("`{}`: {message}", self.function.name);
+        let bound = (self.function.bind)(&options).map_err(failed)?;
+        map_texts(&args.args[0], |texts| apply(&bound, texts)?.map_err(failed))
     }
 
     fn documentation(&self) -> Option<&Documentation> {
@@ -114,19 +117,34 @@ impl ScalarUDFImpl for OptionedFunction {
     }
 }
 
-fn apply(bound: &Bound, texts: &ArrayRef) -> Result<ArrayRef> {
-    Ok(match bound {
-        Bound::Text(rewrite) => {
-            let mut values = StringViewBuilder::with_capacity(texts.len());
+/// The column of results; the message of the last text that failed.
+fn apply(bound: &Bound, texts: &ArrayRef) -> Result<Result<ArrayRef, String>> {
+    let rows = texts.len();
+    let mut failed = None;
+    let values: ArrayRef = match bound {
+        Bound::Rewrite(rewrite) => {
+            let mut values = StringViewBuilder::with_capacity(rows);
             for_each_text(texts, |text| values.append_option(text.map(rewrite)))?;
             Arc::new(values.finish())
         }
-        Bound::Integer(count) => {
-            let mut values = Int64Builder::with_capacity(texts.len());
-            for_each_text(texts, |text| values.append_option(text.map(count)))?;
+        Bound::Text(kernel) => {
+            let mut values = StringViewBuilder::with_capacity(rows);
+            for_each_text(texts, |text| values.append_option(text.and_then(kernel)))?;
             Arc::new(values.finish())
         }
-    })
+        Bound::Integer(count) => {
+            let mut values = Int64Builder::with_capacity(rows);
+            let mut count = |text: &str| count(text).map_err(|message| failed = Some(message)).ok();
+            for_each_text(texts, |text| values.append_option(text.and_then(&mut count)))?;
+            Arc::new(values.finish())
+        }
+        Bound::Number(kernel) => {
+            let mut values = Float64Builder::with_capacity(rows);
+            for_each_text(texts, |text| values.append_option(text.and_then(kernel)))?;
+            Arc::new(values.finish())
+        }
+    };
+    Ok(failed.map_or(Ok(values), Err))
 }
 
 impl std::fmt::Debug for OptionedFunction {

@@ -14,10 +14,10 @@ pub(super) fn function() -> ScalarUDF {
         options: &[("kinds", Kind::Text)],
         required: 1,
         returns: DataType::Int64,
-        bind: |options| {
+        bind: Box::new(|options| {
             let kinds = kinds(text_of(&options[0]))?;
-            Ok(Bound::Integer(Box::new(move |text| pii_count(text, kinds) as i64)))
-        },
+            Ok(Bound::Integer(Box::new(move |text| Ok(pii_count(text, kinds) as i64))))
+        }),
     })
 }
 

@@ -47,7 +47,7 @@ impl Against {
                 documents.column(&dedup.url)?;
             }
             let stored: Option<Value> = artifact.fact(TABLE).ok();
-            let index = if stored == Some(identity(dedup)) { Some(Arc::new(artifact.table(TABLE)?)) } else { None };
+            let index = if stored == Some(identity(dedup)) { stored_index(artifact, &documents)? } else { None };
             let files = 0..documents.files.len();
             parts.extend(files.map(|file| OldPart { documents: documents.clone(), index: index.clone(), file }));
         }
@@ -88,6 +88,13 @@ impl Against {
         }
         writer.finish()
     }
+}
+
+/// The stored hashes, if they lie file by file beside the documents.
+fn stored_index(artifact: &Artifact, documents: &Table) -> Result<Option<Arc<Table>>> {
+    let index = artifact.table(TABLE)?;
+    let rows = |table: &Table| table.files.iter().map(|file| file.rows).collect::<Vec<_>>();
+    Ok((rows(&index) == rows(documents)).then(|| Arc::new(index)))
 }
 
 impl OldPart {

@@ -77,7 +77,7 @@ pub struct Dedup {
     #[serde(default = "default_source_loss_max")]
     pub source_loss_max: f64,
     /// Whether the table `index` is written: hashes and bands of the kept documents, which make it quicker to deduplicate others `against`
-    /// them. About 180 bytes a document.
+    /// them. About 160 bytes a document.
     #[serde(default)]
     pub index: bool,
     /// `true` copies the kept documents, `false` keeps row numbers of the inputs, which must stay and have the same columns; `auto`, the
