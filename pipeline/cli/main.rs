@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use engine::{ConfigError, Locked, Stopped};
 
+mod allocator;
 mod args;
 mod plan;
 mod progress;

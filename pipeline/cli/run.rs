@@ -8,13 +8,14 @@ use engine::{ConfigError, Context};
 
 use crate::args::RunArgs;
 use crate::progress::Terminal;
-use crate::{plan, signals, summary};
+use crate::{allocator, plan, signals, summary};
 
 /// What stays resident whatever a stage does: the program, its tables of Unicode, the threads' stacks.
 const BASE_MEMORY: u64 = 100 << 20;
 
 pub fn run(args: &RunArgs) -> Result<()> {
     let (threads, memory) = limits(args)?;
+    allocator::keep_freed(memory);
     let spill = std::env::temp_dir().join(format!("mill-{}", std::process::id()));
     // The pool of queries gets half of what is left: resident memory is two to three times the pool.
     let pool = memory.saturating_sub(BASE_MEMORY).max(64 << 20) / 2;

@@ -16,6 +16,9 @@ use super::plain::{decode, too_long};
 use super::rows::{Cell, Fault, Place, Record, Rows, excerpt};
 use super::stream::{self, Stream};
 
+/// Read after the end of a file, as a line of its own; it lands within a field only if a quote is still open there.
+const END: &[u8] = b"\n\x1cend of the file\x1c\n";
+
 /// Where the wanted fields stand.
 struct Header {
     names: Vec<String>,
@@ -30,7 +33,7 @@ pub fn read(stream: Stream, delimiter: u8, shape: &Shape, rows: &mut Rows) -> Re
     let budget = Rc::new(Shared::new(0));
     let limit = shape.record_bytes_max as u64 + (1 << 16);
     budget.set(limit);
-    let input = Budgeted { inner: stream.reader, budget: budget.clone() };
+    let input = Budgeted { inner: stream.reader.chain(END), budget: budget.clone() };
     let quoting = delimiter != b'\t';
     // Only with `\n` as the end does a record's position not depend on a `\r` before it.
     let mut builder = csv::ReaderBuilder::new();
@@ -49,6 +52,14 @@ pub fn read(stream: Stream, delimiter: u8, shape: &Shape, rows: &mut Rows) -> Re
             return Ok(());
         }
         let place = place_of(record.position().unwrap_or(&start), base);
+        if record.as_slice() == END.trim_ascii() {
+            return Ok(());
+        }
+        if record.as_slice().ends_with(END) {
+            let opening = excerpt(&record.as_slice()[..record.as_slice().len() - END.len()]);
+            return rows
+                .reject(place, Fault::new("broken_csv", format!("a quote is open to the end of the file, in the record {opening}")));
+        }
         if drop_carriage_return(&mut record) {
             continue;
         }
@@ -110,8 +121,11 @@ impl Header {
         let find = |wanted: &str| match names.iter().position(|name| name == wanted) {
             Some(index) => Ok(index),
             None => {
-                let choices = || names.iter().map(String::as_str);
-                bail!("has no field `{wanted}`{}; fields: {}", suggest(wanted, choices()), list(choices()))
+                // The first line of a file of another kind is long and not printable.
+                let shown: Vec<String> = names.iter().take(FIELDS_SHOWN).map(|name| printable(name)).collect();
+                let choices = || shown.iter().map(String::as_str);
+                let more = if names.len() > FIELDS_SHOWN { format!(" and {} more", names.len() - FIELDS_SHOWN) } else { String::new() };
+                bail!("has no field `{wanted}`{}; fields: {}{more}", suggest(wanted, choices()), list(choices()))
             }
         };
         Ok(Header {
@@ -121,6 +135,12 @@ impl Header {
             names,
         })
     }
+}
+
+const FIELDS_SHOWN: usize = 50;
+
+fn printable(name: &str) -> String {
+    name.chars().take(40).flat_map(char::escape_debug).collect()
 }
 
 /// Ends a record that never ends (an open quote swallows the rest of the file) before it fills the memory.

@@ -20,6 +20,9 @@ const BEGIN: &[u8] = b"<page>";
 const END: &[u8] = b"</page>";
 /// Where a dump says that it is one.
 const HEAD_BYTES: usize = 1024;
+const DUMP_END: &[u8] = b"</mediawiki>";
+/// White space after a dump's end.
+const BLANK_BYTES: usize = 64;
 
 /// Reads all pages of a dump.
 pub fn read(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
@@ -28,7 +31,9 @@ pub fn read(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
     window.fill(HEAD_BYTES);
     let head = &window.bytes()[..window.bytes().len().min(HEAD_BYTES)];
     let mut known = head.is_empty() || memchr::memmem::find(head, b"<mediawiki").is_some();
-    while window.skip_to(BEGIN) {
+    let mut cut = false;
+    let head_is_there = known && !head.is_empty();
+    while window.skip_to(BEGIN, DUMP_END.len() + BLANK_BYTES) {
         known = true;
         let place = window.place();
         match page(&mut window, shape) {
@@ -37,7 +42,10 @@ pub fn read(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
             // A page that is cut off by a break of the archive is told below.
             Err(found) if found.rule == "truncated_record" && window.bytes().is_empty() => match window.failure() {
                 Some(error) => return rows.reject(place, fault(window.name(), error)?),
-                None => rows.reject(place, found)?,
+                None => {
+                    cut = true;
+                    rows.reject(place, found)?;
+                }
             },
             Err(found) => rows.reject(place, found)?,
         }
@@ -46,6 +54,10 @@ pub fn read(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
     match window.failure() {
         Some(error) => rows.reject(place, fault(window.name(), error)?),
         None if !known => rows.reject(start, Fault::new("broken_xml", "no `<page>`: the file is no MediaWiki dump")),
+        // Pages may be missing. A page that is cut off has said so itself.
+        None if head_is_there && !cut && !window.bytes().trim_ascii_end().ends_with(DUMP_END) => {
+            rows.reject(place, Fault::new("truncated_record", "the dump has no `</mediawiki>` at its end"))
+        }
         None => Ok(()),
     }
 }
@@ -232,6 +244,9 @@ pub mod tests {
         super::super::fields::tests::check("a.xml", b"", "", &["text"], &[], &[]);
         let cut = &dump(&[good.clone(), good.clone()])[..600];
         super::super::fields::tests::check("a.xml", cut.as_bytes(), "", &["text"], &["good"], &["400|15|truncated_record"]);
+        let open = dump(&[good.clone()]).replace("</mediawiki>", "<pag");
+        let at = format!("{}|18|truncated_record", open.len() - 5);
+        super::super::fields::tests::check("a.xml", open.as_bytes(), "", &["text"], &["good"], &[&at]);
         let latin = dump(&[page("a", 0, "", "b")]).replace("<title>a", "<title>\u{ff}").into_bytes();
         let latin: Vec<u8> = latin.iter().filter(|byte| **byte != 0xc3).copied().collect();
         super::super::fields::tests::check("a.xml", &latin, "", &["text"], &[], &["77|3|invalid_utf8"]);

@@ -330,6 +330,7 @@ impl Import {
 pub(crate) mod tests {
     use super::*;
     use crate::testing::Lab;
+    use expect_test::expect;
     use std::io::Write;
 
     /// Imports `files` with `settings` and shows documents and rejects, one line each.
@@ -459,6 +460,7 @@ pub(crate) mod tests {
             &["a.csv|15|2|two\nlines, \"quoted\"|x|{\"id\":\"1\"}", "a.csv|66|7|last|w|{\"id\":\"5\"}"],
             &["a.csv|44|4|broken_csv", "a.csv|53|5|empty_text", "a.csv|59|6|invalid_utf8"],
         );
+        check(&[("a.csv", b"text,n\none,1\n\"two,2\nthree,3\n")], "paths = [\"a.csv\"]", &["a.csv|7|2|one"], &["a.csv|13|3|broken_csv"]);
         check(
             &[("a.tsv", b"text\tn\nsay \"hi\"\t1.5\n")],
             "paths = [\"a.tsv\"]\ncolumns = { n = \"float\" }\n# n",
@@ -726,6 +728,52 @@ pub(crate) mod tests {
             ("tar", tar),
             ("zip", zip),
         ]
+    }
+
+    /// Documents and rules of the rejects, or why the file is refused.
+    fn outcome(name: &str, bytes: &[u8]) -> String {
+        let lab = Lab::new(&[(name, bytes)]);
+        match lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.*\"]\nexpansion_max = 10\nrecord_bytes_max = \"1MB\"", 1) {
+            Ok(()) => {
+                let mut rules = lab.rows("import", "rejects", &["rule"]);
+                rules.dedup();
+                format!("{} {}", lab.rows("import", "documents", &["position"]).len(), rules.join(" "))
+            }
+            Err(error) => error.chain().last().map_or_else(String::new, ToString::to_string).split(';').next().unwrap_or("").to_string(),
+        }
+    }
+
+    #[test]
+    fn every_format_with_every_fault() {
+        let random: Vec<u8> = (0..5000u64).map(|i| (i * i * 2_654_435_761 >> 13) as u8).collect();
+        let utf16 = |bytes: &[u8]| [0xff, 0xfe].into_iter().chain(bytes.iter().flat_map(|byte| [*byte, 0])).collect::<Vec<u8>>();
+        let with = |bytes: &[u8], more: &[u8]| [&bytes[..bytes.len() / 2], more, &bytes[bytes.len() / 2..]].concat();
+        let deep = ["[".repeat(100_000), "<div>".repeat(100_000)].concat();
+        type Damage<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+        let damages: [(&str, Damage); 9] = [
+            ("empty", &|_| Vec::new()),
+            ("cut", &|bytes| bytes[..bytes.len() * 2 / 3].to_vec()),
+            ("zeros", &|_| vec![0; 1000]),
+            ("zeros inside", &|bytes| with(bytes, &[0; 20])),
+            ("wrong bytes", &|bytes| with(bytes, b"\xff\xfe\xc3\x28")),
+            ("UTF-16", &|bytes| utf16(bytes)),
+            ("random", &|_| random.clone()),
+            ("deep", &|_| deep.clone().into_bytes()),
+            ("a long line", &|bytes| with(bytes, &b"a b ".repeat(500_000))),
+        ];
+        let mut table = String::new();
+        for (format, sound) in sound_files() {
+            for (damage, of) in damages {
+                table += &format!("{format}, {damage}: {}\n", outcome(&format!("a.{format}"), &of(&sound)));
+            }
+        }
+        for (extension, pack) in &PACKERS[1..] {
+            let packed = pack(&b"{\"text\":\"one\"}\n".repeat(1000));
+            table += &format!("{extension}, cut: {}\n", outcome(&format!("a.jsonl{extension}"), &packed[..packed.len() - 12]));
+            table += &format!("{extension}, a bomb: {}\n", outcome(&format!("a.txt{extension}"), &pack(&vec![b'a'; 2 << 20])));
+            table += &format!("{extension}, not packed: {}\n", outcome(&format!("a.jsonl{extension}"), b"{\"text\":\"one\"}"));
+        }
+        expect![[r#""#]].assert_eq(&table);
     }
 
     proptest::proptest! {

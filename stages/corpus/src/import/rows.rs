@@ -197,6 +197,10 @@ impl<'a, 'w> Rows<'a, 'w> {
             let detail = if record.text.is_empty() { "the text is empty" } else { "the text is white space only" };
             return self.add_reject(place, Some(id), record.source, Fault::new("empty_text", detail));
         }
+        if let Some(controls) = binary(record.text) {
+            let detail = format!("{controls} of {} bytes are control characters: {}", record.text.len(), excerpt(record.text.as_bytes()));
+            return self.add_reject(place, Some(id), record.source, Fault::new("binary_text", detail));
+        }
         self.ids.append_value(id)?;
         self.hashes.append_value(crate::content_hash(record.text))?;
         self.sources.append_value(source);
@@ -329,9 +333,31 @@ pub fn excerpt(bytes: &[u8]) -> String {
     format!("\"{short}\"")
 }
 
+/// How many control characters a text has, if they are so many that it is none. Those of terminals (backspace, escape) do not count.
+fn binary(text: &str) -> Option<usize> {
+    let controls = text.bytes().filter(|byte| matches!(byte, 0..=7 | 14..=26 | 28..=31)).count();
+    (controls >= 16 && controls > text.len() / 20).then_some(controls)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_is_no_text() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(25_600).collect();
+        let latin: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+        assert_eq!(binary(&latin), Some(2800));
+        assert_eq!(binary(&"\0".repeat(16)), Some(16));
+        for text in [
+            "\0\u{1}two",
+            "x\u{8}x".repeat(100).as_str(),
+            "\u{1b}[1mbold\u{1b}[0m".repeat(9).as_str(),
+            &("\0".repeat(16) + &"a".repeat(400)),
+        ] {
+            assert_eq!(binary(text), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn excerpts_are_short_and_printable() {

@@ -150,7 +150,7 @@ fn pass_long(window: &mut Window, length: u64, wanted: bool, shape: &Shape) -> R
 }
 
 fn skip_blank(window: &mut Window) {
-    while window.fill(1) && window.bytes()[0].is_ascii_whitespace() {
+    while window.fill(1) && matches!(window.bytes()[0], b'\r' | b'\n') {
         window.take(1);
     }
 }
@@ -158,7 +158,7 @@ fn skip_blank(window: &mut Window) {
 /// Goes to the next line that begins a record.
 fn resume(window: &mut Window) {
     window.fill(BEGIN.len());
-    if !window.bytes().starts_with(BEGIN) && window.skip_to(b"\nWARC/") {
+    if !window.bytes().starts_with(BEGIN) && window.skip_to(b"\nWARC/", 0) {
         window.take(1);
     }
 }

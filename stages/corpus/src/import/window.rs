@@ -82,16 +82,16 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Takes everything before the next `mark`; false when the stream ends before.
-    pub fn skip_to(&mut self, mark: &[u8]) -> bool {
+    /// Takes everything before the next `mark`; false when the stream ends before, of which the last `keep` bytes are left.
+    pub fn skip_to(&mut self, mark: &[u8], keep: usize) -> bool {
         loop {
             if let Some(at) = memchr::memmem::find(self.bytes(), mark) {
                 self.take(at);
                 return true;
             }
-            self.take(self.bytes().len().saturating_sub(mark.len() - 1));
+            self.take(self.bytes().len().saturating_sub(keep.max(mark.len() - 1)));
             if !self.read_more() {
-                self.take(self.bytes().len());
+                self.take(self.bytes().len().saturating_sub(keep));
                 return false;
             }
         }
@@ -137,15 +137,15 @@ mod tests {
             }
         }
         let mut window = Window::new(Stream::new("test", Dribble(b"a\nb<page>cd</page>\n<page>")));
-        assert!(window.skip_to(b"<page>"));
+        assert!(window.skip_to(b"<page>", 0));
         assert_eq!(window.place(), Place { position: 3, line: Some(2) });
         assert_eq!(window.find(b"</page>", 0, 10), None);
         assert_eq!(window.find(b"</page>", 0, 100), Some(8));
         window.take(15);
-        assert!(window.skip_to(b"<page>"));
+        assert!(window.skip_to(b"<page>", 0));
         assert_eq!(window.place().line, Some(3));
         assert!(window.fill(6) && !window.fill(7));
         window.take(6);
-        assert!(!window.skip_to(b"x") && window.bytes().is_empty());
+        assert!(!window.skip_to(b"x", 2) && window.bytes().len() <= 2);
     }
 }
