@@ -245,7 +245,7 @@ pub mod tests {
         let cut = &dump(&[good.clone(), good.clone()])[..600];
         super::super::fields::tests::check("a.xml", cut.as_bytes(), "", &["text"], &["good"], &["400|15|truncated_record"]);
         let open = dump(&[good.clone()]).replace("</mediawiki>", "<pag");
-        let at = format!("{}|18|truncated_record", open.len() - 5);
+        let at = format!("{}|14|truncated_record", open.len() - 6);
         super::super::fields::tests::check("a.xml", open.as_bytes(), "", &["text"], &["good"], &[&at]);
         let latin = dump(&[page("a", 0, "", "b")]).replace("<title>a", "<title>\u{ff}").into_bytes();
         let latin: Vec<u8> = latin.iter().filter(|byte| **byte != 0xc3).copied().collect();
