@@ -737,7 +737,7 @@ pub(crate) mod tests {
             Ok(()) => {
                 let mut rules = lab.rows("import", "rejects", &["rule"]);
                 rules.dedup();
-                format!("{} {}", lab.rows("import", "documents", &["position"]).len(), rules.join(" "))
+                format!("{} {}", lab.rows("import", "documents", &["position"]).len(), rules.join(" ")).trim_end().to_string()
             }
             Err(error) => format!("refused: {}", format!("{error:#}").contains("has no")),
         }
@@ -773,7 +773,129 @@ pub(crate) mod tests {
             table += &format!("{extension}, a bomb: {}\n", outcome(&format!("a.txt{extension}"), &pack(&vec![b'a'; 2 << 20])));
             table += &format!("{extension}, not packed: {}\n", outcome(&format!("a.jsonl{extension}"), b"{\"text\":\"one\"}"));
         }
-        expect![[r#""#]].assert_eq(&table);
+        expect![[r#"
+            jsonl, empty: 0
+            jsonl, cut: 1 broken_json
+            jsonl, zeros: 0 broken_json
+            jsonl, zeros inside: 1 broken_json
+            jsonl, wrong bytes: 1 invalid_utf8
+            jsonl, UTF-16: 0 invalid_utf8 broken_json
+            jsonl, random: 0 invalid_utf8
+            jsonl, deep: 0 broken_json
+            jsonl, a long line: 1 record_too_long
+            csv, empty: 0
+            csv, cut: 1 broken_csv
+            csv, zeros: refused: true
+            csv, zeros inside: 1 binary_text
+            csv, wrong bytes: 1 invalid_utf8
+            csv, UTF-16: refused: true
+            csv, random: refused: true
+            csv, deep: refused: true
+            csv, a long line: 0 record_too_long
+            tsv, empty: 0
+            tsv, cut: 0 broken_csv
+            tsv, zeros: refused: true
+            tsv, zeros inside: 1
+            tsv, wrong bytes: 1
+            tsv, UTF-16: refused: true
+            tsv, random: refused: true
+            tsv, deep: refused: true
+            tsv, a long line: 0 record_too_long
+            txt, empty: 0 empty_text
+            txt, cut: 1
+            txt, zeros: 0 binary_text
+            txt, zeros inside: 0 binary_text
+            txt, wrong bytes: 0 invalid_utf8
+            txt, UTF-16: 0 invalid_utf8
+            txt, random: 0 invalid_utf8
+            txt, deep: 1
+            txt, a long line: 0 record_too_long
+            md, empty: 0 empty_text
+            md, cut: 1
+            md, zeros: 0 binary_text
+            md, zeros inside: 1
+            md, wrong bytes: 0 invalid_utf8
+            md, UTF-16: 0 invalid_utf8
+            md, random: 0 invalid_utf8
+            md, deep: 1
+            md, a long line: 0 record_too_long
+            parquet, empty: 0 corrupt_parquet
+            parquet, cut: 0 corrupt_parquet
+            parquet, zeros: 0 corrupt_parquet
+            parquet, zeros inside: 0 corrupt_parquet
+            parquet, wrong bytes: 0 corrupt_parquet
+            parquet, UTF-16: 0 corrupt_parquet
+            parquet, random: 0 corrupt_parquet
+            parquet, deep: 0 corrupt_parquet
+            parquet, a long line: 0 corrupt_parquet
+            arrow, empty: 0
+            arrow, cut: 0 truncated_archive
+            arrow, zeros: 0 corrupt_archive
+            arrow, zeros inside: 0 corrupt_archive
+            arrow, wrong bytes: 0 corrupt_archive
+            arrow, UTF-16: 0 truncated_archive
+            arrow, random: 0 corrupt_archive
+            arrow, deep: 0 corrupt_archive
+            arrow, a long line: 0 corrupt_archive
+            html, empty: 0 empty_text
+            html, cut: 1
+            html, zeros: 0 binary_text
+            html, zeros inside: 1
+            html, wrong bytes: 1
+            html, UTF-16: 1
+            html, random: 0 binary_text
+            html, deep: 0 nested_too_deep
+            html, a long line: 0 record_too_long
+            warc, empty: 0
+            warc, cut: 1 broken_warc
+            warc, zeros: 0 broken_warc
+            warc, zeros inside: 1 broken_warc
+            warc, wrong bytes: 1 broken_warc
+            warc, UTF-16: 0 broken_warc
+            warc, random: 0 broken_warc
+            warc, deep: 0 broken_warc
+            warc, a long line: 1 broken_warc
+            xml, empty: 0
+            xml, cut: 0 truncated_record
+            xml, zeros: 0 broken_xml
+            xml, zeros inside: 1
+            xml, wrong bytes: 0 invalid_utf8
+            xml, UTF-16: 0 broken_xml
+            xml, random: 0 broken_xml
+            xml, deep: 0 broken_xml
+            xml, a long line: 0 record_too_long
+            tar, empty: 0
+            tar, cut: 1 truncated_archive
+            tar, zeros: 0 truncated_archive
+            tar, zeros inside: 1 truncated_archive
+            tar, wrong bytes: 1 corrupt_archive
+            tar, UTF-16: 0 corrupt_archive
+            tar, random: 0 corrupt_archive
+            tar, deep: 0 corrupt_archive
+            tar, a long line: 1 corrupt_archive
+            zip, empty: 0 truncated_archive
+            zip, cut: 0 truncated_archive
+            zip, zeros: 0 truncated_archive
+            zip, zeros inside: 0 corrupt_archive
+            zip, wrong bytes: 0 corrupt_archive
+            zip, UTF-16: 0 truncated_archive
+            zip, random: 0 truncated_archive
+            zip, deep: 0 truncated_archive
+            zip, a long line: 0 corrupt_archive
+            .gz, cut: 998 truncated_archive
+            .gz, a bomb: 0 record_too_long
+            .gz, not packed: 0 corrupt_archive
+            .bz2, cut: 0 truncated_archive
+            .bz2, a bomb: 0 record_too_long
+            .bz2, not packed: 0 corrupt_archive
+            .xz, cut: 1000 truncated_archive
+            .xz, a bomb: 0 record_too_long
+            .xz, not packed: 0 corrupt_archive
+            .zst, cut: 0 truncated_archive
+            .zst, a bomb: 0 record_too_long
+            .zst, not packed: 0 corrupt_archive
+        "#]]
+        .assert_eq(&table);
     }
 
     proptest::proptest! {
