@@ -19,12 +19,15 @@ use super::text_function::{documentation, for_each_text, map_texts};
 /// A new text, borrowed where nothing changes.
 type Rewrite = Box<dyn for<'a> Fn(&'a str) -> Cow<'a, str>>;
 
+/// A function of one text.
+type Kernel<T> = Box<dyn Fn(&str) -> T>;
+
 /// What the function gives for one text and the options that were read. `None` is null.
 pub(super) enum Bound {
     Rewrite(Rewrite),
-    Text(Box<dyn Fn(&str) -> Option<String>>),
-    Integer(Box<dyn Fn(&str) -> Result<i64, String>>),
-    Number(Box<dyn Fn(&str) -> Option<f64>>),
+    Text(Kernel<Option<String>>),
+    Integer(Kernel<Result<i64, String>>),
+    Number(Kernel<Option<f64>>),
 }
 
 /// Reads the options that are given. The message of an error says which values there are.
