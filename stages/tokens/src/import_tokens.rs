@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use engine::{Context, Draft, InputFile, Inputs, Kind, Part, Port, Site, Stage, list};
+use engine::{Context, Disk, Draft, InputFile, Inputs, Kind, Part, Port, Site, Stage, list};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use text::Tokenizer;
@@ -64,6 +64,11 @@ impl Stage for ImportTokens {
             }
         }
         Ok(())
+    }
+
+    fn disk(&self, input_bytes: u64) -> Disk {
+        // Ids may come in two bytes; on their way to the packing they take four.
+        Disk { kept: input_bytes, scratch: 2 * input_bytes, ..Disk::default() }
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {

@@ -73,19 +73,29 @@ impl Input {
     /// The next bytes into `out`, which is overwritten.
     pub(super) fn take(&mut self, length: usize, out: &mut Vec<u8>) -> Result<()> {
         // Asked before memory is taken: a damaged header may speak of exabytes.
-        if length as u64 > self.bytes.saturating_sub(self.position) {
-            bail!("`{}` is cut short: {length} bytes are missing from byte {} on; get the file again", self.path.display(), self.position);
-        }
+        self.ask(length)?;
         out.resize(length, 0);
-        self.file.read_exact(out).with_context(|| format!("reading `{}`", self.path.display()))?;
-        self.position += length as u64;
-        Ok(())
+        self.fill(out)
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let mut bytes = Vec::new();
-        self.take(N, &mut bytes)?;
-        Ok(bytes.try_into().expect("as many bytes were taken"))
+        self.ask(N)?;
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn ask(&self, length: usize) -> Result<()> {
+        if length as u64 > self.bytes.saturating_sub(self.position) {
+            bail!("`{}` is cut short: {length} bytes are missing from byte {} on; get the file again", self.path.display(), self.position);
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, out: &mut [u8]) -> Result<()> {
+        self.file.read_exact(out).with_context(|| format!("reading `{}`", self.path.display()))?;
+        self.position += out.len() as u64;
+        Ok(())
     }
 
     pub(super) fn position(&self) -> u64 {

@@ -113,7 +113,7 @@ pub(crate) fn read(bin: &Path, idx: &Path, limits: &Limits, sink: &mut dyn FnMut
     if at != 0 {
         return Err(altered(format!("the first document begins at sequence {at}")));
     }
-    let mut bytes = Vec::new();
+    let (mut bytes, mut left) = (Vec::new(), data.bytes);
     for position in 0..documents - 1 {
         let end = ends.u64()?;
         if end < at || end > sequences {
@@ -127,9 +127,13 @@ pub(crate) fn read(bin: &Path, idx: &Path, limits: &Limits, sink: &mut dyn FnMut
             data.seek(pointers.u64()?)?;
             data.take(length * dtype.size(), &mut bytes)?;
             dtype.decode(&bytes, &mut found.tokens);
+            left = left.saturating_sub(bytes.len() as u64);
         }
         at = end;
         sink(found)?;
+    }
+    if left > 0 {
+        bail!("`{}` is longer by {left} bytes than `{name}` says; are they a pair?", bin.display());
     }
     if at != sequences {
         return Err(altered(format!("{} sequences belong to no document", sequences - at)));

@@ -138,6 +138,9 @@ impl Stage for Export {
             splits.entry(split).or_default().push(ShardFile { path: file.path, rows: file.rows });
         }
         let splits: Vec<(String, Vec<ShardFile>)> = splits.into_iter().collect();
+        if self.format == Format::Nanogpt && ["val", "valid"].iter().all(|name| splits.iter().any(|(split, _)| split == name)) {
+            bail!("the tokens have the splits `val` and `valid`, which both become nanoGPT's val.bin; take format = \"npy\"");
+        }
         draft.declare("tokens", schema())?;
         draft.foreign(FOLDER);
         draft.fact("layout", self.format)?;
