@@ -23,7 +23,7 @@ from streaming import LocalDataset, MDSWriter
 
 datasets.disable_progress_bars()
 FORMATS = ["megatron", "nanogpt", "npy", "mds", "huggingface"]
-SPLITS = ["train", "valid"]
+SPLITS = ["test", "train", "valid"]
 
 
 def stored(folder):

@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom};
+use std::io::{BufReader, BufWriter};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,12 +17,13 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
+use arrow::ipc::root_as_message;
 use arrow::ipc::writer::StreamWriter;
 use engine::{Draft, list};
 use serde_json::{Value, json};
 
 use super::documents::{Document, Totals};
-use super::files::{read_json, write_whole};
+use super::files::{Input, read_json, write_whole};
 use super::{Found, Limits, Sink, Written, hex, parse_id};
 
 /// Rows of a batch, as many as `datasets` writes at once; fewer where documents are long.
@@ -30,8 +32,8 @@ const BATCH_TOKENS: usize = 1 << 20;
 /// A file is closed at 512 MB of ids, about what `save_to_disk` does.
 const FILE_TOKENS: u64 = 1 << 27;
 const STATE: &str = "state.json";
-/// What ends an Arrow stream: a continuation mark and the length 0.
-const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+/// What begins each message of an Arrow stream.
+const CONTINUATION: [u8; 4] = [0xff; 4];
 
 pub(super) struct Writer<'a> {
     draft: &'a Draft,
@@ -212,15 +214,11 @@ fn read_stream(
 ) -> Result<()> {
     let name = path.display();
     let reading = || format!("reading `{name}`");
-    let mut file = File::open(path).with_context(reading)?;
-    let mut end = [0; 8];
-    let seeked = file.seek(SeekFrom::End(-8)).and_then(|_| file.read_exact(&mut end));
-    if seeked.is_err() || end != END_OF_STREAM {
-        bail!("`{name}` is no whole Arrow stream: its end is missing; get the file again");
-    }
-    file.rewind().with_context(reading)?;
+    let file = File::open(path).with_context(reading)?;
+    check_messages(path)?;
     let damaged = || format!("`{name}` is no readable Arrow stream; get the file again");
-    let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None).with_context(damaged)?;
+    let file = BufReader::with_capacity(1 << 20, file);
+    let mut reader = guarded(|| StreamReader::try_new(file, None)).with_context(damaged)?;
     let schema = reader.schema();
     let names = || schema.fields().iter().map(|field| field.name().as_str());
     let wanted = |name: &str| column.map_or(name == "input_ids" || name == "tokens", |column| name == column);
@@ -228,8 +226,7 @@ fn read_stream(
         format!("`{name}` has no column `{}`; columns: {}; choose with `column`", column.unwrap_or("input_ids"), list(names()))
     })?;
     let key = names().position(|name| name == "id");
-    for batch in reader {
-        let batch = batch.with_context(damaged)?;
+    while let Some(batch) = guarded(|| reader.next().transpose()).with_context(damaged)? {
         let to = DataType::LargeList(item(DataType::Int64));
         let wrong =
             || format!("`{name}`: column `{}` holds {}, not lists of integers", schema.field(ids).name(), schema.field(ids).data_type());
@@ -257,6 +254,36 @@ fn read_stream(
         }
     }
     Ok(())
+}
+
+/// Walks over the messages of a stream to its end: Arrow's reader takes as much memory as a message says, and ends without an error where a
+/// stream is cut between two.
+fn check_messages(path: &Path) -> Result<()> {
+    let name = path.display();
+    let mut input = Input::open(path)?;
+    let mut metadata = Vec::new();
+    loop {
+        if input.array()? != CONTINUATION {
+            bail!("`{name}` is no Arrow stream or altered: no message begins at byte {}; get the file again", input.position() - 4);
+        }
+        let length = u32::from_le_bytes(input.array()?) as usize;
+        if length == 0 {
+            return Ok(());
+        }
+        input.take(length, &mut metadata)?;
+        let body = root_as_message(&metadata).ok().and_then(|message| u64::try_from(message.bodyLength()).ok());
+        let end = body.and_then(|body| body.checked_add(input.position())).filter(|end| *end <= input.bytes);
+        let end = end.with_context(|| format!("`{name}` is cut short or altered before byte {}; get the file again", input.position()))?;
+        input.seek(end)?;
+    }
+}
+
+/// Arrow's reader panics on some damage that it does not look for.
+fn guarded<T>(read: impl FnOnce() -> arrow::error::Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => Ok(read?),
+        Err(_) => bail!("its structure is broken"),
+    }
 }
 
 fn list_of(data_type: &DataType) -> Option<&DataType> {
