@@ -387,7 +387,8 @@ fn files_for_other_programs_are_no_input_and_no_table() {
     let manifest = site.manifest("publish");
     let file = manifest.files.iter().find(|file| file.path == "files/data.arrow").unwrap();
     assert_eq!((file.table.as_deref(), manifest.tables.len()), (None, 1));
-    let error = Site_::new(&format!("{config}inputs = {{ documents = \"publish\" }}\n")).plan().err().unwrap().to_string();
+    site.config(&format!("{config}inputs = {{ documents = \"publish\" }}\n"));
+    let error = site.plan().err().unwrap().to_string();
     let expected = "step `keep`: the files of step `publish` are for other programs, no step reads them; fitting steps above: `read_lines`";
     assert!(error.ends_with(expected), "{error}");
 }
