@@ -185,7 +185,10 @@ pub(crate) fn describe(draft: &Draft, identity: Identity, usage: Usage) -> Resul
     for path in &relative {
         let mut file = match noted.get(path.as_str()) {
             Some(file) => (*file).clone(),
-            None => describe_file(draft.dir(), path, state.rows.get(path).copied())?,
+            None => {
+                let foreign = state.foreign.iter().any(|prefix| path.starts_with(prefix.as_str()));
+                describe_file(draft.dir(), path, state.rows.get(path).copied(), foreign)?
+            }
         };
         file.volatile = state.volatile.iter().any(|prefix| path.starts_with(prefix.as_str()));
         files.push(file);
@@ -217,11 +220,11 @@ pub(crate) fn describe(draft: &Draft, identity: Identity, usage: Usage) -> Resul
     })
 }
 
-fn describe_file(dir: &Path, relative: &str, rows: Option<u64>) -> Result<FileManifest> {
+fn describe_file(dir: &Path, relative: &str, rows: Option<u64>, foreign: bool) -> Result<FileManifest> {
     let path = dir.join(relative);
     let (bytes, blake3) = crate::files::hash_file(&path)?;
-    let parquet = relative.ends_with(".parquet");
-    let is_table = parquet || relative.ends_with(".arrow");
+    let parquet = !foreign && relative.ends_with(".parquet");
+    let is_table = parquet || (!foreign && relative.ends_with(".arrow"));
     let table = if is_table { relative.split_once('/').map(|(table, _)| table.to_string()) } else { None };
     let split = relative.split('/').find_map(|folder| folder.strip_prefix("split=")).map(str::to_string);
     let rows = match rows {

@@ -40,6 +40,7 @@ pub(crate) struct State {
     pub(crate) facts: BTreeMap<String, Value>,
     pub(crate) rows: HashMap<String, u64>,
     pub(crate) volatile: Vec<String>,
+    pub(crate) foreign: Vec<String>,
     resumed: HashSet<(String, usize)>,
 }
 
@@ -118,6 +119,11 @@ impl Draft {
     /// Leaves files below a path prefix out of the content fingerprint: timings and logs.
     pub fn volatile(&self, prefix: &str) {
         self.state().volatile.push(prefix.to_string());
+    }
+
+    /// Keeps files below a path prefix for other programs: they are part of the artifact, but no tables, whatever their names end in.
+    pub fn foreign(&self, prefix: &str) {
+        self.state().foreign.push(prefix.to_string());
     }
 
     /// Runs `work` for every part that is not finished yet, up to `ctx.threads` at once. Rows go to the artifact's tables.

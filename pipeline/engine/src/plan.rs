@@ -25,6 +25,8 @@ pub struct PlannedStep {
     pub stage: &'static str,
     pub version: u32,
     pub kind: Kind,
+    /// Its files are for other programs.
+    pub foreign: bool,
     /// Ports with the indices of the connected steps.
     pub inputs: Vec<(String, Vec<usize>)>,
     pub files: Vec<InputFile>,
@@ -123,6 +125,7 @@ pub fn plan(config: &Config, stages: &[StageEntry], sql: &dyn Sql, verify: bool)
             stage: entry.name,
             version: entry.version,
             kind: entry.output,
+            foreign: entry.foreign,
             inputs,
             files,
             key,
@@ -204,8 +207,15 @@ fn named_steps(config: &Config, step: &StepConfig, port: &Port, names: &[String]
         return Err(config.step_error(step, &place, &format!("the input `{}` takes {wanted}", port.name)));
     }
     let find = |name: &String| {
-        let fitting = || above.iter().filter(|other| other.kind == port.kind).map(|other| other.name.as_str());
+        let fitting = || above.iter().filter(|other| other.kind == port.kind && !other.foreign).map(|other| other.name.as_str());
         match above.iter().position(|other| other.name == *name) {
+            Some(index) if above[index].foreign => {
+                let message = format!(
+                    "the files of step `{name}` are for other programs, no step reads them; fitting steps above: {}",
+                    list(fitting())
+                );
+                Err(config.step_error(step, &place, &message))
+            }
             Some(index) if above[index].kind == port.kind => Ok(index),
             Some(index) => {
                 let (found, wanted) = (above[index].kind.name(), port.kind.name());
@@ -227,8 +237,10 @@ fn named_steps(config: &Config, step: &StepConfig, port: &Port, names: &[String]
 }
 
 fn nearest_step(config: &Config, step: &StepConfig, port: &Port, above: &[PlannedStep]) -> Result<usize> {
-    let fitting: Vec<usize> = (0..above.len()).filter(|index| above[*index].kind == port.kind).collect();
-    let consumed = |index: usize| above.iter().any(|other| other.inputs.iter().any(|(_, steps)| steps.contains(&index)));
+    let fitting: Vec<usize> = (0..above.len()).filter(|index| above[*index].kind == port.kind && !above[*index].foreign).collect();
+    let consumed = |index: usize| {
+        above.iter().filter(|other| !other.foreign).any(|other| other.inputs.iter().any(|(_, steps)| steps.contains(&index)))
+    };
     let unconsumed: Vec<usize> = fitting.iter().copied().filter(|index| !consumed(*index)).collect();
     if unconsumed.len() > 1 {
         let names = list(unconsumed.iter().map(|index| above[*index].name.as_str()));

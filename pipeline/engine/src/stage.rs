@@ -24,6 +24,8 @@ pub trait Stage: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'stat
     const OUTPUT: Kind;
     /// Whether the run's seed is part of the key.
     const SEEDED: bool = false;
+    /// Whether its files are for other programs, so that no step can read them.
+    const FOREIGN: bool = false;
 
     /// Runs while planning, before any step: completes the settings from files and steps above, and fails early on wrong ones.
     fn prepare(&mut self, _site: &mut Site) -> Result<()> {
@@ -123,6 +125,7 @@ pub struct StageEntry {
     pub inputs: &'static [Port],
     pub output: Kind,
     pub seeded: bool,
+    pub foreign: bool,
     /// JSON schema of the settings: names, types, docs and defaults.
     pub schema: Value,
     pub(crate) parse: fn(Value) -> ParseResult,
@@ -140,6 +143,7 @@ pub fn entry<S: Stage>() -> StageEntry {
         inputs: S::INPUTS,
         output: S::OUTPUT,
         seeded: S::SEEDED,
+        foreign: S::FOREIGN,
         schema: schemars::schema_for!(S).to_value(),
         parse: |value| Ok(Box::new(serde_path_to_error::deserialize::<_, S>(value)?)),
     }

@@ -84,6 +84,28 @@ fn documents(path: &str, lines: &[&str], salt: usize) -> RecordBatch {
     .unwrap()
 }
 
+/// Writes a file for other programs.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Publish {}
+
+impl Stage for Publish {
+    const NAME: &'static str = "publish";
+    const ABOUT: &'static str = "Writes a file for other programs.";
+    const VERSION: u32 = 1;
+    const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents)];
+    const OUTPUT: Kind = Kind::Documents;
+    const FOREIGN: bool = true;
+
+    fn run(&self, _: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
+        draft.declare("documents", schema::documents(&[]))?;
+        draft.count("records", 0);
+        draft.foreign("files");
+        std::fs::write(draft.file("files/data.arrow")?, inputs.artifact("documents")?.manifest.fingerprint.as_bytes())?;
+        Ok(())
+    }
+}
+
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Keep {
@@ -140,7 +162,7 @@ impl Observer for Silent {
 }
 
 fn stages() -> Vec<StageEntry> {
-    vec![entry::<Lines>(), entry::<Keep>()]
+    vec![entry::<Lines>(), entry::<Keep>(), entry::<Publish>()]
 }
 
 const CONFIG: &str = "[[step]]\nstage = \"read-lines\"\npaths = [\"in/*.txt\"]\n[[step]]\nstage = \"keep\"\nmin_bytes = 4\n";
@@ -326,7 +348,10 @@ fn wrong_configs_are_refused_with_place_and_choices() {
         let text = error.to_string().replace(&format!("{}/", site.path().display()), "");
         assert_eq!(text, expected);
     };
-    check("[[step]]\nstage = \"kep\"", "x.toml:2:1: step `kep`: unknown stage `kep`, did you mean `keep`?; stages: `read-lines`, `keep`");
+    check(
+        "[[step]]\nstage = \"kep\"",
+        "x.toml:2:1: step `kep`: unknown stage `kep`, did you mean `keep`?; stages: `read-lines`, `keep`, `publish`",
+    );
     check(
         &CONFIG.replace("min_bytes", "min_byte"),
         "x.toml:6:1: step `keep`: stage `keep` has no setting `min_byte`, did you mean `min_bytes`?; settings: `min_bytes`",
@@ -349,4 +374,21 @@ fn wrong_configs_are_refused_with_place_and_choices() {
         &twice,
         "x.toml:9:1: step `keep`: more than one step above could be the input `documents`: `read_lines`, `b`; choose with inputs = { documents = \"…\" }",
     );
+}
+
+#[test]
+fn files_for_other_programs_are_no_input_and_no_table() {
+    let config = CONFIG.replacen("[[step]]\nstage = \"keep\"", "[[step]]\nstage = \"publish\"\n[[step]]\nstage = \"keep\"", 1);
+    let site = Site_::new(&config);
+    // It neither takes the place of the documents that it reads nor uses them up.
+    let plan = site.plan().unwrap();
+    assert_eq!(plan.steps[2].inputs, [("documents".to_string(), vec![0])]);
+    site.run().unwrap();
+    let manifest = site.manifest("publish");
+    let file = manifest.files.iter().find(|file| file.path == "files/data.arrow").unwrap();
+    assert_eq!((file.table.as_deref(), manifest.tables.len()), (None, 1));
+    site.config(&format!("{config}inputs = {{ documents = \"publish\" }}\n"));
+    let error = site.plan().err().unwrap().to_string();
+    let expected = "step `keep`: the files of step `publish` are for other programs, no step reads them; fitting steps above: `read_lines`";
+    assert!(error.ends_with(expected), "{error}");
 }

@@ -3,6 +3,8 @@
 //! How text is cut and tokens are stored is the work of the crates `text` and `shards`; here stand the settings, the order and the balance.
 
 mod documents;
+mod export;
+mod import_tokens;
 mod learn_tokenizer;
 mod tokenize;
 
@@ -10,7 +12,12 @@ use engine::{StageEntry, entry};
 
 /// The stages of this crate.
 pub fn stages() -> Vec<StageEntry> {
-    vec![entry::<learn_tokenizer::LearnTokenizer>(), entry::<tokenize::Tokenize>()]
+    vec![
+        entry::<learn_tokenizer::LearnTokenizer>(),
+        entry::<tokenize::Tokenize>(),
+        entry::<import_tokens::ImportTokens>(),
+        entry::<export::Export>(),
+    ]
 }
 
 #[cfg(test)]

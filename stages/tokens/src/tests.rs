@@ -15,6 +15,8 @@ use shards::{ShardFile, examples, packed};
 use crate::learn_tokenizer::LearnTokenizer;
 use crate::tokenize::Tokenize;
 
+mod exchange;
+
 /// A document: text, label (or target), split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Document {

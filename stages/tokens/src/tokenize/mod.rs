@@ -1,7 +1,7 @@
 //! `tokenize`: documents become shards, either packed for pre-training or as examples with an answer.
 
 mod examples;
-mod packed;
+pub(crate) mod packed;
 mod summary;
 
 use anyhow::{Context as _, Result, bail};
@@ -105,11 +105,6 @@ impl Stage for Tokenize {
         let artifact = inputs.artifact("tokenizer")?;
         let encoder = Encoder::new(Tokenizer::load(&artifact.dir)?, self.model)
             .with_context(|| format!("the tokenizer of step `{}`", artifact.manifest.step))?;
-        for name in
-            ["documents_in", "documents_stored", "documents_rejected", "tokens_in", "tokens_stored", "tokens_cut", "tokens_rejected"]
-        {
-            draft.count(name, 0);
-        }
         self.facts(draft, &encoder)?;
         match self.layout {
             Layout::Packed => packed::run(self, ctx, &table, &encoder, draft),
@@ -120,7 +115,12 @@ impl Stage for Tokenize {
 }
 
 impl Tokenize {
-    fn facts(&self, draft: &Draft, encoder: &Encoder) -> Result<()> {
+    pub(crate) fn facts(&self, draft: &Draft, encoder: &Encoder) -> Result<()> {
+        for name in
+            ["documents_in", "documents_stored", "documents_rejected", "tokens_in", "tokens_stored", "tokens_cut", "tokens_rejected"]
+        {
+            draft.count(name, 0);
+        }
         let special = encoder.tokenizer.special();
         draft.fact("layout", self.layout)?;
         draft.fact("model", self.model)?;
@@ -154,18 +154,18 @@ impl Tokenize {
 }
 
 /// A tokenizer with the tokens that frame a document.
-struct Encoder {
-    tokenizer: Tokenizer,
+pub(crate) struct Encoder {
+    pub(crate) tokenizer: Tokenizer,
     width: Width,
     /// `[CLS]`, for masked models.
     begin: Option<u32>,
     /// End of text, or `[SEP]`.
-    end: u32,
+    pub(crate) end: u32,
     padding: u32,
 }
 
 impl Encoder {
-    fn new(tokenizer: Tokenizer, model: Model) -> Result<Encoder> {
+    pub(crate) fn new(tokenizer: Tokenizer, model: Model) -> Result<Encoder> {
         let special = *tokenizer.special();
         let (begin, end) = match model {
             Model::Causal => {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use engine::{Context, Draft, Part, PartWriter, Table, schema};
 use shards::{Packer, Row, packed};
@@ -26,16 +26,28 @@ pub(super) fn run(settings: &Tokenize, ctx: &Context, table: &Table, encoder: &E
     for column in ["id", settings.text.as_str()] {
         table.column(column)?;
     }
+    run_encoded(settings, ctx, &table.plan(), encoder, draft, |file, path| encode(settings, ctx, table, file, encoder, path))
+}
+
+/// Packs what `encode` writes for each part, by [`write_encoded`] and [`write_empty`].
+pub(crate) fn run_encoded(
+    settings: &Tokenize,
+    ctx: &Context,
+    plan: &[Part],
+    encoder: &Encoder,
+    draft: &Draft,
+    encode: impl Fn(usize, &Path) -> Result<()> + Sync,
+) -> Result<()> {
     draft.declare("rejects", schema::rejects())?;
     draft.declare("spans", spans_schema())?;
     draft.declare("unigrams", unigrams_schema())?;
     draft.declare(summary::STATISTICS, summary::statistics_schema())?;
-    draft.task(ctx, ENCODE, &table.plan(), |file, path| encode(settings, ctx, table, file, encoder, path))?;
+    draft.task(ctx, ENCODE, plan, encode)?;
     // Packing is one stream for each split, whose rows hang on all documents before, so it is one part; it is fast.
-    let whole = [Part { bytes: table.plan().iter().map(|part| part.bytes).sum() }];
+    let whole = [Part { bytes: plan.iter().map(|part| part.bytes).sum() }];
     draft.parts(ctx, &whole, |index, part| {
         let mut streams = Streams { settings, encoder, draft, splits: BTreeMap::new(), spans: Spans::default() };
-        let documents = pack(ctx, table.files.len(), &mut streams, part)?;
+        let documents = pack(ctx, plan.len(), &mut streams, part)?;
         let shards = streams.finish(part)?;
         let tokens = shards.iter().map(|shard| shard.tokens as i64).sum();
         for (unit, n) in [("documents", documents), ("tokens", tokens)] {
@@ -83,17 +95,42 @@ fn encode(settings: &Tokenize, ctx: &Context, table: &Table, file: usize, encode
         let all: Vec<&str> = texts.iter().map(Option::unwrap_or_default).collect();
         for (row, mut tokens) in encoder.tokenizer.encode_batch(&all)?.into_iter().enumerate() {
             tokens.push(encoder.end);
-            let split = batch.split(row).as_bytes();
-            out.write_all(&id(&ids, row)).with_context(failed)?;
-            for length in [split.len(), tokens.len()] {
-                out.write_all(&(length as u32).to_le_bytes()).with_context(failed)?;
-            }
-            out.write_all(split).with_context(failed)?;
-            let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
-            out.write_all(&bytes).with_context(failed)?;
+            write_encoded(&mut out, &id(&ids, row), batch.split(row), &tokens).with_context(failed)?;
         }
     }
     out.flush().with_context(failed)
+}
+
+/// A document on its way to the packing: id, split, number of tokens, tokens.
+pub(crate) fn write_encoded(out: &mut impl Write, id: &[u8; 16], split: &str, tokens: &[u32]) -> std::io::Result<()> {
+    out.write_all(id)?;
+    for length in [split.len(), tokens.len()] {
+        out.write_all(&(length as u32).to_le_bytes())?;
+    }
+    out.write_all(split.as_bytes())?;
+    let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+    out.write_all(&bytes)
+}
+
+/// A document without tokens, which no row can hold: in place of the split, where it lies. It becomes a reject.
+pub(crate) fn write_empty(out: &mut impl Write, id: &[u8; 16], path: &str, position: u64) -> std::io::Result<()> {
+    write_encoded(out, id, &format!("{position} {path}"), &[])
+}
+
+fn reject_empty(id: [u8; 16], place: &str, part: &mut PartWriter) -> Result<()> {
+    let (position, path) = place.split_once(' ').context("an empty document has no place")?;
+    let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+    let schema = schema::rejects();
+    let mut columns: Vec<ArrayRef> = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
+    columns[0] = Arc::new(FixedSizeBinaryArray::try_from_iter([id].into_iter())?);
+    columns[1] = text("import-tokens");
+    columns[2] = text(path);
+    columns[3] = Arc::new(Int64Array::from(vec![position.parse::<i64>()?]));
+    columns[5] = text("import-tokens");
+    columns[6] = text("empty");
+    part.count("documents_in", 1);
+    part.count("documents_rejected", 1);
+    part.write("rejects", &RecordBatch::try_new(schema, columns)?)
 }
 
 /// Reads all scratch files in order; returns the number of documents.
@@ -112,7 +149,12 @@ fn pack(ctx: &Context, files: usize, streams: &mut Streams, part: &mut PartWrite
             reader.read_exact(&mut split).and_then(|()| reader.read_exact(&mut bytes)).with_context(failed)?;
             let tokens: Vec<u32> = bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
             let document = header[..16].try_into().expect("sixteen bytes");
-            streams.push(std::str::from_utf8(&split).with_context(failed)?, document, &tokens, part)?;
+            let split = std::str::from_utf8(&split).with_context(failed)?;
+            if tokens.is_empty() {
+                reject_empty(document, split, part)?;
+                continue;
+            }
+            streams.push(split, document, &tokens, part)?;
             documents += 1;
         }
     }
