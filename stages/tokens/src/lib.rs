@@ -3,6 +3,7 @@
 //! How text is cut and tokens are stored is the work of the crates `text` and `shards`; here stand the settings, the order and the balance.
 
 mod documents;
+mod fetch;
 mod learn_tokenizer;
 mod tokenize;
 
@@ -10,7 +11,7 @@ use engine::{StageEntry, entry};
 
 /// The stages of this crate.
 pub fn stages() -> Vec<StageEntry> {
-    vec![entry::<learn_tokenizer::LearnTokenizer>(), entry::<tokenize::Tokenize>()]
+    vec![entry::<learn_tokenizer::LearnTokenizer>(), entry::<tokenize::Tokenize>(), entry::<fetch::Fetch>()]
 }
 
 #[cfg(test)]
