@@ -133,7 +133,7 @@ fn hide_spans(row: RowKey, tokens: &mut [i64], settings: &MaskSettings, continue
     let free = tokens.iter().filter(|token| !settings.is_special(**token)).count();
     let budget = ((free as f64 * settings.probability).round() as usize).min(free);
     // The draws of spans lie behind those of positions.
-    for attempt in (tokens.len()..).take(16 * budget.div_ceil(2) + 16 * usize::from(budget > 0)) {
+    for attempt in (tokens.len()..).take(16 * budget) {
         let missing = (first + budget).saturating_sub(hidden.len());
         if missing == 0 {
             break;
