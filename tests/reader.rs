@@ -93,7 +93,7 @@ fn a_step_can_be_traced_to_its_documents() {
     };
     check(&["gpt", "13"], "step `gpt` has no step 13: they are numbered from 1 to 12");
     check(&["mails", "1"], "is of the stage `tokenize` and learns nothing; steps that train: `gpt`");
-    check(&["gtp", "1"], "did you mean `gpt`?");
+    check(&["pgt", "1"], "there is no step `pgt`");
     check(&["gpt", "1", "--format", "xml"], "unknown format `xml`");
 }
 
@@ -114,7 +114,8 @@ fn an_altered_shard_is_found_by_its_length_and_by_its_hash() {
     flipped[whole.len() / 2] ^= 1;
     check(&flipped, &["--verify"], "has other bytes than when it was written; remove the folder");
     check(&whole[..whole.len() - 8], &["--verify"], &format!("has {} bytes, the manifest says {}", whole.len() - 8, whole.len()));
-    check(&[&whole[..], b"12345678"].concat(), &[], &format!("has {} bytes, the manifest says {}", whole.len() + 8, whole.len()));
+    // Without --verify too: the footer stands at the end.
+    check(&[&whole[..], b"12345678"].concat(), &[], "is no readable Arrow file");
     std::fs::write(&shard, &whole).unwrap();
     site.ok(&["run", "x.toml", "--quiet", "--verify"]);
 }

@@ -130,13 +130,8 @@ fn check_message(block: &Block, data: &[u8], widths: &[usize]) -> Result<()> {
     }
     // No value takes less than a byte, so none of these numbers can overflow.
     let body = block.bodyLength();
-    if batch
-        .nodes()
-        .context("a batch without columns")?
-        .iter()
-        .any(|node| !(0..=body).contains(&node.length()) || !(0..=node.length()).contains(&node.null_count()))
-    {
-        bail!("a column of a batch has more values than it could hold");
+    if batch.nodes().context("a batch without columns")?.iter().any(|node| !(0..=body).contains(&node.length()) || node.null_count() != 0) {
+        bail!("a column of a batch has more values than it could hold, or missing ones");
     }
     let mut end = 0usize;
     let buffers = batch.buffers().context("a batch without buffers")?;
