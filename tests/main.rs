@@ -9,4 +9,6 @@ mod kill;
 #[cfg(feature = "model")]
 mod models;
 mod pipeline;
+#[cfg(feature = "model")]
+mod reader;
 mod tidy;

@@ -25,6 +25,8 @@ pub enum Command {
     Stages(StagesArgs),
     /// Query the results of a config with SQL, in a shell or one query at a time.
     Sql(SqlArgs),
+    /// Show the documents behind a step of a training.
+    Trace(TraceArgs),
 }
 
 #[derive(ClapArgs)]
@@ -46,7 +48,7 @@ pub struct SelectArgs {
     /// Override a setting: `step.key=value`, the value as in TOML.
     #[arg(long, value_name = "STEP.KEY=VALUE")]
     pub set: Vec<String>,
-    /// Hash every input file again instead of trusting size and time.
+    /// Hash every input file again instead of trusting size and time; `run` also hashes the artifacts it reads.
     #[arg(long)]
     pub verify: bool,
 }
@@ -101,6 +103,25 @@ pub struct SqlArgs {
     #[arg(long, value_name = "NAME")]
     pub stats: Option<String>,
     /// How results are printed: table, json, ndjson, csv or parquet.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: String,
+}
+
+#[derive(ClapArgs)]
+pub struct TraceArgs {
+    /// The config file.
+    pub config: PathBuf,
+    /// The step of the stage `train`.
+    pub step: String,
+    /// Which of its optimizer steps, from 1 on, as the table `metrics` counts them.
+    pub number: u64,
+    /// Characters that are shown from the beginning of each document; 0 reads no documents.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub text: usize,
+    /// Override a setting: `step.key=value`, the value as in TOML.
+    #[arg(long, value_name = "STEP.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How the rows are printed: table, json, ndjson, csv or parquet.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: String,
 }

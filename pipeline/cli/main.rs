@@ -15,6 +15,7 @@ mod signals;
 mod sql;
 mod stages;
 mod summary;
+mod trace;
 
 use args::{Args, Command};
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::plan(&args),
         Command::Stages(args) => stages::stages(&args),
         Command::Sql(args) => sql::sql(&args),
+        Command::Trace(args) => trace::trace(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -94,6 +94,21 @@ impl Artifact {
         Ok(TableFile { path: self.dir.join(&file.path), rows: file.rows, bytes, split: file.split.clone(), of })
     }
 
+    /// Reads every file and compares its length and hash with the manifest; an altered one is an error that names it.
+    pub fn verify(&self) -> Result<()> {
+        for file in &self.manifest.files {
+            let path = self.dir.join(&file.path);
+            let (bytes, blake3) = crate::files::hash_file(&path)?;
+            let what = match bytes == file.bytes {
+                true if blake3 == file.blake3 => continue,
+                true => "has other bytes than when it was written".to_string(),
+                false => format!("has {bytes} bytes, the manifest says {}", file.bytes),
+            };
+            bail!("`{}` {what}; remove the folder `{}` and run step `{}` again", path.display(), self.dir.display(), self.manifest.step);
+        }
+        Ok(())
+    }
+
     /// A fact that the stage noted.
     pub fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let step = &self.manifest.step;

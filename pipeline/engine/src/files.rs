@@ -21,7 +21,7 @@ pub struct InputFile {
 }
 
 /// Size and BLAKE3 of a file.
-pub(crate) fn hash_file(path: &Path) -> Result<(u64, String)> {
+pub fn hash_file(path: &Path) -> Result<(u64, String)> {
     let reading = || format!("reading `{}`", path.display());
     let mut hasher = blake3::Hasher::new();
     let bytes = io::copy(&mut File::open(path).with_context(reading)?, &mut hasher).with_context(reading)?;

@@ -17,6 +17,8 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
     pub workspace: Workspace,
     pub seed: u64,
+    /// Nothing is believed that can be hashed: input files, and artifacts that are read.
+    pub verify: bool,
 }
 
 /// A step with everything its key is made of.
@@ -138,7 +140,7 @@ pub fn plan(config: &Config, stages: &[StageEntry], sql: &dyn Sql, verify: bool)
     if workspace.dir.join("journal").is_dir() {
         hashes.save();
     }
-    Ok(Plan { steps, workspace, seed: config.seed })
+    Ok(Plan { steps, workspace, seed: config.seed, verify })
 }
 
 fn find_stage<'a>(config: &Config, step: &StepConfig, stages: &'a [StageEntry]) -> Result<&'a StageEntry> {

@@ -1,5 +1,6 @@
 //! Running a plan: locks, resume, skip what stands, store what is made, journal all of it.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 
 use anyhow::{Context as _, Result, bail};
@@ -29,6 +30,9 @@ pub fn run(plan: &Plan, selection: &Selection, ctx: &Context, observer: &dyn Obs
     let _lock = plan.workspace.lock()?;
     check_disk(plan, &selected.iter().copied().filter(must_run).collect::<Vec<_>>())?;
     let mut artifacts: Vec<Option<Artifact>> = plan.steps.iter().map(standing).collect();
+    if plan.verify {
+        verify(plan, &selected, &artifacts)?;
+    }
     let mut journal: Option<Journal> = None;
     for index in selected {
         let step = &plan.steps[index];
@@ -75,6 +79,16 @@ fn standing(step: &PlannedStep) -> Option<Artifact> {
         Status::Cached(artifact) => Some((**artifact).clone()),
         Status::Run { .. } => None,
     }
+}
+
+/// Hashes the artifacts that stand of the selected steps and of those they read.
+fn verify(plan: &Plan, selected: &[usize], artifacts: &[Option<Artifact>]) -> Result<()> {
+    let read = selected.iter().flat_map(|index| plan.steps[*index].inputs.iter().flat_map(|(_, steps)| steps));
+    let wanted: BTreeSet<usize> = selected.iter().chain(read).copied().collect();
+    for artifact in wanted.into_iter().filter_map(|index| artifacts[index].as_ref()) {
+        artifact.verify().with_context(|| format!("step `{}`", artifact.manifest.step))?;
+    }
+    Ok(())
 }
 
 /// Refuses before any work when the disk cannot hold what the steps will write.

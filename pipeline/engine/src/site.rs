@@ -79,6 +79,11 @@ impl Site<'_> {
         self.step(steps.first()?)
     }
 
+    /// All steps connected to a port, in the order of the config.
+    pub fn upstreams(&self, port: &str) -> Vec<&StepView> {
+        self.connected(port).iter().filter_map(|name| self.step(name)).collect()
+    }
+
     /// Names of all steps connected to a port. They are no part of the key: who lets them decide anything keeps them in the settings.
     pub fn connected(&self, port: &str) -> &[String] {
         self.inputs.iter().find(|(name, _)| name == port).map_or(&[], |(_, steps)| steps)

@@ -66,6 +66,13 @@ pub fn run_queries(catalog: &Catalog, sql: &str, format: Format, out: &mut dyn W
     out.flush().context("writing the result")
 }
 
+/// Writes batches that no query made, as the result of one would be.
+pub fn print(format: Format, schema: &SchemaRef, batches: &[RecordBatch], out: &mut dyn Write) -> Result<()> {
+    let mut printer = Printer::new(format, schema, out)?;
+    batches.iter().try_for_each(|batch| printer.write(batch))?;
+    printer.finish()
+}
+
 enum Printer<'a> {
     Table { schema: SchemaRef, waiting: Vec<RecordBatch>, rows: usize, out: &'a mut dyn Write },
     Json(JsonWriter<&'a mut dyn Write, JsonArray>),

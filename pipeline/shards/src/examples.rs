@@ -135,11 +135,22 @@ pub struct Reader {
 impl Reader {
     /// Opens nothing yet; the row counts come from the manifest.
     pub fn new(files: &[ShardFile]) -> Reader {
-        Reader { set: ShardSet::new(files) }
+        Reader { set: ShardSet::new(files, is_example) }
     }
 
     pub fn rows(&self) -> u64 {
         self.set.rows()
+    }
+
+    /// The file that holds a row, and the row's place in it.
+    pub fn file(&self, row: u64) -> Result<(&Path, u64)> {
+        self.set.file(row)
+    }
+
+    /// How many tokens a row has.
+    pub fn length(&self, row: u64) -> Result<usize> {
+        let (batch, index) = self.set.locate(row)?;
+        Ok(batch.column(1).as_list::<i32>().value_length(index) as usize)
     }
 
     /// The document of a row.
@@ -177,6 +188,12 @@ impl Reader {
     }
 }
 
+/// Whether these are the columns of one of the two layouts.
+fn is_example(found: &Schema) -> bool {
+    let tasks = [Task::Classify, Task::Complete];
+    tasks.iter().any(|task| Width::ALL.iter().any(|width| found.fields() == schema(*task, *width).fields()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,7 +206,7 @@ mod tests {
             let tokens = (0..=n % 5).map(|i| 70_000 + n + i).collect();
             writer.push(Example { id: u128::from(n).to_le_bytes(), tokens, answer: answer(n) }).unwrap();
         }
-        let reader = Reader::new(&[ShardFile { path, rows: writer.finish().unwrap() }]);
+        let reader = Reader::new(&[ShardFile { path, rows: writer.finish().unwrap(), bytes: None }]);
         for n in [2499, 0, 1024, 7] {
             assert_eq!(reader.id(n).unwrap(), u128::from(n).to_le_bytes());
             let mut tokens = Vec::new();

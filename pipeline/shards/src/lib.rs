@@ -4,20 +4,27 @@
 //! - [`packed`]: every row has the same number of tokens; documents follow one another and spill over into the next row.
 //! - [`examples`]: a row is one document with its label, or one prompt with its target.
 //!
-//! Nothing here draws from a running generator: [`permute`] and [`mask_tokens`] are functions of (seed, epoch, index) and (seed, step, sample),
-//! so any past batch can be made again. This crate knows Arrow alone; no tokenizer, no stage, no tensor.
+//! Nothing here draws from a running generator: [`Order`] and [`mask_tokens`] are functions of (seed, sample) and (seed, step, sample), so any
+//! past batch can be made again. This crate knows Arrow alone; no tokenizer, no stage, no tensor.
 
+mod documents;
 pub mod examples;
+mod mapped;
 mod mask;
 mod mixing;
+mod order;
 pub mod packed;
 mod packer;
 mod permute;
+mod prefetch;
 mod shard;
 mod tokens;
 
-pub use mask::{IGNORE, MaskSettings, mask_tokens};
+pub use documents::{boundaries, positions, sequence_numbers};
+pub use mask::{Choose, Hidden, IGNORE, MaskSettings, corrupt, hide, mask_tokens};
+pub use order::{Order, Place};
 pub use packer::{Packer, Row, Span};
-pub use permute::permute;
+pub use permute::{Blocks, Shuffle, permute};
+pub use prefetch::Prefetch;
 pub use shard::{ShardFile, rows_of};
 pub use tokens::{Width, tokens_type};

@@ -104,7 +104,7 @@ pub struct Reader {
 impl Reader {
     /// Opens nothing yet; the row counts come from the manifest.
     pub fn new(files: &[ShardFile]) -> Reader {
-        Reader { set: ShardSet::new(files) }
+        Reader { set: ShardSet::new(files, is_packed) }
     }
 
     pub fn rows(&self) -> u64 {
@@ -125,19 +125,48 @@ impl Reader {
 
     /// How many tokens of the row are not padding: 1 for the context, then the spans. The targets of a causal model are tokens 1 to this.
     pub fn used(&self, row: u64) -> Result<usize> {
-        Ok(1 + self.spans(row)?.iter().map(|span| span.length as usize).sum::<usize>())
+        let (batch, index) = self.set.locate(row)?;
+        self.used_in(batch, index, row)
+    }
+
+    /// Appends the tokens of a row to `out` without padding; returns how many there are.
+    pub fn append_used(&self, row: u64, out: &mut Vec<i64>) -> Result<usize> {
+        let (batch, index) = self.set.locate(row)?;
+        let used = self.used_in(batch, index, row)?;
+        let list = batch.column(0).as_fixed_size_list();
+        append(list.values(), list.value_offset(index) as usize, used, out);
+        Ok(used)
+    }
+
+    /// Where the documents of a row begin; see [`crate::boundaries`].
+    pub fn boundaries(&self, row: u64) -> Result<Vec<usize>> {
+        let (batch, index) = self.set.locate(row)?;
+        self.used_in(batch, index, row)?;
+        Ok(crate::boundaries(span_lengths(batch, index).iter().map(|length| *length as usize)))
+    }
+
+    /// The file that holds a row, and the row's place in it.
+    pub fn file(&self, row: u64) -> Result<(&Path, u64)> {
+        self.set.file(row)
+    }
+
+    fn used_in(&self, batch: &RecordBatch, index: usize, row: u64) -> Result<usize> {
+        let room = batch.column(0).as_fixed_size_list().value_length() as usize - 1;
+        let fits = |sum: usize, length: &i32| usize::try_from(*length).ok()?.checked_add(sum).filter(|sum| *sum <= room);
+        match span_lengths(batch, index).iter().try_fold(0, fits) {
+            Some(sum) => Ok(1 + sum),
+            None => Err(self.set.damaged(row, "its spans do not fit into it")),
+        }
     }
 
     /// The spans of a row, in order.
     pub fn spans(&self, row: u64) -> Result<Vec<Span>> {
         let (batch, index) = self.set.locate(row)?;
-        let list = batch.column(1).as_list::<i32>();
-        let inner = list.values().as_struct();
+        self.used_in(batch, index, row)?;
+        let (inner, range) = spans_of(batch, index);
         let documents = inner.column(0).as_fixed_size_binary();
         let starts = inner.column(1).as_primitive::<Int64Type>();
         let lengths = inner.column(2).as_primitive::<Int32Type>();
-        let offsets = list.value_offsets();
-        let range = offsets[index] as usize..offsets[index + 1] as usize;
         Ok(range
             .map(|i| Span {
                 document: documents.value(i).try_into().expect("the column is 16 bytes wide"),
@@ -145,6 +174,27 @@ impl Reader {
                 length: lengths.value(i),
             })
             .collect())
+    }
+}
+
+fn spans_of(batch: &RecordBatch, index: usize) -> (&StructArray, std::ops::Range<usize>) {
+    let list = batch.column(1).as_list::<i32>();
+    let offsets = list.value_offsets();
+    (list.values().as_struct(), offsets[index] as usize..offsets[index + 1] as usize)
+}
+
+fn span_lengths(batch: &RecordBatch, index: usize) -> &[i32] {
+    let (spans, range) = spans_of(batch, index);
+    &spans.column(2).as_primitive::<Int32Type>().values()[range]
+}
+
+/// Whether these are the columns of [`schema`], for any length of rows.
+fn is_packed(found: &Schema) -> bool {
+    match found.fields().first().map(|field| field.data_type()) {
+        Some(DataType::FixedSizeList(_, row_tokens)) => {
+            Width::ALL.iter().any(|width| found.fields() == schema(*row_tokens as usize, *width).fields())
+        }
+        _ => false,
     }
 }
 
@@ -163,7 +213,7 @@ mod tests {
         for n in rows {
             writer.push(row(n)).unwrap();
         }
-        ShardFile { path: path.to_path_buf(), rows: writer.finish().unwrap() }
+        ShardFile { path: path.to_path_buf(), rows: writer.finish().unwrap(), bytes: None }
     }
 
     #[test]
@@ -182,6 +232,9 @@ mod tests {
                 assert_eq!(tokens, row(n).tokens.iter().map(|id| i64::from(*id)).collect::<Vec<_>>());
                 assert_eq!(reader.spans(u64::from(n)).unwrap(), row(n).spans);
                 assert_eq!(reader.used(u64::from(n)).unwrap(), 1 + n as usize % 3);
+                let mut used = Vec::new();
+                assert_eq!(reader.append_used(u64::from(n), &mut used).unwrap(), used.len());
+                assert_eq!(used, tokens[..1 + n as usize % 3]);
             }
             assert_eq!(reader.spans(60_000).unwrap_err().to_string(), "row 60000 of 60000 rows");
         }
@@ -193,13 +246,16 @@ mod tests {
         let path = folder.path().join("shard-00000.arrow");
         let file = write(&path, 0..100, Width::U16);
         let whole = std::fs::read(&path).unwrap();
+        let altered = ShardFile { bytes: Some(whole.len() as u64 + 1), ..file.clone() };
+        let error = format!("{:#}", Reader::new(&[altered]).used(3).unwrap_err());
+        assert!(error.contains(&format!("has {} bytes, the manifest says {}", whole.len(), whole.len() + 1)), "{error}");
         for length in [0, 5, 50, whole.len() / 2, whole.len() - 1] {
             std::fs::write(&path, &whole[..length]).unwrap();
             let error = Reader::new(std::slice::from_ref(&file)).used(3).unwrap_err().to_string();
             assert!(error.contains("shard-00000.arrow` is damaged or cut short"), "{error}");
         }
         std::fs::write(&path, &whole).unwrap();
-        let error = Reader::new(&[ShardFile { path, rows: 99 }]).used(3).unwrap_err().to_string();
+        let error = Reader::new(&[ShardFile { path, rows: 99, bytes: None }]).used(3).unwrap_err().to_string();
         assert!(error.contains("has 100 rows, the manifest says 99"), "{error}");
     }
 

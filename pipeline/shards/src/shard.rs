@@ -7,20 +7,21 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 use arrow::array::RecordBatch;
-use arrow::buffer::Buffer;
-use arrow::datatypes::SchemaRef;
-use arrow::ipc::convert::fb_to_schema;
-use arrow::ipc::reader::{FileDecoder, read_footer_length};
-use arrow::ipc::root_as_footer;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::writer::FileWriter;
-use bytes::Bytes;
-use memmap2::Mmap;
 
-/// A shard with the number of rows that the manifest tells.
+use crate::mapped::map;
+
+/// What to do about a damaged shard.
+const AGAIN: &str = "run `tokenize` again with --force";
+
+/// A shard with what the manifest tells of it.
 #[derive(Clone, Debug)]
 pub struct ShardFile {
     pub path: PathBuf,
     pub rows: u64,
+    /// Its length, looked at when it is opened; not when `None`.
+    pub bytes: Option<u64>,
 }
 
 /// Writes batches to one file.
@@ -51,6 +52,7 @@ impl ShardWriter {
 
 /// The shards of one split as one sequence of rows.
 pub(crate) struct ShardSet {
+    is_ours: fn(&Schema) -> bool,
     shards: Vec<Shard>,
     /// First row of each shard, and the number of all rows at the end.
     starts: Vec<u64>,
@@ -59,6 +61,7 @@ pub(crate) struct ShardSet {
 struct Shard {
     path: PathBuf,
     rows: u64,
+    bytes: Option<u64>,
     batches: OnceLock<Batches>,
 }
 
@@ -69,20 +72,38 @@ struct Batches {
 }
 
 impl ShardSet {
-    pub(crate) fn new(files: &[ShardFile]) -> ShardSet {
+    /// `is_ours` tells whether a shard has the reader's columns.
+    pub(crate) fn new(files: &[ShardFile], is_ours: fn(&Schema) -> bool) -> ShardSet {
         let mut starts = vec![0];
         let mut total = 0;
         let mut shards = Vec::new();
         for file in files {
             total += file.rows;
             starts.push(total);
-            shards.push(Shard { path: file.path.clone(), rows: file.rows, batches: OnceLock::new() });
+            shards.push(Shard { path: file.path.clone(), rows: file.rows, bytes: file.bytes, batches: OnceLock::new() });
         }
-        ShardSet { shards, starts }
+        ShardSet { is_ours, shards, starts }
     }
 
     pub(crate) fn rows(&self) -> u64 {
         self.starts[self.shards.len()]
+    }
+
+    /// The file that holds a row, and the row's place in it.
+    pub(crate) fn file(&self, row: u64) -> Result<(&Path, u64)> {
+        if row >= self.rows() {
+            bail!("row {row} of {} rows", self.rows());
+        }
+        let index = self.starts.partition_point(|start| *start <= row) - 1;
+        Ok((&self.shards[index].path, row - self.starts[index]))
+    }
+
+    /// An error about a row, naming its file.
+    pub(crate) fn damaged(&self, row: u64, what: &str) -> anyhow::Error {
+        match self.file(row) {
+            Ok((path, row)) => anyhow::anyhow!("shard `{}` is damaged: row {row}: {what}; {AGAIN}", path.display()),
+            Err(error) => error,
+        }
     }
 
     /// The batch that holds a row, and the row's place in it.
@@ -91,7 +112,7 @@ impl ShardSet {
             bail!("row {row} of {} rows", self.rows());
         }
         let index = self.starts.partition_point(|start| *start <= row) - 1;
-        let batches = self.shards[index].open()?;
+        let batches = self.shards[index].open(self.is_ours)?;
         let row = (row - self.starts[index]) as usize;
         let batch = batches.starts.partition_point(|start| *start <= row) - 1;
         Ok((&batches.batches[batch], row - batches.starts[batch]))
@@ -99,15 +120,18 @@ impl ShardSet {
 }
 
 impl Shard {
-    fn open(&self) -> Result<&Batches> {
+    fn open(&self, is_ours: fn(&Schema) -> bool) -> Result<&Batches> {
         if let Some(batches) = self.batches.get() {
             return Ok(batches);
         }
-        let batches = map(&self.path)
-            .with_context(|| format!("shard `{}` is damaged or cut short; run `tokenize` again with --force", self.path.display()))?;
+        let batches =
+            map(&self.path, self.bytes).with_context(|| format!("shard `{}` is damaged or cut short; {AGAIN}", self.path.display()))?;
+        if batches.iter().any(|batch| !is_ours(&batch.schema())) {
+            bail!("shard `{}` has other columns than its layout; {AGAIN}", self.path.display());
+        }
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if rows as u64 != self.rows {
-            bail!("shard `{}` has {rows} rows, the manifest says {}; run `tokenize` again with --force", self.path.display(), self.rows);
+            bail!("shard `{}` has {rows} rows, the manifest says {}; {AGAIN}", self.path.display(), self.rows);
         }
         let starts = batches
             .iter()
@@ -123,32 +147,6 @@ impl Shard {
 
 /// The rows of a shard, from its footer alone.
 pub fn rows_of(path: &Path) -> Result<u64> {
-    let batches = map(path).with_context(|| format!("shard `{}` is damaged or cut short", path.display()))?;
+    let batches = map(path, None).with_context(|| format!("shard `{}` is damaged or cut short", path.display()))?;
     Ok(batches.iter().map(|batch| batch.num_rows() as u64).sum())
-}
-
-/// The batches of an Arrow file, as views into the mapped file.
-fn map(path: &Path) -> Result<Vec<RecordBatch>> {
-    let file = File::open(path).context("opening the file")?;
-    // SAFETY: artifacts are never changed once they are finished, so the mapped bytes stay what they are.
-    let mapped = unsafe { Mmap::map(&file) }.context("mapping the file into memory")?;
-    let buffer = Buffer::from(Bytes::from_owner(mapped));
-    let Some(trailer) = buffer.len().checked_sub(10) else { bail!("has {} bytes only", buffer.len()) };
-    let length = read_footer_length(buffer[trailer..].try_into().expect("ten bytes were cut off"))?;
-    let Some(start) = trailer.checked_sub(length) else { bail!("its footer is longer than the file") };
-    let footer = root_as_footer(&buffer[start..trailer]).map_err(|error| anyhow::anyhow!("unreadable footer: {error}"))?;
-    let schema = fb_to_schema(footer.schema().context("has no schema")?);
-    let decoder = FileDecoder::new(schema.into(), footer.version());
-    let blocks = footer.recordBatches().context("has no list of batches")?;
-    let mut batches = Vec::with_capacity(blocks.len());
-    for block in blocks {
-        let begin = usize::try_from(block.offset())?;
-        let length = usize::try_from(block.bodyLength())? + usize::try_from(block.metaDataLength())?;
-        if begin.checked_add(length).is_none_or(|end| end > start) {
-            bail!("a batch lies beyond the end");
-        }
-        let data = buffer.slice_with_length(begin, length);
-        batches.extend(decoder.read_record_batch(block, &data)?);
-    }
-    Ok(batches)
 }

@@ -13,6 +13,8 @@ pub enum Width {
 }
 
 impl Width {
+    pub(crate) const ALL: [Width; 2] = [Width::U16, Width::U32];
+
     /// The narrowest width for ids below `vocabulary_size`.
     pub fn for_vocabulary(vocabulary_size: usize) -> Width {
         if vocabulary_size <= 1 << 16 { Width::U16 } else { Width::U32 }

@@ -18,7 +18,7 @@ pub const STOPPED: i32 = 3;
 pub struct Job {
     pub task: Task,
     /// Folders of the input artifacts by port.
-    pub inputs: BTreeMap<String, PathBuf>,
+    pub inputs: BTreeMap<String, Vec<PathBuf>>,
     /// The folder that the results go to; its folder `scratch` is for what is needed only until the step is done.
     pub draft: PathBuf,
     pub seed: u64,
@@ -49,7 +49,12 @@ impl Job {
     }
 
     pub fn artifact_opt(&self, port: &str) -> Result<Option<Artifact>> {
-        self.inputs.get(port).map(|dir| Artifact::open(dir)).transpose()
+        Ok(self.artifacts(port)?.into_iter().next())
+    }
+
+    /// Opens all artifacts on a port, in the order of the config.
+    pub fn artifacts(&self, port: &str) -> Result<Vec<Artifact>> {
+        self.inputs.get(port).into_iter().flatten().map(|dir| Artifact::open(dir)).collect()
     }
 }
 

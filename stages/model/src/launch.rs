@@ -2,7 +2,7 @@
 //!
 //! `mill-model` lives as long as its standard input stays open, so it also ends when this process is killed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -112,9 +112,13 @@ fn find() -> Result<PathBuf> {
 
 fn write_job(task: Task, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<PathBuf> {
     let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("resolving `{}`", path.display()));
+    let mut folders: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (port, artifact) in inputs.all() {
+        folders.entry(port.clone()).or_default().push(absolute(&artifact.dir)?);
+    }
     let job = Job {
         task,
-        inputs: inputs.all().iter().map(|(port, artifact)| Ok((port.clone(), absolute(&artifact.dir)?))).collect::<Result<_>>()?,
+        inputs: folders,
         draft: absolute(draft.dir())?,
         seed: ctx.seed,
         threads: ctx.threads,

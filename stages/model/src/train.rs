@@ -1,11 +1,13 @@
 //! The stage `train`: settings, checks while planning. The loop itself is in the crate `torch`.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
 use engine::{Context, Draft, Inputs, Kind, Port, Site, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Family, ModelSettings, Task, launch};
+use crate::{Curriculum, Family, Masking, ModelSettings, Shuffle, Task, launch};
 
 /// What is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -124,6 +126,26 @@ pub struct Train {
     /// Steps between two checkpoints; 0 saves only at the end and when stopped.
     #[serde(default = "default_checkpoint_interval_steps")]
     pub checkpoint_interval_steps: u64,
+    /// Weights of the sources, `{ web = 0.7, books = 0.3 }`, in any scale, by the names of the steps on the input `tokens`. Sources are gone
+    /// through again when they are at their end. Without weights all rows of all sources are shuffled together.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, f64>,
+    /// Weights that change on the way: `[{ from_share = 0.9, weights = { books = 1 } }]`, in order. `weights` hold until the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curriculum: Vec<Curriculum>,
+    /// `rows`: any row may follow any other. `blocks`: for disks slower than NVMe, rows are shuffled within some 64 MiB of neighbours.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shuffle: Shuffle,
+    /// What is hidden together, for masked models: `tokens`, whole `words`, or `spans` of words as SpanBERT has them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub masking: Masking,
+    /// Whether tokens of packed rows see their own document alone, its positions beginning at 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub document_mask: bool,
+    /// Names of the steps on the input `tokens`, when weights speak of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub sources: Vec<String>,
     /// Of the network, whether built here or by an earlier step; noted while planning.
     #[serde(default)]
     #[schemars(skip)]
@@ -136,6 +158,10 @@ pub struct NetworkLimits {
     pub family: Family,
     /// Longest input in tokens.
     pub positions: i64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn default_split() -> String {
@@ -262,54 +288,22 @@ impl Stage for Train {
     const NAME: &'static str = "train";
     const ABOUT: &'static str =
         "Trains a model on tokens, from scratch or on from an earlier model, and saves it as transformers reads it.";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const INPUTS: &'static [Port] =
-        &[Port::one("tokens", Kind::Tokens), Port::one("tokenizer", Kind::Tokenizer), Port::optional("model", Kind::Model)];
+        &[Port::many("tokens", Kind::Tokens), Port::one("tokenizer", Kind::Tokenizer), Port::optional("model", Kind::Model)];
     const OUTPUT: Kind = Kind::Model;
     const SEEDED: bool = true;
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {
         self.check(site.upstream("model").is_some())?;
         self.network = self.limits(site);
-        fitting_tokens(site, self.network.as_ref())
+        self.name_sources(site.connected("tokens"))?;
+        crate::sources::fitting_tokens(site, self.network.as_ref())
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
         launch::launch(Task::Train(Box::new(self.clone())), ctx, inputs, draft)
     }
-}
-
-/// Refuses tokens that the network cannot take, and a tokenizer that is not the one the tokens were made with.
-fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>) -> Result<()> {
-    let (Some(tokens), Some(tokenizer)) = (site.upstream("tokens"), site.upstream("tokenizer")) else { return Ok(()) };
-    for step in [Some(tokens), site.upstream("model")].into_iter().flatten() {
-        let used = step.inputs.iter().filter(|(port, _)| port == "tokenizer").flat_map(|(_, steps)| steps);
-        if let Some(other) = used.into_iter().find(|used| **used != tokenizer.name) {
-            bail!(
-                "step `{}` used the tokenizer of step `{other}`, this step has that of `{}`; add inputs = {{ tokenizer = \"{other}\" }}",
-                step.name,
-                tokenizer.name
-            );
-        }
-    }
-    let Some(NetworkLimits { family, positions }) = network else { return Ok(()) };
-    if tokens.settings["sequence_length"].as_i64().is_some_and(|rows| rows > *positions) {
-        bail!(
-            "the rows of step `{}` have {} tokens, the model takes at most {positions}; tokenize with a shorter sequence_length or build the model with more `positions`",
-            tokens.name,
-            tokens.settings["sequence_length"]
-        );
-    }
-    let wanted = if *family == Family::Gpt { "causal" } else { "masked" };
-    if tokens.settings["model"].as_str().is_some_and(|made_for| made_for != wanted) {
-        bail!(
-            "step `{}` made tokens with model = {}, a model of the family {} needs model = \"{wanted}\"",
-            tokens.name,
-            tokens.settings["model"],
-            family.name()
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]

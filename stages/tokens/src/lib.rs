@@ -4,6 +4,7 @@
 
 mod documents;
 mod export;
+mod fetch;
 mod import_tokens;
 mod learn_tokenizer;
 mod tokenize;
@@ -15,6 +16,7 @@ pub fn stages() -> Vec<StageEntry> {
     vec![
         entry::<learn_tokenizer::LearnTokenizer>(),
         entry::<tokenize::Tokenize>(),
+        entry::<fetch::Fetch>(),
         entry::<import_tokens::ImportTokens>(),
         entry::<export::Export>(),
     ]

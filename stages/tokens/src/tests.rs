@@ -124,7 +124,7 @@ fn wordpiece() -> Value {
 fn shards_of(artifact: &Artifact, split: &str) -> Vec<ShardFile> {
     let table = artifact.table("tokens").unwrap();
     let files = table.files.into_iter().filter(|file| file.split.as_deref() == Some(split));
-    files.map(|file| ShardFile { path: file.path, rows: file.rows }).collect()
+    files.map(|file| ShardFile { path: file.path, rows: file.rows, bytes: Some(file.bytes) }).collect()
 }
 
 /// All tokens of each document, from the spans of a split.

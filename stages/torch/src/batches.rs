@@ -1,178 +1,182 @@
-//! Rows of shards as batches: inputs, padding masks and what is to be predicted, for each layout of tokens.
+//! Rows of shards as batches: inputs, what tokens may look at and what is to be predicted, for each layout of tokens.
 //!
-//! Which row is read when, and what is masked, are pure functions of seed and sample number; see the crate `shards`.
+//! Which row is read when, and what is masked, are pure functions of seed and sample number; see `model::Course` and the crate `shards`.
+//! Rows are gathered in plain memory, on any thread ([`Buffers::read`]), and become tensors where they are needed ([`Buffers::batch`]).
 
 use anyhow::{Context as _, Result, bail};
-use engine::Artifact;
-use model::{Family, NetworkConfig};
-use shards::MaskSettings;
-use tch::Tensor;
+use model::{Facts, Row, Rows, Sample};
+use shards::{Choose, Hidden, MaskSettings};
+use tch::{Device, Tensor};
 
+use crate::models::Seen;
 use crate::objective::{Batch, Targets};
 
-/// The facts of a tokens artifact.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// `packed`, `classify` or `complete`.
-    pub layout: String,
-    pub sequence_length: i64,
-    pub vocab_size: i64,
-    /// `causal` or `masked`.
-    pub model: String,
-    pub pad_id: Option<i64>,
-    pub bos_id: Option<i64>,
-    pub eos_id: Option<i64>,
-    pub mask_id: Option<i64>,
-    /// Ids that are never masked.
-    pub special_ids: Vec<u32>,
-    pub classes: Option<Vec<String>>,
-    pub splits: Vec<String>,
-}
-
 /// Seeded masking of 80/10/10.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Masking {
     pub probability: f64,
     pub seed: u64,
+    pub choose: model::Masking,
+    /// By id, whether a token goes on with the word before it; for words and spans.
+    pub continues: Vec<bool>,
 }
 
-impl Facts {
-    pub fn read(tokens: &Artifact) -> Result<Facts> {
-        let id = |name: &str| tokens.fact::<Option<i64>>(name);
-        let table = tokens.table("tokens")?;
-        let mut splits: Vec<String> = table.files.iter().filter(|file| file.rows > 0).filter_map(|file| file.split.clone()).collect();
-        splits.dedup();
-        let ids = [id("pad_id")?, id("bos_id")?, id("eos_id")?, id("cls_id")?, id("sep_id")?, id("mask_id")?];
-        Ok(Facts {
-            layout: tokens.fact("layout")?,
-            sequence_length: tokens.fact("sequence_length")?,
-            vocab_size: tokens.fact("vocab_size")?,
-            model: tokens.fact("model")?,
-            pad_id: ids[0],
-            bos_id: ids[1],
-            eos_id: ids[2],
-            mask_id: ids[5],
-            special_ids: ids.into_iter().flatten().map(|id| id as u32).collect(),
-            classes: tokens.fact::<Option<Vec<String>>>("classes").unwrap_or_default(),
-            splits,
-        })
+impl Masking {
+    /// Each token by itself.
+    pub fn of_tokens(probability: f64, seed: u64) -> Masking {
+        Masking { probability, seed, choose: model::Masking::Tokens, continues: Vec::new() }
+    }
+}
+
+/// How rows become batches.
+#[derive(Clone, Debug)]
+pub struct Collate {
+    pub facts: Facts,
+    /// For masked models.
+    pub masking: Option<Masking>,
+    /// Whether tokens see their own document alone.
+    pub documents: bool,
+}
+
+/// A batch in plain memory, to be used again for another one.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    /// (rows, time), padded on the right.
+    ids: Vec<i64>,
+    rows: usize,
+    time: usize,
+    /// True for real tokens.
+    real: Vec<bool>,
+    /// Numbers of documents and positions within them, when documents are apart.
+    documents: Vec<i64>,
+    positions: Vec<i64>,
+    /// Places of the flattened batch that are predicted.
+    places: Vec<i64>,
+    /// What is predicted there, or the classes of the rows.
+    labels: Vec<i64>,
+    classes: bool,
+    /// Padding stands on the right, where no token looks.
+    causal: bool,
+    tokens: u64,
+    /// Tokens that masks hide in a row.
+    hidden: Vec<Hidden>,
+}
+
+impl Buffers {
+    /// Reads rows and makes a batch of them.
+    pub fn read(&mut self, rows: &Rows, samples: &[Sample], collate: &Collate) -> Result<()> {
+        let read = samples.iter().map(|sample| rows.row(sample.row, collate.documents)).collect::<Result<Vec<Row>>>()?;
+        self.fill(collate, read, samples.iter().map(|sample| sample.sample))
     }
 
-    pub fn has_split(&self, split: &str) -> bool {
-        self.splits.iter().any(|name| name == split)
-    }
-
-    /// Whether a network can read these tokens.
-    pub fn check(&self, config: &NetworkConfig) -> Result<()> {
-        if config.vocab_size != self.vocab_size {
-            bail!(
-                "the model has a vocabulary of {}, the tokens one of {}; they come from different tokenizers",
-                config.vocab_size,
-                self.vocab_size
-            );
-        }
-        if config.positions < self.sequence_length {
-            bail!(
-                "the model takes at most {} tokens, the rows have {}; tokenize with sequence_length = {}",
-                config.positions,
-                self.sequence_length,
-                config.positions
-            );
-        }
-        let wanted = match config.family {
-            Family::Gpt => "causal",
-            Family::Bert => "masked",
+    /// Makes a batch of rows; `samples` numbers them for the masks.
+    pub fn fill(&mut self, collate: &Collate, mut rows: Vec<Row>, samples: impl IntoIterator<Item = u64>) -> Result<()> {
+        let causal = match (collate.facts.layout.as_str(), &collate.masking) {
+            ("packed", None) | ("complete", _) => true,
+            ("packed", Some(_)) | ("classify", _) => false,
+            (layout, _) => bail!("unknown layout `{layout}`"),
         };
-        if self.model != wanted {
-            bail!("a model of the family {} needs tokens for {wanted} models, these are for {} ones", config.family.name(), self.model);
+        // What follows the last token is not read from it.
+        let length = |row: &Row| row.tokens.len() - usize::from(causal && !row.tokens.is_empty());
+        self.clear(rows.len(), rows.iter().map(length).max().unwrap_or(0));
+        let filler = collate.facts.pad_id.or(collate.facts.eos_id).unwrap_or(0);
+        for ((i, row), sample) in rows.iter_mut().enumerate().zip(samples) {
+            if let ("packed", Some(masking)) = (collate.facts.layout.as_str(), &collate.masking) {
+                self.mask(&collate.facts, masking, sample, i, row)?;
+            }
+            let length = length(row);
+            self.ids.extend_from_slice(&row.tokens[..length]);
+            self.real.resize(self.ids.len(), true);
+            self.ids.resize((i + 1) * self.time, filler);
+            self.real.resize(self.ids.len(), false);
+            self.tokens += length as u64;
+            if collate.documents {
+                self.documents.extend(shards::sequence_numbers(&row.boundaries, self.time));
+                self.positions.extend(shards::positions(&row.boundaries, self.time));
+            }
+            match collate.facts.layout.as_str() {
+                "classify" => self.labels.push(row.class),
+                "complete" => self.predict(i, row.labels.get(1..).unwrap_or_default()),
+                _ if causal => self.predict(i, row.tokens.get(1..).unwrap_or_default()),
+                _ => {}
+            }
         }
+        (self.classes, self.causal) = (collate.facts.layout == "classify", causal);
         Ok(())
     }
-}
 
-/// A row taken out of a shard.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Row {
-    /// Without padding.
-    pub tokens: Vec<i64>,
-    /// What to predict at each place, or −100: examples of the layout complete.
-    pub labels: Vec<i64>,
-    /// Index of the class: examples of the layout classify.
-    pub class: i64,
-}
-
-/// Makes a batch of rows; `samples` numbers them for the masks.
-pub fn collate(facts: &Facts, rows: &[Row], samples: &[u64], masking: Option<&Masking>) -> Result<Batch> {
-    match (facts.layout.as_str(), masking) {
-        ("packed", None) => Ok(next_tokens(facts, rows, |row| row.tokens.get(1..).unwrap_or_default().to_vec())),
-        ("complete", _) => Ok(next_tokens(facts, rows, |row| row.labels.get(1..).unwrap_or_default().to_vec())),
-        ("packed", Some(masking)) => masked_tokens(facts, rows, samples, masking),
-        ("classify", _) => Ok(classes(facts, rows)),
-        (layout, _) => bail!("unknown layout `{layout}`"),
+    fn clear(&mut self, rows: usize, time: usize) {
+        let Buffers { ids, real, documents, positions, places, labels, .. } = self;
+        [ids, documents, positions, places, labels].into_iter().for_each(Vec::clear);
+        real.clear();
+        (self.rows, self.time, self.tokens) = (rows, time, 0);
     }
-}
 
-/// (rows, time) with padding on the right, and the real tokens in it.
-fn pad(facts: &Facts, rows: &[&[i64]]) -> (Tensor, Option<Tensor>, u64) {
-    let time = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-    let filler = facts.pad_id.or(facts.eos_id).unwrap_or(0);
-    let mut ids = Vec::with_capacity(rows.len() * time);
-    let mut real = Vec::with_capacity(rows.len() * time);
-    for row in rows {
-        ids.extend_from_slice(row);
-        ids.resize(ids.len() + time - row.len(), filler);
-        real.resize(real.len() + row.len(), true);
-        real.resize(ids.len(), false);
-    }
-    let shape = [rows.len() as i64, time as i64];
-    let tokens = rows.iter().map(|row| row.len() as u64).sum::<u64>();
-    let mask = (tokens < ids.len() as u64).then(|| Tensor::from_slice(&real).view(shape));
-    (Tensor::from_slice(&ids).view(shape), mask, tokens)
-}
-
-/// Causal: what follows each token. Padding stands on the right, where no token looks.
-fn next_tokens(facts: &Facts, rows: &[Row], following: impl Fn(&Row) -> Vec<i64>) -> Batch {
-    let inputs: Vec<&[i64]> = rows.iter().map(|row| &row.tokens[..row.tokens.len().saturating_sub(1)]).collect();
-    let (ids, _, tokens) = pad(facts, &inputs);
-    let time = ids.size()[1] as usize;
-    let (mut places, mut labels) = (Vec::new(), Vec::new());
-    for (i, row) in rows.iter().enumerate() {
-        for (place, label) in following(row).into_iter().enumerate().filter(|(_, label)| *label >= 0) {
-            places.push((i * time + place) as i64);
-            labels.push(label);
+    /// Each place of a row is to predict its label, unless that is negative.
+    fn predict(&mut self, row: usize, labels: &[i64]) {
+        let first = row * self.time;
+        for (place, label) in labels.iter().enumerate().filter(|(_, label)| **label >= 0) {
+            self.places.push((first + place) as i64);
+            self.labels.push(*label);
         }
     }
-    token_batch(ids, None, tokens, places, labels)
-}
 
-fn masked_tokens(facts: &Facts, rows: &[Row], samples: &[u64], masking: &Masking) -> Result<Batch> {
-    let mask_id = facts.mask_id.context("the tokenizer has no mask token, so no token can be masked; learn a WordPiece tokenizer")?;
-    let (mask_id, vocabulary_size) = (u32::try_from(mask_id)?, u32::try_from(facts.vocab_size)?);
-    let settings = MaskSettings { probability: masking.probability, mask_id, vocabulary_size, special_ids: &facts.special_ids };
-    let time = rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0);
-    let (mut shown, mut places, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-    for (i, (row, sample)) in rows.iter().zip(samples).enumerate() {
-        let (tokens, answers) = shards::mask_tokens(masking.seed, 0, *sample, &row.tokens, &settings);
-        for (place, label) in answers.into_iter().enumerate().filter(|(_, label)| *label != shards::IGNORE) {
-            places.push((i * time + place) as i64);
-            labels.push(label);
-        }
-        shown.push(tokens);
+    fn mask(&mut self, facts: &Facts, masking: &Masking, sample: u64, i: usize, row: &mut Row) -> Result<()> {
+        let mask_id = facts.mask_id.context("the tokenizer has no mask token, so no token can be masked; learn a WordPiece tokenizer")?;
+        let settings = MaskSettings {
+            probability: masking.probability,
+            mask_id: u32::try_from(mask_id)?,
+            vocabulary_size: u32::try_from(facts.vocab_size)?,
+            special_ids: &facts.special_ids,
+            choose: match masking.choose {
+                model::Masking::Tokens => Choose::Tokens,
+                model::Masking::Words => Choose::Words(&masking.continues),
+                model::Masking::Spans => Choose::Spans(&masking.continues),
+            },
+        };
+        self.hidden.clear();
+        shards::hide(masking.seed, 0, sample, &mut row.tokens, &settings, &mut self.hidden);
+        self.places.extend(self.hidden.iter().map(|hidden| (i * self.time + hidden.position) as i64));
+        self.labels.extend(self.hidden.iter().map(|hidden| hidden.label));
+        Ok(())
     }
-    let (ids, mask, tokens) = pad(facts, &shown.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    Ok(token_batch(ids, mask, tokens, places, labels))
+
+    /// Tokens or examples that are predicted.
+    pub fn predicted(&self) -> u64 {
+        self.labels.len() as u64
+    }
+
+    /// Tokens without padding.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// The batch as tensors on a device.
+    pub fn batch(&self, device: Device) -> Batch {
+        let shape = [self.rows as i64, self.time as i64];
+        let (ids, labels) = (there(&self.ids, device).view(shape), there(&self.labels, device));
+        let padded = self.tokens < self.ids.len() as u64;
+        let apart = !self.documents.is_empty();
+        let seen = Seen {
+            real: (padded && !self.causal).then(|| there(&self.real, device).view(shape)),
+            documents: apart.then(|| there(&self.documents, device).view(shape)),
+            positions: apart.then(|| there(&self.positions, device).view(shape)),
+        };
+        let targets = if self.classes {
+            Targets::Classes { labels }
+        } else {
+            let places = (self.labels.len() != self.ids.len()).then(|| there(&self.places, device));
+            Targets::Tokens { places, labels }
+        };
+        Batch { ids, seen, targets, predicted: self.predicted() }
+    }
 }
 
-fn token_batch(ids: Tensor, mask: Option<Tensor>, tokens: u64, places: Vec<i64>, labels: Vec<i64>) -> Batch {
-    let predicted = labels.len() as u64;
-    let all = labels.len() == ids.numel();
-    let places = (!all).then(|| Tensor::from_slice(&places));
-    Batch { ids, mask, targets: Targets::Tokens { places, labels: Tensor::from_slice(&labels) }, predicted, tokens }
-}
-
-fn classes(facts: &Facts, rows: &[Row]) -> Batch {
-    let (ids, mask, tokens) = pad(facts, &rows.iter().map(|row| row.tokens.as_slice()).collect::<Vec<_>>());
-    let labels = rows.iter().map(|row| row.class).collect::<Vec<_>>();
-    let labels = Tensor::from_slice(&labels);
-    Batch { ids, mask, targets: Targets::Classes { labels }, predicted: rows.len() as u64, tokens }
+/// Values on a device. To a GPU they go from pinned memory, while the processor goes on; LibTorch keeps that memory until they are there.
+fn there<T: tch::kind::Element>(values: &[T], device: Device) -> Tensor {
+    let tensor = Tensor::from_slice(values);
+    match device {
+        Device::Cpu => tensor,
+        device => tensor.pin_memory(device).to_device_(device, T::KIND, true, false),
+    }
 }

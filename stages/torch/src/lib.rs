@@ -6,7 +6,6 @@
 
 mod batches;
 mod checkpoint;
-mod data;
 mod folder;
 mod generate;
 mod log;
@@ -17,8 +16,8 @@ mod objective;
 mod optimizer;
 mod parameters;
 mod predict;
+mod samples;
 mod schedule;
-mod seeds;
 mod shim;
 mod tables;
 mod tensorboard;
@@ -26,6 +25,7 @@ mod tensorboard;
 mod tests;
 mod train;
 mod weights;
+mod words;
 mod worker;
 
 pub use worker::main;

@@ -9,6 +9,7 @@ use model::Head;
 use tch::{Device, Kind, Tensor};
 
 use crate::folder;
+use crate::models::Seen;
 
 pub fn print(folder: &Path, ids: &Path) -> Result<()> {
     let text = std::fs::read(ids).with_context(|| format!("reading `{}`", ids.display()))?;
@@ -25,7 +26,7 @@ pub fn logits(folder: &Path, rows: &[Vec<i64>]) -> Result<Tensor> {
     let (network, width) = (&loaded.network, loaded.config.width);
     let ids = Tensor::from_slice2(rows);
     tch::no_grad(|| {
-        let hidden = network.hidden(&ids, None, 0.0);
+        let hidden = network.hidden(&ids, &Seen::default(), 0.0);
         if matches!(loaded.config.head, Head::Classify { .. }) {
             return network.classify(&hidden, 0.0);
         }

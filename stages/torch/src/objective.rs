@@ -1,23 +1,20 @@
 //! One batch through the network: what is learned from it, and how well it is predicted.
 
 use anyhow::Result;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::loss::{self, Sums};
-use crate::models::Network;
+use crate::models::{Network, Seen};
 use crate::shim;
 
 /// Rows ready for the network.
 pub struct Batch {
     /// (batch, time), i64.
     pub ids: Tensor,
-    /// (batch, time), true for real tokens; `None` when there is no padding that could be looked at.
-    pub mask: Option<Tensor>,
+    pub seen: Seen,
     pub targets: Targets,
     /// Tokens or examples that are predicted.
     pub predicted: u64,
-    /// Tokens without padding.
-    pub tokens: u64,
 }
 
 /// What is to be predicted.
@@ -28,20 +25,6 @@ pub enum Targets {
     Classes { labels: Tensor },
 }
 
-impl Batch {
-    pub fn to(self, device: Device) -> Batch {
-        if device == Device::Cpu {
-            return self;
-        }
-        let there = |tensor: Tensor| tensor.to_device(device);
-        let targets = match self.targets {
-            Targets::Tokens { places, labels } => Targets::Tokens { places: places.map(there), labels: there(labels) },
-            Targets::Classes { labels } => Targets::Classes { labels: there(labels) },
-        };
-        Batch { ids: there(self.ids), mask: self.mask.map(there), targets, ..self }
-    }
-}
-
 /// The kind of the large products.
 pub fn kind(bf16: bool) -> Kind {
     if bf16 { Kind::BFloat16 } else { Kind::Float }
@@ -49,7 +32,7 @@ pub fn kind(bf16: bool) -> Kind {
 
 /// Head features (predicted, width) of the places that are predicted.
 fn features(network: &dyn Network, batch: &Batch, places: Option<&Tensor>, dropout: f64) -> Tensor {
-    let hidden = network.hidden(&batch.ids, batch.mask.as_ref(), dropout); // (batch, time, width)
+    let hidden = network.hidden(&batch.ids, &batch.seen, dropout); // (batch, time, width)
     let width = hidden.size()[2];
     let rows = hidden.reshape([-1, width]);
     network.features(&places.map(|places| rows.index_select(0, places)).unwrap_or(rows))
@@ -64,8 +47,7 @@ pub fn learn(network: &dyn Network, batch: &Batch, scale: f64, dropout: f64, bf1
             loss::train(&features, &network.output(), labels, scale, kind(bf16))
         }
         Targets::Classes { labels } => {
-            let logits =
-                shim::autocast(device, bf16, || network.classify(&network.hidden(&batch.ids, batch.mask.as_ref(), dropout), dropout))??;
+            let logits = shim::autocast(device, bf16, || network.classify(&network.hidden(&batch.ids, &batch.seen, dropout), dropout))??;
             let loss = logits.to_kind(Kind::Float).cross_entropy_loss(labels, None::<&Tensor>, tch::Reduction::Sum, -100, 0.0);
             (&loss * scale).f_backward()?;
             Ok(Sums { nll: loss.double_value(&[]), count: batch.predicted, correct: 0 })
@@ -87,7 +69,7 @@ pub fn evaluate(network: &dyn Network, batch: &Batch, bf16: bool) -> Result<Sums
             })
         }
         Targets::Classes { labels } => {
-            let hidden = || network.classify(&network.hidden(&batch.ids, batch.mask.as_ref(), 0.0), 0.0);
+            let hidden = || network.classify(&network.hidden(&batch.ids, &batch.seen, 0.0), 0.0);
             let logits = shim::autocast(device, bf16, hidden)??.to_kind(Kind::Float);
             let loss = logits.cross_entropy_loss(labels, None::<&Tensor>, tch::Reduction::Sum, -100, 0.0);
             let correct = logits.argmax(-1, false).eq_tensor(labels).sum(Kind::Int64).int64_value(&[]);

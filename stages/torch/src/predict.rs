@@ -4,31 +4,30 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use arrow::array::Array;
-use arrow::array::{ArrayRef, Float32Builder, Float64Array, Int64Array, ListBuilder, StringArray};
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, Float32Builder, Float64Array, Int64Array, ListBuilder, StringArray};
 use arrow::datatypes::{DataType, Field};
 use engine::Artifact;
-use model::{Family, Head, Job, Predict, Report};
+use model::seeds::{Purpose, derive};
+use model::{Facts, Family, Head, Job, Predict, Report, Row, Rows, Sample};
 use serde_json::json;
 use tch::Kind;
 
-use crate::batches::{Facts, Masking, Row};
-use crate::data::Data;
+use crate::batches::{Buffers, Collate, Masking};
 use crate::folder::{self, Loaded};
 use crate::generate::{self, Completion};
 use crate::objective::{self, Targets};
-use crate::seeds::{Purpose, derive};
 use crate::tables::{self, Column};
 use crate::worker::{Worker, device};
 
 /// Predicts the split; `None` when stopped.
 pub fn predict(job: &Job, settings: &Predict, worker: &mut Worker) -> Result<Option<Report>> {
     let tokens = job.artifact("tokens")?;
-    let facts = Facts::read(&tokens)?;
-    let data = Data::open(&tokens, &facts, &settings.split)?;
+    let facts = Facts::read(std::slice::from_ref(&tokens))?;
+    let data = Rows::open(std::slice::from_ref(&tokens), &facts, &settings.split)?;
     let model = job.artifact("model")?;
     let loaded = folder::load(&model.dir.join(folder::MODEL), device(&job.device)?)?;
     facts.check(&loaded.config)?;
-    let rows = settings.limit.unwrap_or(u64::MAX).min(data.rows());
+    let rows = settings.limit.unwrap_or(u64::MAX).min(data.count());
     let work = Work { job, settings, tokens: &tokens, model: &model, facts: &facts, data: &data, loaded: &loaded, rows };
     match (facts.layout.as_str(), &loaded.config.head) {
         ("packed", Head::Causal | Head::Masked) => work.language_modelling(worker),
@@ -46,18 +45,33 @@ struct Work<'a> {
     tokens: &'a Artifact,
     model: &'a Artifact,
     facts: &'a Facts,
-    data: &'a Data,
+    data: &'a Rows,
     loaded: &'a Loaded,
     rows: u64,
 }
 
 impl Work<'_> {
-    /// Rows in batches of similar length: (row, row) pairs, as batches take sample and row.
-    fn batches(&self) -> Result<Vec<Vec<(u64, u64)>>> {
+    /// Rows in batches of similar length; each is the sample of its own number.
+    fn batches(&self) -> Result<Vec<Vec<Sample>>> {
         let mut rows: Vec<u64> = (0..self.rows).collect();
         let lengths = rows.iter().map(|row| self.data.length(*row)).collect::<Result<Vec<usize>>>()?;
         rows.sort_by_key(|row| (std::cmp::Reverse(lengths[*row as usize]), *row));
-        Ok(rows.chunks(self.settings.batch_size as usize).map(|rows| rows.iter().map(|row| (*row, *row)).collect()).collect())
+        Ok(rows
+            .chunks(self.settings.batch_size as usize)
+            .map(|rows| rows.iter().map(|row| Sample { sample: *row, row: *row }).collect())
+            .collect())
+    }
+
+    fn collate(&self, masking: Option<Masking>) -> Collate {
+        // As the model learned it.
+        let documents = self.model.fact("document_mask").unwrap_or(false);
+        Collate { facts: self.facts.clone(), masking, documents }
+    }
+
+    /// The document ids of the predicted rows.
+    fn ids(&self) -> Result<ArrayRef> {
+        let ids = self.data.ids(self.rows)?.into_iter().map(Some);
+        Ok(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(ids, 16)?))
     }
 
     fn report(&self, facts: Vec<(&str, serde_json::Value)>) -> Report {
@@ -71,7 +85,9 @@ impl Work<'_> {
     fn language_modelling(&self, worker: &mut Worker) -> Result<Option<Report>> {
         let masked = self.loaded.config.family == Family::Bert;
         let seed = derive(self.job.seed, Purpose::PredictMasks, 0);
-        let masking = masked.then_some(Masking { probability: self.settings.masked_probability, seed });
+        let masking = masked.then_some(Masking::of_tokens(self.settings.masked_probability, seed));
+        let collate = self.collate(masking);
+        let mut buffers = Buffers::default();
         let unigrams = Unigrams::read(self.tokens, self.facts.vocab_size)?;
         let bytes = if masked { None } else { tokenizer_bytes(self.model)? };
         let mut out = Likelihoods::new(self.rows as usize);
@@ -80,7 +96,8 @@ impl Work<'_> {
             if worker.stopped() {
                 return Ok(None);
             }
-            let batch = self.data.batch(self.facts, &samples, masking.as_ref())?;
+            buffers.read(self.data, &samples, &collate)?;
+            let batch = buffers.batch(tch::Device::Cpu);
             let Targets::Tokens { places, labels } = &batch.targets else { bail!("packed rows have tokens as targets") };
             let time = batch.ids.size()[1] as usize;
             let places: Vec<i64> = match places {
@@ -88,11 +105,11 @@ impl Work<'_> {
                 None => (0..batch.ids.numel() as i64).collect(),
             };
             let labels: Vec<i64> = labels.try_into()?;
-            let (nll, correct) = objective::per_token(self.loaded.network.as_ref(), &batch.to(self.loaded.parameters.device()))?;
+            let (nll, correct) = objective::per_token(self.loaded.network.as_ref(), &buffers.batch(self.loaded.parameters.device()))?;
             let nll: Vec<f64> = nll.to_kind(Kind::Double).try_into()?;
             let correct: Vec<bool> = correct.try_into()?;
             for (i, place) in places.into_iter().enumerate() {
-                let row = samples[place as usize / time].0 as usize;
+                let row = samples[place as usize / time].row as usize;
                 let bytes = bytes.as_ref().map(|bytes| bytes.get(labels[i] as usize).copied().unwrap_or(0));
                 out.add(row, nll[i], correct[i], unigrams.nll(labels[i]), bytes);
             }
@@ -116,24 +133,26 @@ impl Work<'_> {
                 self.facts.classes.as_deref().unwrap_or_default().join(", ")
             );
         }
+        let (collate, mut buffers) = (self.collate(None), Buffers::default());
         let mut probabilities: Vec<Vec<f32>> = vec![Vec::new(); self.rows as usize];
         let mut done = 0;
         for samples in self.batches()? {
             if worker.stopped() {
                 return Ok(None);
             }
-            let batch = self.data.batch(self.facts, &samples, None)?.to(self.loaded.parameters.device());
+            buffers.read(self.data, &samples, &collate)?;
+            let batch = buffers.batch(self.loaded.parameters.device());
             let network = &self.loaded.network;
-            let found = tch::no_grad(|| network.classify(&network.hidden(&batch.ids, batch.mask.as_ref(), 0.0), 0.0))?;
+            let found = tch::no_grad(|| network.classify(&network.hidden(&batch.ids, &batch.seen, 0.0), 0.0))?;
             let found = Vec::<Vec<f32>>::try_from(found.softmax(-1, Kind::Float))?;
-            for ((row, _), found) in samples.iter().zip(found) {
+            for (Sample { row, .. }, found) in samples.iter().zip(found) {
                 probabilities[*row as usize] = found;
             }
             done += samples.len() as u64;
             worker.progress(done, self.rows, "rows");
         }
-        let ids = self.data.ids(self.rows)?;
-        let golds = (0..self.rows).map(|row| Ok(self.data.row(row)?.class)).collect::<Result<Vec<i64>>>()?;
+        let ids = self.ids()?;
+        let golds = (0..self.rows).map(|row| Ok(self.data.row(row, false)?.class)).collect::<Result<Vec<i64>>>()?;
         let prediction = probabilities.iter().map(|row| Some(&classes[argmax(row)])).collect::<StringArray>();
         let gold = golds.iter().map(|label| classes.get(*label as usize)).collect::<StringArray>();
         let mut lists = ListBuilder::new(Float32Builder::new());
@@ -160,9 +179,10 @@ impl Work<'_> {
             if worker.stopped() {
                 return Ok(None);
             }
-            let prompts = samples.iter().map(|(row, _)| Ok(prompt_and_target(&self.data.row(*row)?).0)).collect::<Result<Vec<_>>>()?;
+            let prompts =
+                samples.iter().map(|sample| Ok(prompt_and_target(&self.data.row(sample.row, false)?).0)).collect::<Result<Vec<_>>>()?;
             let found = generate::greedy(self.loaded, &prompts, eos, self.settings.max_new_tokens as usize)?;
-            for ((row, _), found) in samples.iter().zip(found) {
+            for (Sample { row, .. }, found) in samples.iter().zip(found) {
                 completions[*row as usize] = found;
             }
             done += samples.len() as u64;
@@ -170,10 +190,10 @@ impl Work<'_> {
         }
         let decode = |ids: &[i64]| tokenizer.decode(&ids.iter().map(|id| *id as u32).collect::<Vec<u32>>());
         let predictions = completions.iter().map(|completion| decode(&completion.ids)).collect::<Result<Vec<String>>>()?;
-        let ids = self.data.ids(self.rows)?;
+        let ids = self.ids()?;
         let (mut prompts, mut targets) = (Vec::new(), Vec::new());
         for row in 0..self.rows {
-            let (prompt, target) = prompt_and_target(&self.data.row(row)?);
+            let (prompt, target) = prompt_and_target(&self.data.row(row, false)?);
             prompts.push(decode(&prompt)?);
             targets.push(decode(&target)?);
         }

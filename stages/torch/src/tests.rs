@@ -5,13 +5,13 @@ mod jobs;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
-use model::{Family, Head, NetworkConfig, SpecialTokens};
+use model::{Facts, Family, Head, NetworkConfig, Row, SpecialTokens};
 use tch::{Device, Kind, Tensor};
 
-use crate::batches::{Facts, Masking, Row, collate};
+use crate::batches::{Buffers, Collate, Masking};
 use crate::folder::{self, Loaded};
 use crate::loss::{self, Sums};
-use crate::models;
+use crate::models::{self, Seen};
 use crate::objective::{self, Batch};
 use crate::optimizer::{AdamSettings, adamw};
 use crate::parameters::{Init, Parameters};
@@ -67,14 +67,19 @@ fn rows(count: usize) -> Vec<Row> {
         .map(|i| {
             let tokens: Vec<i64> = (0..6 + 3 * (i % 6)).map(|j| token(i, j)).collect();
             let labels = tokens.iter().enumerate().map(|(j, token)| if j > 3 { *token } else { -100 }).collect();
-            Row { tokens, labels, class: (i % 2) as i64 }
+            Row { tokens, labels, class: (i % 2) as i64, boundaries: Vec::new() }
         })
         .collect()
 }
 
 fn batch(layout: &str, rows: &[Row], masking: Option<Masking>) -> Batch {
-    let samples: Vec<u64> = (0..rows.len() as u64).collect();
-    collate(&facts(layout), rows, &samples, masking.as_ref()).unwrap()
+    filled(Collate { facts: facts(layout), masking, documents: false }, rows)
+}
+
+fn filled(collate: Collate, rows: &[Row]) -> Batch {
+    let mut buffers = Buffers::default();
+    buffers.fill(&collate, rows.to_vec(), 0..rows.len() as u64).unwrap();
+    buffers.batch(Device::Cpu)
 }
 
 fn loaded(config: NetworkConfig, seed: u64) -> Loaded {
@@ -112,7 +117,7 @@ fn every_objective_overfits_a_batch() {
     let _alone = alone();
     let classes = Head::Classify { classes: vec!["ham".into(), "spam".into()] };
     let rows = rows(8);
-    let masking = Masking { probability: 0.3, seed: 5 };
+    let masking = Masking::of_tokens(0.3, 5);
     let cases = [
         ("causal", Family::Gpt, Head::Causal, batch("packed", &rows, None)),
         ("complete", Family::Gpt, Head::Causal, batch("complete", &rows, None)),
@@ -239,7 +244,7 @@ fn a_saved_folder_gives_the_same_hidden_states() {
         let after = folder::load(dir.path(), Device::Cpu).unwrap();
         assert_eq!(after.config, before.config);
         let ids = Tensor::from_slice2(&[[5i64, 6, 7, 8], [9, 10, 11, 12]]);
-        let hidden = |loaded: &Loaded| tch::no_grad(|| loaded.network.features(&loaded.network.hidden(&ids, None, 0.0)));
+        let hidden = |loaded: &Loaded| tch::no_grad(|| loaded.network.features(&loaded.network.hidden(&ids, &Seen::default(), 0.0)));
         assert_eq!(hidden(&before), hidden(&after));
         let text = std::fs::read_to_string(dir.path().join("tokenizer_config.json")).unwrap();
         assert!(text.contains("\"model_max_length\": 24"), "{text}");
@@ -282,7 +287,7 @@ fn greedy_plain(loaded: &Loaded, prompt: &[i64], eos: i64, max_new: usize) -> ge
     let mut completion = generate::Completion::default();
     while completion.ids.len() < max_new {
         let ids = Tensor::from_slice(&[prompt, &completion.ids].concat()).unsqueeze(0);
-        let hidden = tch::no_grad(|| loaded.network.hidden(&ids, None, 0.0)).select(0, 0);
+        let hidden = tch::no_grad(|| loaded.network.hidden(&ids, &Seen::default(), 0.0)).select(0, 0);
         let last = hidden.select(0, -1).unsqueeze(0);
         let next = last.linear(loaded.network.output().weight, None::<&Tensor>).argmax(-1, false).int64_value(&[0]);
         if next == eos {
@@ -325,8 +330,32 @@ fn dropout_follows_the_seed() {
     let ids = Tensor::from_slice2(&[[5i64, 6, 7, 8]]);
     let hidden = |seed| {
         tch::manual_seed(seed);
-        loaded.network.hidden(&ids, None, 0.5)
+        loaded.network.hidden(&ids, &Seen::default(), 0.5)
     };
     assert_eq!(hidden(1), hidden(1));
     assert_ne!(hidden(1), hidden(2));
+}
+
+#[test]
+fn documents_of_a_row_do_not_see_each_other() {
+    let _alone = alone();
+    let documents = [rows(3)[2].tokens.clone(), rows(2)[1].tokens.clone()];
+    // The context that a packed row begins with belongs to its first document.
+    let row = Row { tokens: documents.concat(), boundaries: vec![0, documents[0].len(), documents.concat().len()], ..Row::default() };
+    for (family, head) in [(Family::Gpt, Head::Causal), (Family::Bert, Head::Masked)] {
+        let loaded = loaded(config(family, head), 11);
+        let hidden = |tokens: &[i64], boundaries: &[usize]| {
+            let apart = !boundaries.is_empty();
+            let masking = (family == Family::Bert).then(|| Masking::of_tokens(0.0001, 1));
+            // A causal batch leaves out the last token, which is a target alone.
+            let tokens = if family == Family::Gpt { [tokens, &[0]].concat() } else { tokens.to_vec() };
+            let row = Row { tokens, boundaries: boundaries.to_vec(), ..Row::default() };
+            let batch = filled(Collate { facts: facts("packed"), masking, documents: apart }, &[row]);
+            tch::no_grad(|| loaded.network.hidden(&batch.ids, &batch.seen, 0.0))
+        };
+        let together = hidden(&row.tokens, &row.boundaries);
+        let one_by_one = Tensor::cat(&[hidden(&documents[0], &[]), hidden(&documents[1], &[])], 1);
+        assert!(largest_difference(&together, &one_by_one) < 1e-5);
+        assert!(largest_difference(&hidden(&row.tokens, &[]), &one_by_one) > 1e-3);
+    }
 }

@@ -1,31 +1,31 @@
 //! The training loop: one straight function. Everything it needs to go on after a kill is in the checkpoint.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use model::{Family, Head, Job, NetworkConfig, Objective, Precision, Report, SpecialTokens, Train};
+use model::seeds::{Purpose, derive};
+use model::{Course, Facts, Family, Head, Job, NetworkConfig, Objective, Precision, Report, Rows, Sample, SpecialTokens, Train};
 use serde_json::json;
+use shards::Prefetch;
 use tch::Device;
 
-use crate::batches::{Facts, Masking};
+use crate::batches::{Buffers, Collate, Masking};
 use crate::checkpoint::{self, Environment, Position};
-use crate::data::Data;
 use crate::log::{Log, Metrics, Timing};
 use crate::loss::Sums;
 use crate::models::{self, Network};
-use crate::objective::{self, Batch};
+use crate::objective;
 use crate::optimizer::{AdamSettings, AdamW, adamw};
 use crate::parameters::Parameters;
 use crate::schedule::learning_rate;
-use crate::seeds::{Purpose, derive};
 use crate::worker::{Worker, device};
-use crate::{folder, shim};
+use crate::{folder, samples, shim, words};
 
 /// Smaller networks are taken to gain nothing from bf16 on a CPU; at 5 million it halves the time of a step.
 const BF16_PARAMETERS: u64 = 1_000_000;
-/// Batches that are sorted by length together, so that examples of similar length meet and little is padded.
-const SORTED_BATCHES: u64 = 16;
+/// Steps whose batches are read in advance.
+const STEPS_AHEAD: u64 = 2;
 
 /// Trains to the last step; `None` when stopped, with a checkpoint saved.
 pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<Report>> {
@@ -45,6 +45,7 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
     let start = loaded.unwrap_or_default();
     let mut log = Log::open(job, start.logs)?;
     let mut position = start;
+    let mut reader = run.read_ahead(job, settings, position.step)?;
 
     loop {
         let step = position.step + 1;
@@ -62,14 +63,15 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         }
 
         let begun = Instant::now();
-        let batches = run.batches(job, settings, position.step)?;
+        let batches = (0..settings.accumulate).map(|_| reader.next()).collect::<Result<Vec<Buffers>>>()?;
         let waited = begun.elapsed();
-        let predicted: u64 = batches.iter().map(|batch| batch.predicted).sum();
-        let seen: u64 = batches.iter().map(|batch| batch.tokens).sum();
+        let predicted: u64 = batches.iter().map(Buffers::predicted).sum();
+        let seen: u64 = batches.iter().map(Buffers::tokens).sum();
         tch::manual_seed(derive(job.seed, Purpose::Dropout, step) as i64);
         let mut sums = Sums::default();
         for batch in batches {
-            sums += objective::learn(network.as_ref(), &batch.to(device), 1.0 / predicted.max(1) as f64, dropout, bf16)?;
+            sums += objective::learn(network.as_ref(), &batch.batch(device), 1.0 / predicted.max(1) as f64, dropout, bf16)?;
+            reader.give_back(batch);
         }
         let grad_norm = optimizer.step(step, lr)?;
         position = Position { step, evaluated: false, tokens: position.tokens + seen, logs: position.logs };
@@ -100,16 +102,16 @@ struct Run {
     facts: Facts,
     config: NetworkConfig,
     objective: Objective,
-    data: Data,
-    valid: Option<Data>,
+    course: Arc<Course>,
+    valid: Option<Rows>,
     steps: u64,
 }
 
 fn prepare(job: &Job, settings: &Train, device: Device) -> Result<Run> {
-    let tokens = job.artifact("tokens")?;
+    let tokens = job.artifacts("tokens")?;
     let facts = Facts::read(&tokens)?;
-    let data = Data::open(&tokens, &facts, &settings.split)?;
-    let valid = if facts.has_split(&settings.valid_split) { Some(Data::open(&tokens, &facts, &settings.valid_split)?) } else { None };
+    let rows = Arc::new(Rows::open(&tokens, &facts, &settings.split)?);
+    let valid = if facts.has_split(&settings.valid_split) { Some(Rows::open(&tokens, &facts, &settings.valid_split)?) } else { None };
     let base = job.artifact_opt("model")?.map(|artifact| folder::config(&artifact.dir.join(folder::MODEL))).transpose()?;
     let family = match (&base, &settings.model) {
         (Some(base), _) => base.family,
@@ -121,8 +123,9 @@ fn prepare(job: &Job, settings: &Train, device: Device) -> Result<Run> {
     if device.is_cuda() {
         tch::Cuda::cudnn_set_benchmark(false);
     }
-    let steps = settings.total_steps(data.rows());
-    Ok(Run { facts, config, objective, data, valid, steps })
+    let steps = settings.total_steps(rows.count());
+    let course = Arc::new(Course::new(settings, job.seed, facts.sequence_length, rows)?);
+    Ok(Run { facts, config, objective, course, valid, steps })
 }
 
 /// The objective that fits the tokens and the family, or an error that says what does not.
@@ -216,37 +219,28 @@ fn environment(job: &Job, bf16: bool, device: Device) -> Environment {
 }
 
 impl Run {
-    /// The batches of the optimizer step after `step` steps.
-    fn batches(&self, job: &Job, settings: &Train, step: u64) -> Result<Vec<Batch>> {
-        let masking = self.masking(settings, derive(job.seed, Purpose::Masks, 0));
-        (0..settings.accumulate)
-            .map(|part| {
-                let samples = self.samples(job.seed, settings.batch_size, step * settings.accumulate + part)?;
-                self.data.batch(&self.facts, &samples, masking.as_ref())
-            })
-            .collect()
+    /// Starts to read the batches of the steps after `step` steps.
+    fn read_ahead(&self, job: &Job, settings: &Train, step: u64) -> Result<Prefetch<Buffers>> {
+        let collate = self.collate(job, settings, derive(job.seed, Purpose::Masks, 0))?;
+        let course = self.course.clone();
+        let ahead = (STEPS_AHEAD * settings.accumulate) as usize;
+        let (first, end) = (step * settings.accumulate, self.steps * settings.accumulate);
+        Prefetch::start(1, ahead, first, end, move |batch, buffers: &mut Buffers| {
+            buffers.read(course.rows(), &course.batch(batch)?, &collate)
+        })
     }
 
-    /// The (sample, row) pairs of batch number `batch`. Rows of equal length come in the order of samples. Of examples, the samples of a window
-    /// of batches are sorted by length and cut into batches, and these come in another order; all is a function of the seed and the number.
-    fn samples(&self, seed: u64, size: u64, batch: u64) -> Result<Vec<(u64, u64)>> {
-        let order = derive(seed, Purpose::Order, 0);
-        let pairs =
-            |first: u64, count: u64| (first..first + count).map(|sample| (sample, self.data.row_of_sample(order, sample))).collect();
-        if self.data.equal_lengths() {
-            return Ok(pairs(batch * size, size));
-        }
-        let (window, place) = (batch / SORTED_BATCHES, batch % SORTED_BATCHES);
-        let mut samples: Vec<(u64, u64)> = pairs(window * SORTED_BATCHES * size, SORTED_BATCHES * size);
-        let lengths =
-            samples.iter().map(|(sample, row)| Ok((*sample, self.data.length(*row)?))).collect::<Result<HashMap<u64, usize>>>()?;
-        samples.sort_by_key(|(sample, _)| (lengths[sample], *sample));
-        let chunk = shards::permute(order, window, SORTED_BATCHES, place) * size;
-        Ok(samples[chunk as usize..(chunk + size) as usize].to_vec())
-    }
-
-    fn masking(&self, settings: &Train, seed: u64) -> Option<Masking> {
-        (self.objective == Objective::Masked).then_some(Masking { probability: settings.masked_probability, seed })
+    fn collate(&self, job: &Job, settings: &Train, seed: u64) -> Result<Collate> {
+        let masking = if self.objective == Objective::Masked {
+            let continues = match settings.masking {
+                model::Masking::Tokens => Vec::new(),
+                _ => words::continues(&job.artifact("tokenizer")?.dir)?,
+            };
+            Some(Masking { probability: settings.masked_probability, seed, choose: settings.masking, continues })
+        } else {
+            None
+        };
+        Ok(Collate { facts: self.facts.clone(), masking, documents: settings.document_mask })
     }
 
     fn metrics(&self, step: u64, split: &str, sums: Sums, training: Option<(f64, f64)>) -> Metrics {
@@ -269,13 +263,14 @@ impl Run {
 fn evaluate(run: &Run, job: &Job, settings: &Train, network: &dyn Network, bf16: bool, step: u64, log: &mut Log) -> Result<()> {
     let Some(valid) = &run.valid else { return Ok(()) };
     let seed = derive(job.seed, Purpose::ValidMasks, 0);
-    let masking = run.masking(settings, seed);
-    let rows = valid.rows().min(settings.eval_batches * settings.batch_size);
-    let samples: Vec<(u64, u64)> = (0..rows).map(|sample| (sample, valid.row_of_sample(seed, sample))).collect();
-    let mut sums = Sums::default();
+    let collate = run.collate(job, settings, seed)?;
+    let rows = valid.count().min(settings.eval_batches * settings.batch_size);
+    let sample = |sample| Sample { sample, row: shards::permute(seed, 0, valid.count(), sample) };
+    let samples: Vec<Sample> = (0..rows).map(sample).collect();
+    let (mut sums, mut buffers) = (Sums::default(), Buffers::default());
     for samples in samples.chunks(settings.batch_size as usize) {
-        let batch = valid.batch(&run.facts, samples, masking.as_ref())?.to(device(&job.device)?);
-        sums += objective::evaluate(network, &batch, bf16)?;
+        buffers.read(valid, samples, &collate)?;
+        sums += objective::evaluate(network, &buffers.batch(device(&job.device)?), bf16)?;
     }
     log.metrics(&run.metrics(step, &settings.valid_split, sums, None))
 }
@@ -292,6 +287,7 @@ fn finish(
     folder::save(&job.draft.join(folder::MODEL), &run.config, parameters, &job.artifact("tokenizer")?.dir)?;
     folder::describe(&job.draft, parameters)?;
     log.tables()?;
+    samples::write(&job.draft, &run.course, run.steps)?;
     let facts = [
         ("family", json!(run.config.family.name())),
         ("objective", json!(run.objective.name())),
@@ -299,6 +295,7 @@ fn finish(
         ("steps", json!(position.step)),
         ("rows", json!(position.step * settings.accumulate * settings.batch_size)),
         ("tokens", json!(position.tokens)),
+        ("document_mask", json!(settings.document_mask)),
         ("environment", json!(environment)),
     ];
     Ok(Report {

@@ -8,7 +8,7 @@ use model::{Head, NetworkConfig};
 use tch::Tensor;
 
 use super::layers::{LayerNorm, Linear, dropped, join_heads, layer_norm, linear, split_heads};
-use super::{Network, Output};
+use super::{Network, Output, Seen};
 use crate::parameters::{Init, Path};
 
 const EPSILON: f64 = 1e-12;
@@ -70,12 +70,16 @@ fn masked_head(path: &Path, config: &NetworkConfig) -> MaskedHead {
 }
 
 impl Network for Bert {
-    fn hidden(&self, ids: &Tensor, mask: Option<&Tensor>, dropout: f64) -> Tensor {
+    fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor {
         let time = ids.size()[1];
-        let x = Tensor::embedding(&self.word_embedding, ids, -1, false, false)
-            + (self.position_embedding.narrow(0, 0, time) + self.segment_embedding.narrow(0, 0, 1));
+        let positions = match &seen.positions {
+            Some(positions) => Tensor::embedding(&self.position_embedding, positions, -1, false, false),
+            None => self.position_embedding.narrow(0, 0, time),
+        };
+        let x = Tensor::embedding(&self.word_embedding, ids, -1, false, false) + (positions + self.segment_embedding.narrow(0, 0, 1));
         let mut x = dropped(self.embedding_norm.forward(&x), dropout); // (batch, time, width)
-        let mask = mask.map(|mask| mask.unsqueeze(1).unsqueeze(1)); // (batch, 1, 1, time)
+        // (batch, 1, 1, time), or (batch, 1, time, time), where padding is a document of its own.
+        let mask = seen.same_document().or_else(|| seen.real.as_ref().map(|real| real.unsqueeze(1).unsqueeze(1)));
         for layer in &self.layers {
             x = layer.forward(&x, mask.as_ref(), dropout);
         }

@@ -1,14 +1,14 @@
 //! GPT-2 (Radford et al. 2019): pre-norm decoder, learned positions, tanh GELU, output tied to the token embedding.
 //!
 //! Variables are named and shaped as in `GPT2LMHeadModel`: its projections are stored (inputs, outputs).
-//! Rows that hold several documents are attended across them; document masks are a later issue.
+//! Rows that hold several documents are attended across them, unless they are kept apart ([`Seen`]).
 
 use anyhow::Result;
 use model::NetworkConfig;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::layers::{LayerNorm, dropped, join_heads, layer_norm, split_heads};
-use super::{Cache, Network, Output};
+use super::{Cache, Network, Output, Seen};
 use crate::parameters::{Init, Path};
 
 const EPSILON: f64 = 1e-5;
@@ -41,10 +41,18 @@ impl Gpt {
 }
 
 impl Network for Gpt {
-    fn hidden(&self, ids: &Tensor, _mask: Option<&Tensor>, dropout: f64) -> Tensor {
+    fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor {
         let time = ids.size()[1];
-        let x = Tensor::embedding(&self.token_embedding, ids, -1, false, false) + self.position_embedding.narrow(0, 0, time);
-        self.forward(x, dropout, |_, q, k, v| Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, true, None, false))
+        let positions = match &seen.positions {
+            Some(positions) => Tensor::embedding(&self.position_embedding, positions, -1, false, false),
+            None => self.position_embedding.narrow(0, 0, time),
+        };
+        let x = Tensor::embedding(&self.token_embedding, ids, -1, false, false) + positions;
+        // (batch, 1, time, time): what came before in the same document.
+        let mask = seen.same_document().map(|same| same.logical_and(&Tensor::ones([time, time], (Kind::Bool, ids.device())).tril(0)));
+        self.forward(x, dropout, |_, q, k, v| {
+            Tensor::scaled_dot_product_attention(&q, &k, &v, mask.as_ref(), 0.0, mask.is_none(), None, false)
+        })
     }
 
     fn features(&self, rows: &Tensor) -> Tensor {

@@ -24,11 +24,29 @@ pub struct Output<'a> {
     pub bias: Option<&'a Tensor>,
 }
 
+/// What the tokens of a batch may look at, besides what the network itself allows.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// (batch, time), true for real tokens; `None` when there is no padding that could be looked at.
+    pub real: Option<Tensor>,
+    /// (batch, time), numbers of documents; a token looks at its own document alone. `None` when rows are one text.
+    pub documents: Option<Tensor>,
+    /// (batch, time), positions; `None` when they are 0, 1, … in every row.
+    pub positions: Option<Tensor>,
+}
+
+impl Seen {
+    /// (batch, 1, time, time), true where a token and another one are of the same document.
+    fn same_document(&self) -> Option<Tensor> {
+        self.documents.as_ref().map(|numbers| numbers.unsqueeze(2).eq_tensor(&numbers.unsqueeze(1)).unsqueeze(1))
+    }
+}
+
 /// A network. Dropout is 0 outside of training.
 pub trait Network {
-    /// Hidden states (batch, time, width) of `ids` (batch, time). `mask` (batch, time) is true for real tokens;
-    /// a causal network needs none as long as the padding is on the right.
-    fn hidden(&self, ids: &Tensor, mask: Option<&Tensor>, dropout: f64) -> Tensor;
+    /// Hidden states (batch, time, width) of `ids` (batch, time). A causal network needs no mask of real tokens as long as the
+    /// padding is on the right.
+    fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor;
 
     /// What the head of a language model multiplies with [`Network::output`]: (rows, width) → (rows, width).
     fn features(&self, rows: &Tensor) -> Tensor;

@@ -12,7 +12,7 @@ use engine::manifest::{FORMAT, FileManifest, Manifest, TableManifest, Usage};
 use model::{Job, Predict, Report, Task, Train};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
-use shards::{Packer, ShardFile, Width, examples, packed};
+use shards::{Packer, Width, examples, packed};
 
 use crate::tables::{self, Column};
 use crate::worker::Worker;
@@ -28,7 +28,7 @@ fn artifact(dir: &Path, kind: Kind, files: &[(&str, &str, Option<&str>, u64)], f
         split: split.map(str::to_string),
         rows: *rows,
         of: None,
-        bytes: 0,
+        bytes: std::fs::metadata(dir.join(path)).unwrap().len(),
         blake3: String::new(),
         volatile: false,
     };
@@ -153,8 +153,11 @@ impl World {
     }
 
     fn job(&self, draft: &str, task: Task, inputs: &[(&str, &str)]) -> Job {
-        let inputs = inputs.iter().map(|(port, name)| (port.to_string(), self.dir(name))).collect();
-        let job = Job { task, inputs, draft: self.dir(draft), seed: 42, threads: 1, memory: 1 << 30, device: "cpu".into() };
+        let mut folders: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+        for (port, name) in inputs {
+            folders.entry(port.to_string()).or_default().push(self.dir(name));
+        }
+        let job = Job { task, inputs: folders, draft: self.dir(draft), seed: 42, threads: 1, memory: 1 << 30, device: "cpu".into() };
         std::fs::create_dir_all(job.scratch("")).unwrap();
         job
     }
@@ -234,7 +237,13 @@ fn stopped_at_every_step_equals_undisturbed() {
             std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "{\"step\": 99").unwrap();
         }
         assert_eq!(runs, 8);
-        for file in ["model/model.safetensors", "metrics/part-00000.parquet", "parameters/part-00000.parquet", "model/config.json"] {
+        for file in [
+            "model/model.safetensors",
+            "metrics/part-00000.parquet",
+            "parameters/part-00000.parquet",
+            "samples/part-00000.parquet",
+            "model/config.json",
+        ] {
             let read = |draft: &str| std::fs::read(world.dir(draft).join(file)).unwrap();
             assert!(read(&whole) == read(&format!("{family}-pieces")), "{family}: {file} differs");
         }
@@ -342,9 +351,74 @@ fn a_shard_that_was_cut_names_itself() {
     let path = world.dir("causal").join("tokens/split=train/shard-00000.arrow");
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    assert!(shards::rows_of(&ShardFile { path: path.clone(), rows: 0 }.path).is_err());
+    assert!(shards::rows_of(&path).is_err());
     let settings: Train = serde_json::from_value(json!({"model": tiny("gpt"), "steps": 1})).unwrap();
     let job = world.job("draft", Task::Train(Box::new(settings.clone())), &CAUSAL);
     let error = format!("{:#}", train::train(&job, &settings, &mut worker(false)).err().unwrap());
-    assert!(error.contains("train") || error.contains("shard-00000.arrow"), "{error}");
+    assert!(error.contains("shard-00000.arrow"), "{error}");
+}
+
+/// The column of whole numbers of a table.
+fn integers(batch: &RecordBatch, name: &str) -> Vec<i64> {
+    batch.column_by_name(name).unwrap().as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec()
+}
+
+#[test]
+fn weights_choose_among_sources_and_samples_tell_which() {
+    let _alone = super::alone();
+    let world = World::new();
+    for name in ["web", "books"] {
+        world.packed(name, "causal");
+        let path = world.dir(name).join("manifest.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("\"step\":\"tokens\"", &format!("\"step\":\"{name}\""))).unwrap();
+    }
+    let inputs = [("tokens", "web"), ("tokens", "books"), ("tokenizer", "tokenizer")];
+    let settings = json!({
+        "model": tiny("gpt"), "steps": 20, "batch_size": 10, "shuffle": "blocks", "document_mask": true,
+        "sources": ["web", "books"], "weights": {"web": 0.9, "books": 0.1}, "curriculum": [{"from_share": 0.5, "weights": {"books": 1}}],
+    });
+    let report = world.train("mixed", settings.clone(), &inputs);
+    assert_eq!(report.facts["document_mask"], true);
+    let samples = read(&world.dir("mixed").join("samples/part-00000.parquet"));
+    assert_eq!(integers(&samples, "sample"), (0..200).collect::<Vec<i64>>());
+    assert_eq!(integers(&samples, "step"), (0..200).map(|sample| 1 + sample / 10).collect::<Vec<i64>>());
+    let sources = strings(&samples, "source");
+    let books = |range: std::ops::Range<usize>| sources[range].iter().filter(|source| *source == "books").count();
+    assert!((9..=11).contains(&books(0..100)), "{}", books(0..100));
+    assert_eq!(books(100..200), 100);
+
+    let settings = json!({"model": tiny("gpt"), "epochs": 1});
+    world.train("whole", settings, &inputs);
+    let samples = read(&world.dir("whole").join("samples/part-00000.parquet"));
+    let mut seen: Vec<(String, i64)> = strings(&samples, "source").into_iter().zip(integers(&samples, "row")).collect();
+    seen.truncate(seen.len() / 16 * 16);
+    let all = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert!(all - seen.len() < 16, "{} of {all} rows twice", all - seen.len());
+}
+
+#[test]
+fn words_and_spans_are_masked() {
+    let _alone = super::alone();
+    let world = World::new();
+    world.packed("masked", "masked");
+    let inputs = [("tokens", "masked"), ("tokenizer", "tokenizer")];
+    let settings = |masking: &str| json!({"model": tiny("bert"), "steps": 3, "masking": masking});
+    let refused: Train = serde_json::from_value(settings("words")).unwrap();
+    let job = world.job("refused", Task::Train(Box::new(refused.clone())), &inputs);
+    let error = train::train(&job, &refused, &mut worker(false)).err().unwrap().to_string();
+    assert!(error.contains("does not tell where words begin"), "{error}");
+    // Every third word goes on with the one before.
+    let path = world.dir("tokenizer").join("tokenizer.json");
+    let text = (0..VOCABULARY)
+        .step_by(3)
+        .fold(std::fs::read_to_string(&path).unwrap(), |text, id| text.replace(&format!("\"w{id}\":"), &format!("\"##{id}\":")));
+    std::fs::write(&path, text.replace("\"unk_token\":\"w0\"", "\"unk_token\":\"##0\"")).unwrap();
+    for masking in ["words", "spans"] {
+        world.train(masking, settings(masking), &inputs);
+        let metrics = read(&world.dir(masking).join("metrics/part-00000.parquet"));
+        assert!(floats(&metrics, "loss").iter().all(|loss| loss.is_finite()));
+    }
 }

@@ -1,0 +1,121 @@
+//! Which rows every step of a training learns from: a pure function of the settings, the seed and the numbers of rows.
+//!
+//! So a resume is exact, `mill trace` can tell what any step saw, and no list is kept.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, bail};
+use shards::{Blocks, Order};
+
+use crate::seeds::{Purpose, derive};
+use crate::{Rows, Shuffle, Train};
+
+/// Batches that are sorted by length together, so that examples of similar length meet and little is padded.
+const SORTED_BATCHES: u64 = 16;
+/// Tokens of a block of `shuffle = "blocks"`: about 1 MiB of a shard.
+const BLOCK_TOKENS: u64 = 1 << 19;
+/// Blocks whose rows are shuffled together: 64 MiB or so.
+const WINDOW_BLOCKS: u64 = 64;
+
+/// The rows of every batch.
+pub struct Course {
+    rows: Arc<Rows>,
+    order: Order,
+    /// With weights each artifact is a source of its own; without, all of them are one.
+    mixed: bool,
+    seed: u64,
+    batch_size: u64,
+    accumulate: u64,
+    /// The last window that was sorted, with its number.
+    sorted: Mutex<Option<(u64, Vec<Sample>)>>,
+}
+
+/// A row with its place in the training, which numbers its masks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub sample: u64,
+    pub row: u64,
+}
+
+impl Course {
+    /// `seed` is that of the run, `sequence_length` the usual length of a row.
+    pub fn new(settings: &Train, seed: u64, sequence_length: i64, rows: Arc<Rows>) -> Result<Course> {
+        let seed = derive(seed, Purpose::Order, 0);
+        let shuffle = match settings.shuffle {
+            Shuffle::Rows => shards::Shuffle::Rows,
+            Shuffle::Blocks => {
+                let rows = (BLOCK_TOKENS / sequence_length.max(1) as u64).max(1);
+                shards::Shuffle::Blocks(Blocks { rows, window: WINDOW_BLOCKS })
+            }
+        };
+        let phases = phases(settings, rows.count())?;
+        let order = match &phases[..] {
+            [] => Order::new(seed, rows.count(), shuffle)?,
+            phases => Order::mixed(seed, &rows.counts(), phases, shuffle).context("`weights` and the rows of the split do not fit")?,
+        };
+        let Train { batch_size, accumulate, .. } = *settings;
+        Ok(Course { rows, order, mixed: !phases.is_empty(), seed, batch_size, accumulate, sorted: Mutex::default() })
+    }
+
+    pub fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// The numbers of the batches of a step; the first step is 1.
+    pub fn batches_of(&self, step: u64) -> std::ops::Range<u64> {
+        (step - 1) * self.accumulate..step * self.accumulate
+    }
+
+    /// The rows of batch number `batch`. Rows of equal length come in the order of samples. Of examples, the samples of a window of batches are
+    /// sorted by length and cut into batches, and these come in another order.
+    pub fn batch(&self, batch: u64) -> Result<Vec<Sample>> {
+        let size = self.batch_size;
+        if self.rows.equal_lengths() {
+            return Ok((batch * size..(batch + 1) * size).map(|sample| self.sample(sample)).collect());
+        }
+        let (window, place) = (batch / SORTED_BATCHES, batch % SORTED_BATCHES);
+        let chunk = (shards::permute(self.seed, window, SORTED_BATCHES, place) * size) as usize;
+        let mut sorted = self.sorted.lock().unwrap_or_else(PoisonError::into_inner);
+        let samples = match &*sorted {
+            Some((number, samples)) if *number == window => samples,
+            _ => &sorted.insert((window, self.sort(window)?)).1,
+        };
+        Ok(samples[chunk..chunk + size as usize].to_vec())
+    }
+
+    fn sort(&self, window: u64) -> Result<Vec<Sample>> {
+        let count = SORTED_BATCHES * self.batch_size;
+        let samples = (window * count..(window + 1) * count).map(|sample| self.sample(sample));
+        let mut samples = samples.map(|sample| Ok((self.rows.length(sample.row)?, sample))).collect::<Result<Vec<_>>>()?;
+        samples.sort_by_key(|(length, sample)| (*length, sample.sample));
+        Ok(samples.into_iter().map(|(_, sample)| sample).collect())
+    }
+
+    fn sample(&self, sample: u64) -> Sample {
+        let place = self.order.place(sample);
+        Sample { sample, row: if self.mixed { self.rows.of_source(place.source, place.row) } else { place.row } }
+    }
+}
+
+/// First samples of the phases with the weights of the sources; none when no weights are given.
+fn phases(settings: &Train, rows: u64) -> Result<Vec<(u64, Vec<f64>)>> {
+    let weights = |weights: &std::collections::BTreeMap<String, f64>| -> Vec<f64> {
+        settings.sources.iter().map(|source| weights.get(source).copied().unwrap_or(0.0)).collect()
+    };
+    let mut phases = Vec::new();
+    if !settings.weights.is_empty() {
+        phases.push((0, weights(&settings.weights)));
+    }
+    let steps = settings.total_steps(rows);
+    for phase in &settings.curriculum {
+        let step = phase.from_step.unwrap_or_else(|| (phase.from_share.unwrap_or(0.0) * steps as f64).round() as u64);
+        let first = step * settings.batch_size * settings.accumulate;
+        match phases.last() {
+            Some((before, _)) if *before >= first => {
+                bail!("`curriculum`: a phase begins at step {step}, the one before does not begin earlier; of {steps} steps in all")
+            }
+            _ => phases.push((first, weights(&phase.weights))),
+        }
+    }
+    Ok(phases)
+}

@@ -1,0 +1,154 @@
+//! What `train` reads: sources and their weights, how rows are shuffled, what is masked, and whether the tokens fit the network.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use engine::{Site, StepView, list, suggest};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::train::NetworkLimits;
+use crate::{Family, Train};
+
+/// Weights from a step on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Curriculum {
+    /// Optimizer steps before the weights hold; give either this or from_share.
+    #[serde(default)]
+    pub from_step: Option<u64>,
+    /// Share of all steps before the weights hold, 0 to 1.
+    #[serde(default)]
+    pub from_share: Option<f64>,
+    /// Weights of the sources; those that are not named are left out.
+    pub weights: BTreeMap<String, f64>,
+}
+
+/// How far rows are shuffled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Shuffle {
+    /// Over all rows.
+    #[default]
+    Rows,
+    /// Blocks of about 1 MiB over all of them, rows within 64 such blocks.
+    Blocks,
+}
+
+/// What is hidden together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Masking {
+    /// Each token by itself (BERT).
+    #[default]
+    Tokens,
+    /// All tokens of a word (BERT's whole word masking).
+    Words,
+    /// Spans of words of a geometric length, at most 10 (SpanBERT).
+    Spans,
+}
+
+impl Train {
+    /// Notes the sources when weights speak of them, and refuses weights of others.
+    pub(crate) fn name_sources(&mut self, connected: &[String]) -> Result<()> {
+        self.sources.clear();
+        let all = || std::iter::once(("weights", &self.weights)).chain(self.curriculum.iter().map(|phase| ("curriculum", &phase.weights)));
+        if all().all(|(_, weights)| weights.is_empty()) && self.curriculum.is_empty() {
+            return Ok(());
+        }
+        for (setting, weights) in all() {
+            if let Some(unknown) = weights.keys().find(|name| !connected.contains(name)) {
+                let names = || connected.iter().map(String::as_str);
+                bail!(
+                    "`{setting}`: step `{unknown}` is not on the input `tokens`{}; steps there: {}",
+                    suggest(unknown, names()),
+                    list(names())
+                );
+            }
+            let wrong = weights.iter().find(|(_, weight)| !weight.is_finite() || **weight < 0.0);
+            if let Some((name, weight)) = wrong {
+                bail!("`{setting}`: `{name}` is {weight}: weights are numbers from 0 on");
+            }
+            if (setting == "curriculum" || !weights.is_empty()) && weights.values().all(|weight| *weight == 0.0) {
+                bail!("`{setting}`: all weights are 0: nothing would be left");
+            }
+        }
+        for phase in &self.curriculum {
+            match (phase.from_step, phase.from_share) {
+                (Some(_), None) => {}
+                (None, Some(share)) if (0.0..1.0).contains(&share) => {}
+                _ => bail!("`curriculum`: give either `from_step` or `from_share` (from 0 on and below 1) for each phase"),
+            }
+        }
+        let first = self.curriculum.first().map(|phase| phase.from_step == Some(0) || phase.from_share == Some(0.0));
+        if self.weights.is_empty() && first != Some(true) {
+            bail!("`curriculum` does not say what comes first: give `weights`, or `from_step = 0` for the first phase");
+        }
+        self.sources = connected.to_vec();
+        Ok(())
+    }
+}
+
+/// Refuses tokens that the network cannot take, and a tokenizer that is not the one the tokens were made with.
+pub(crate) fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>) -> Result<()> {
+    let Some(tokenizer) = site.upstream("tokenizer") else { return Ok(()) };
+    let tokens = site.upstreams("tokens");
+    for step in tokens.iter().copied().chain(site.upstream("model")) {
+        let used = step.inputs.iter().filter(|(port, _)| port == "tokenizer").flat_map(|(_, steps)| steps);
+        if let Some(other) = used.into_iter().find(|used| **used != tokenizer.name) {
+            bail!(
+                "step `{}` used the tokenizer of step `{other}`, this step has that of `{}`; add inputs = {{ tokenizer = \"{other}\" }}",
+                step.name,
+                tokenizer.name
+            );
+        }
+    }
+    let Some(network) = network else { return Ok(()) };
+    tokens.into_iter().try_for_each(|tokens| fitting_rows(tokens, network))
+}
+
+fn fitting_rows(tokens: &StepView, NetworkLimits { family, positions }: &NetworkLimits) -> Result<()> {
+    if tokens.settings["sequence_length"].as_i64().is_some_and(|rows| rows > *positions) {
+        bail!(
+            "the rows of step `{}` have {} tokens, the model takes at most {positions}; tokenize with a shorter sequence_length or build the model with more `positions`",
+            tokens.name,
+            tokens.settings["sequence_length"]
+        );
+    }
+    let wanted = if *family == Family::Gpt { "causal" } else { "masked" };
+    if tokens.settings["model"].as_str().is_some_and(|made_for| made_for != wanted) {
+        bail!(
+            "step `{}` made tokens with model = {}, a model of the family {} needs model = \"{wanted}\"",
+            tokens.name,
+            tokens.settings["model"],
+            family.name()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str, expected: &str) {
+        let mut settings: Train = serde_json::from_str(json).unwrap();
+        let found = settings.name_sources(&["web".into(), "books".into()]).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{json}: {found}");
+        assert_eq!(settings.sources.is_empty(), !expected.is_empty() || json == "{}");
+    }
+
+    #[test]
+    fn wrong_weights_are_refused_while_planning() {
+        check("{}", "");
+        check(r#"{"weights": {"web": 0.7, "books": 0.3}}"#, "");
+        check(r#"{"weights": {"web": 1}, "curriculum": [{"from_share": 0.9, "weights": {"books": 1}}]}"#, "");
+        check(r#"{"curriculum": [{"from_step": 0, "weights": {"web": 1}}, {"from_step": 9, "weights": {"books": 1}}]}"#, "");
+        check(r#"{"weights": {"wob": 1}}"#, "`weights`: step `wob` is not on the input `tokens`, did you mean `web`?; steps there: ");
+        check(r#"{"weights": {"web": -1}}"#, "`weights`: `web` is -1: weights are numbers from 0 on");
+        check(r#"{"weights": {"web": 0}}"#, "`weights`: all weights are 0");
+        check(r#"{"curriculum": [{"from_share": 0.5, "weights": {"web": 1}}]}"#, "`curriculum` does not say what comes first");
+        check(r#"{"weights": {"web": 1}, "curriculum": [{"weights": {"web": 1}}]}"#, "`curriculum`: give either `from_step` or");
+        check(r#"{"weights": {"web": 1}, "curriculum": [{"from_step": 5, "weights": {}}]}"#, "`curriculum`: all weights are 0");
+    }
+}
