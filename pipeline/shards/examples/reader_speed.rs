@@ -134,7 +134,7 @@ fn measure(files: &[ShardFile]) -> Result<String> {
     let mut ahead = Prefetch::start(1, 4, 0, last, move |number, batch: &mut Batch| batches.fill(number, batch))?;
     let begun = Instant::now();
     for _ in 0..last {
-        let batch = ahead.next()?;
+        let batch = ahead.take()?;
         ahead.give_back(batch);
     }
     let in_background = tokens as f64 / begun.elapsed().as_secs_f64();

@@ -10,10 +10,10 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
-use arrow::ipc::{Block, Endianness, Field, Type, root_as_footer, root_as_message};
+use arrow::ipc::{Block, Endianness, Field, FieldNode, Type, root_as_footer, root_as_message};
 use bytes::Bytes;
 use memmap2::Mmap;
 
@@ -50,7 +50,8 @@ fn read(buffer: Buffer) -> Result<Vec<RecordBatch>> {
     }
     let schema = fb_to_schema(schema);
     let widths: Vec<usize> = schema.fields().iter().flat_map(|field| buffer_widths(field.data_type())).collect();
-    let decoder = FileDecoder::new(schema.into(), footer.version());
+    let schema = SchemaRef::new(schema);
+    let decoder = FileDecoder::new(schema.clone(), footer.version());
     let blocks = footer.recordBatches().context("has no list of batches")?;
     let mut batches = Vec::with_capacity(blocks.len());
     let mut expected = None;
@@ -60,7 +61,7 @@ fn read(buffer: Buffer) -> Result<Vec<RecordBatch>> {
             bail!("a batch lies where none was written");
         }
         let data = buffer.slice_with_length(begin, end - begin);
-        check_message(block, &data, &widths)?;
+        check_message(block, &data, &schema, &widths)?;
         let batch = decoder.read_record_batch(block, &data)?.context("an empty batch")?;
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
             check_column(column, field.is_nullable())?;
@@ -108,19 +109,31 @@ fn buffer_widths(kind: &DataType) -> Vec<usize> {
     own.iter().copied().chain(inner).collect()
 }
 
+/// Whether a column has as many values as are wanted, and those inside of it as follow from that. Arrow itself would leave out the rest.
+fn lengths_fit<'a>(kind: &DataType, wanted: Option<i64>, nodes: &mut dyn Iterator<Item = &'a FieldNode>) -> bool {
+    let Some(length) = nodes.next().map(FieldNode::length) else { return false };
+    wanted.is_none_or(|wanted| wanted == length)
+        && match kind {
+            DataType::FixedSizeList(inner, size) => lengths_fit(inner.data_type(), length.checked_mul(i64::from(*size)), nodes),
+            DataType::List(inner) => lengths_fit(inner.data_type(), None, nodes),
+            DataType::Struct(fields) => fields.iter().all(|field| lengths_fit(field.data_type(), Some(length), nodes)),
+            _ => true,
+        }
+}
+
 /// Begin and end of a batch in the file.
 fn extent(block: &Block) -> Result<(usize, usize)> {
     let begin = usize::try_from(block.offset())?;
     let length = usize::try_from(block.bodyLength())?.checked_add(usize::try_from(block.metaDataLength())?);
     let end = length.and_then(|length| begin.checked_add(length)).context("a batch ends beyond all files")?;
-    if begin % PREFIX != 0 || block.metaDataLength() as usize % PREFIX != 0 {
+    if !begin.is_multiple_of(PREFIX) || !(block.metaDataLength() as usize).is_multiple_of(PREFIX) {
         bail!("a batch begins beside its place");
     }
     Ok((begin, end))
 }
 
 /// The buffers of a message must follow one another and fill its body.
-fn check_message(block: &Block, data: &[u8], widths: &[usize]) -> Result<()> {
+fn check_message(block: &Block, data: &[u8], schema: &Schema, widths: &[usize]) -> Result<()> {
     let metadata = usize::try_from(block.metaDataLength())?;
     let header = data.get(PREFIX..metadata).context("a batch without a header")?;
     let message = root_as_message(header).map_err(|error| anyhow::anyhow!("unreadable header of a batch: {error}"))?;
@@ -132,6 +145,10 @@ fn check_message(block: &Block, data: &[u8], widths: &[usize]) -> Result<()> {
     let body = block.bodyLength();
     if batch.nodes().context("a batch without columns")?.iter().any(|node| !(0..=body).contains(&node.length()) || node.null_count() != 0) {
         bail!("a column of a batch has more values than it could hold, or missing ones");
+    }
+    let mut nodes = batch.nodes().into_iter().flatten();
+    if !schema.fields().iter().all(|field| lengths_fit(field.data_type(), Some(batch.length()), &mut nodes)) {
+        bail!("the columns of a batch are not of one length");
     }
     let mut end = 0usize;
     let buffers = batch.buffers().context("a batch without buffers")?;

@@ -57,7 +57,7 @@ impl<T: Default + Send + 'static> Prefetch<T> {
     ///
     /// # Errors
     /// What `fill` said, or that its thread is gone: after an error, a panic or the last batch.
-    pub fn next(&mut self) -> Result<T> {
+    pub fn take(&mut self) -> Result<T> {
         let index = (self.next % self.workers.len() as u64) as usize;
         let worker = &mut self.workers[index];
         self.next += 1;
@@ -110,11 +110,11 @@ mod tests {
         for (threads, ahead) in [(1, 1), (1, 4), (3, 2), (8, 1)] {
             let mut reader = Prefetch::start(threads, ahead, 5, 105, numbers).unwrap();
             for number in 5..105 {
-                let batch = reader.next().unwrap();
+                let batch = reader.take().unwrap();
                 assert_eq!(batch, [number, number * number]);
                 reader.give_back(batch);
             }
-            assert_eq!(reader.next().unwrap_err().to_string(), "there is no further batch");
+            assert_eq!(reader.take().unwrap_err().to_string(), "there is no further batch");
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
         };
         let mut reader = Prefetch::start(2, 3, 0, u64::MAX, fill).unwrap();
         for taken in 1..=50 {
-            reader.next().unwrap();
+            reader.take().unwrap();
             // Three wait for each thread, each may hold one more, and the other thread may be one batch behind.
             assert!(MADE.load(Ordering::SeqCst) <= taken + 2 * 4 + 1);
         }
@@ -141,11 +141,11 @@ mod tests {
             _ => Ok(()),
         };
         let mut reader = Prefetch::start(2, 2, 0, 9, fill).unwrap();
-        (0..3).for_each(|_| reader.next().unwrap());
-        assert_eq!(reader.next().unwrap_err().to_string(), "row 3 is broken");
+        (0..3).for_each(|_| reader.take().unwrap());
+        assert_eq!(reader.take().unwrap_err().to_string(), "row 3 is broken");
         let fill = |number: u64, _: &mut ()| if number == 1 { panic!("out of luck") } else { Ok(()) };
         let mut reader = Prefetch::start(1, 2, 0, 9, fill).unwrap();
-        reader.next().unwrap();
-        assert_eq!(reader.next().unwrap_err().to_string(), "reading ahead failed: out of luck");
+        reader.take().unwrap();
+        assert_eq!(reader.take().unwrap_err().to_string(), "reading ahead failed: out of luck");
     }
 }

@@ -63,7 +63,7 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         }
 
         let begun = Instant::now();
-        let batches = (0..settings.accumulate).map(|_| reader.next()).collect::<Result<Vec<Buffers>>>()?;
+        let batches = (0..settings.accumulate).map(|_| reader.take()).collect::<Result<Vec<Buffers>>>()?;
         let waited = begun.elapsed();
         let predicted: u64 = batches.iter().map(Buffers::predicted).sum();
         let seen: u64 = batches.iter().map(Buffers::tokens).sum();

@@ -203,7 +203,7 @@ mod tests {
             let spans = row.iter().map(|(d, start, length)| Span { document: [*d; 16], start: *start, length: *length }).collect();
             writer.push(Row { tokens, spans }).unwrap();
         }
-        let files = [ShardFile { path, rows: writer.finish().unwrap() }];
+        let files = [ShardFile { path, rows: writer.finish().unwrap(), bytes: None }];
         let stored = Stored::open(&context(1), "packed", &files)?;
         let mut found = Vec::new();
         stored.each(&context(1), &mut |document| {

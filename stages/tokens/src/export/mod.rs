@@ -135,7 +135,7 @@ impl Stage for Export {
         let mut splits: BTreeMap<String, Vec<ShardFile>> = BTreeMap::new();
         for file in tokens.table("tokens")?.files {
             let split = file.split.unwrap_or_else(|| TRAIN.to_string());
-            splits.entry(split).or_default().push(ShardFile { path: file.path, rows: file.rows });
+            splits.entry(split).or_default().push(ShardFile { path: file.path, rows: file.rows, bytes: Some(file.bytes) });
         }
         let splits: Vec<(String, Vec<ShardFile>)> = splits.into_iter().collect();
         if self.format == Format::Nanogpt && ["val", "valid"].iter().all(|name| splits.iter().any(|(split, _)| split == name)) {
