@@ -110,7 +110,7 @@ fn buffer_widths(kind: &DataType) -> Vec<usize> {
 }
 
 /// Whether a column has as many values as are wanted, and those inside of it as follow from that. Arrow itself would leave out the rest.
-fn lengths_fit<'a>(kind: &DataType, wanted: Option<i64>, nodes: &mut dyn Iterator<Item = &'a FieldNode>) -> bool {
+fn lengths_fit(kind: &DataType, wanted: Option<i64>, nodes: &mut dyn Iterator<Item = &FieldNode>) -> bool {
     let Some(length) = nodes.next().map(FieldNode::length) else { return false };
     wanted.is_none_or(|wanted| wanted == length)
         && match kind {
