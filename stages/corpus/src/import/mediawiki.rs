@@ -244,7 +244,7 @@ pub mod tests {
         super::super::fields::tests::check("a.xml", b"", "", &["text"], &[], &[]);
         let cut = &dump(&[good.clone(), good.clone()])[..600];
         super::super::fields::tests::check("a.xml", cut.as_bytes(), "", &["text"], &["good"], &["400|15|truncated_record"]);
-        let open = dump(&[good.clone()]).replace("</mediawiki>", "<pag");
+        let open = dump(std::slice::from_ref(&good)).replace("</mediawiki>", "<pag");
         let at = format!("{}|14|truncated_record", open.len() - 6);
         super::super::fields::tests::check("a.xml", open.as_bytes(), "", &["text"], &["good"], &[&at]);
         let latin = dump(&[page("a", 0, "", "b")]).replace("<title>a", "<title>\u{ff}").into_bytes();

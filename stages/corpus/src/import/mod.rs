@@ -745,7 +745,7 @@ pub(crate) mod tests {
 
     #[test]
     fn every_format_with_every_fault() {
-        let random: Vec<u8> = (0..5000u64).map(|i| (i * i * 2_654_435_761 >> 13) as u8).collect();
+        let random: Vec<u8> = (0..5000u64).map(|i| ((i * i * 2_654_435_761) >> 13) as u8).collect();
         let utf16 = |bytes: &[u8]| [0xff, 0xfe].into_iter().chain(bytes.iter().flat_map(|byte| [*byte, 0])).collect::<Vec<u8>>();
         let with = |bytes: &[u8], more: &[u8]| [&bytes[..bytes.len() / 2], more, &bytes[bytes.len() / 2..]].concat();
         let deep = ["[".repeat(100_000), "<div>".repeat(100_000)].concat();
