@@ -175,7 +175,8 @@ fn files_of_the_originals_are_read() {
         let artifact = import(&tokenizer, 1, more, &files, &dir.path().join(name)).unwrap();
         let mut found: Vec<Vec<i64>> = unpack(&artifact, "train").into_values().collect();
         let mut wanted = golden_documents();
-        (found.sort(), wanted.sort());
+        found.sort();
+        wanted.sort();
         assert_eq!(found, wanted, "{name}");
         assert_eq!(artifact.manifest.count("tokens_in"), 309);
         assert_eq!(artifact.fact::<String>("layout").unwrap(), "packed");
