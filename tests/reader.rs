@@ -143,6 +143,16 @@ fn shards_of_another_workspace_are_fetched_and_checked() {
     site.write("z.toml", fetch.replace("runs/y", "runs/z"));
     let done = site.mill(&["run", "z.toml"]);
     assert!(done.code == 1 && done.stderr.contains("shard-00000.arrow` has other bytes than when it was written"), "{}", done.stderr);
+
+    let listed = site.path().join("runs/x/steps/mails/manifest.json");
+    let manifest = std::fs::read_to_string(&listed).unwrap();
+    let escaping = manifest.replace("\"tokens/split=train/shard-00000.arrow\"", "\"../../../victim\"");
+    assert_ne!(escaping, manifest);
+    std::fs::write(&listed, escaping).unwrap();
+    let done = site.mill(&["run", "z.toml"]);
+    assert!(done.code == 1 && done.stderr.contains("`../../../victim` would be written outside of the artifact"), "{}", done.stderr);
+    std::fs::write(&listed, manifest).unwrap();
+
     let check = |path: &str, part: &str| {
         site.write("z.toml", fetch.replace("file://runs/x/steps/mails", path));
         let done = site.mill(&["plan", "z.toml"]);

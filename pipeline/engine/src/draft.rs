@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
@@ -103,8 +103,12 @@ impl Draft {
         Ok(())
     }
 
-    /// The path of a further file of the artifact; its folder is made.
+    /// The path of a further file of the artifact; its folder is made. A path that leads out of the artifact is an error.
     pub fn file(&self, relative: &str) -> Result<PathBuf> {
+        // A name may come from another program's file.
+        if !Path::new(relative).components().all(|component| matches!(component, Component::Normal(_))) {
+            bail!("`{relative}` would be written outside of the artifact");
+        }
         let path = self.dir.join(relative);
         let folder = path.parent().unwrap_or(&self.dir);
         std::fs::create_dir_all(folder).with_context(|| format!("creating `{}`", folder.display()))?;
