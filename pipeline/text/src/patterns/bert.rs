@@ -66,7 +66,7 @@ impl Window {
         let length = length.min((high | !(visible | white)).trailing_zeros() as usize);
         let (words, marks) = (words & below(length), visible & !words & below(length));
         // The word at the end of the window may go on.
-        let open = (1 << length >> 1) & words;
+        let open = (1 << length.saturating_sub(1)) & words;
         Window { length, starts: words & !(words << 1) | marks, ends: words & !(words >> 1) & !open | marks }
     }
 }
