@@ -32,12 +32,10 @@ pub(super) struct Merges {
     whole: Option<HashMap<Box<[u8]>, u32>>,
 }
 
-/// Reused from piece to piece.
+/// Reused from one long piece to the next.
 #[derive(Default)]
 pub(super) struct Scratch {
     ids: Vec<u32>,
-    /// The rank of each symbol with its right neighbour, and what they become.
-    ranks: Vec<(u32, u32)>,
     neighbours: Vec<(u32, u32)>,
     queue: BinaryHeap<Reverse<u64>>,
 }
@@ -98,53 +96,68 @@ impl Merges {
         }
     }
 
-    /// The tokens of a piece; they stay in `scratch`.
-    pub(super) fn encode<'a>(&self, piece: &[u8], scratch: &'a mut Scratch) -> &'a [u32] {
-        scratch.ids.clear();
+    /// Appends the tokens of a piece.
+    pub(super) fn encode(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
         match self.whole.as_ref().and_then(|whole| whole.get(piece)) {
-            Some(id) => scratch.ids.push(*id),
-            None => {
-                scratch.ids.extend(piece.iter().map(|byte| self.bytes[*byte as usize]));
-                if piece.len() <= SCANNED_MAX { self.merge_scanned(scratch) } else { self.merge_queued(scratch) }
-            }
+            Some(id) => ids.push(*id),
+            None if piece.len() <= SCANNED_MAX => self.merge_scanned(piece, ids),
+            None => self.merge_queued(piece, scratch, ids),
         }
-        &scratch.ids
     }
 
     /// Looks through all neighbours before each merge.
-    fn merge_scanned(&self, scratch: &mut Scratch) {
-        let Scratch { ids, ranks, .. } = scratch;
-        ranks.clear();
-        ranks.extend(ids.windows(2).map(|pair| self.of_pair(pair[0], pair[1])));
-        while let Some((at, (rank, id))) = ranks.iter().copied().enumerate().min_by_key(|(_, (rank, _))| *rank) {
-            if rank == NONE {
-                break;
+    fn merge_scanned(&self, piece: &[u8], out: &mut Vec<u32>) {
+        let count = piece.len();
+        let (mut ids, mut ranks, mut merged) = ([0; SCANNED_MAX], [NONE; SCANNED_MAX], [0; SCANNED_MAX]);
+        let (mut before, mut next) = ([0u8; SCANNED_MAX], [0u8; SCANNED_MAX]);
+        for (at, byte) in piece.iter().enumerate().take(SCANNED_MAX) {
+            ids[at] = self.bytes[*byte as usize];
+            before[at] = (at as u8).wrapping_sub(1);
+            next[at] = at as u8 + 1;
+        }
+        for at in 1..count {
+            (ranks[at - 1], merged[at - 1]) = self.of_pair(ids[at - 1], ids[at]);
+        }
+        while let Some(lowest) = ranks[..count].iter().copied().min().filter(|rank| *rank != NONE) {
+            let at = ranks[..count].iter().position(|rank| *rank == lowest).unwrap_or(0);
+            let gone = next[at] as usize;
+            let after = next[gone] as usize;
+            ids[at] = merged[at];
+            next[at] = after as u8;
+            ranks[gone] = NONE;
+            (ranks[at], merged[at]) = (NONE, 0);
+            if after < count {
+                before[after] = at as u8;
+                (ranks[at], merged[at]) = self.of_pair(ids[at], ids[after]);
             }
-            ids[at] = id;
-            ids.remove(at + 1);
-            ranks.remove(at);
             if at > 0 {
-                ranks[at - 1] = self.of_pair(ids[at - 1], id);
+                let left = before[at] as usize;
+                (ranks[left], merged[left]) = self.of_pair(ids[left], ids[at]);
             }
-            if at < ranks.len() {
-                ranks[at] = self.of_pair(id, ids[at + 1]);
-            }
+        }
+        let mut at = 0;
+        while at < count {
+            out.push(ids[at]);
+            at = next[at] as usize;
         }
     }
 
     /// Takes the merges from a queue of (rank, place), which may be out of date; symbols that were merged into their left neighbour are [`NONE`].
-    fn merge_queued(&self, scratch: &mut Scratch) {
-        let Scratch { ids, neighbours, queue, .. } = scratch;
+    fn merge_queued(&self, piece: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+        let Scratch { ids, neighbours, queue } = scratch;
+        ids.clear();
+        ids.extend(piece.iter().map(|byte| self.bytes[*byte as usize]));
         let count = ids.len() as u32;
         neighbours.clear();
         neighbours.extend((0..count).map(|at| (at.wrapping_sub(1), at + 1)));
         queue.clear();
-        let entry = |rank: u32, at: u32| Reverse(u64::from(rank) << 32 | u64::from(at));
-        for at in 0..count - 1 {
-            let (rank, _) = self.of_pair(ids[at as usize], ids[at as usize + 1]);
+        let push = |queue: &mut BinaryHeap<_>, rank: u32, at: u32| {
             if rank != NONE {
-                queue.push(entry(rank, at));
+                queue.push(Reverse(u64::from(rank) << 32 | u64::from(at)));
             }
+        };
+        for (pair, at) in ids.windows(2).zip(0..) {
+            push(queue, self.of_pair(pair[0], pair[1]).0, at);
         }
         while let Some(Reverse(top)) = queue.pop() {
             let (rank, at) = ((top >> 32) as u32, top as u32);
@@ -162,19 +175,13 @@ impl Merges {
             neighbours[at as usize].1 = after;
             if after < count {
                 neighbours[after as usize].0 = at;
-                let (rank, _) = self.of_pair(id, ids[after as usize]);
-                if rank != NONE {
-                    queue.push(entry(rank, at));
-                }
+                push(queue, self.of_pair(id, ids[after as usize]).0, at);
             }
             if before != NONE {
-                let (rank, _) = self.of_pair(ids[before as usize], id);
-                if rank != NONE {
-                    queue.push(entry(rank, before));
-                }
+                push(queue, self.of_pair(ids[before as usize], id).0, before);
             }
         }
-        ids.retain(|id| *id != NONE);
+        out.extend(ids.iter().filter(|id| **id != NONE));
     }
 }
 

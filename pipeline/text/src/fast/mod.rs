@@ -19,7 +19,7 @@ use tokenizers::pre_tokenizers::split::SplitPattern;
 use tokenizers::{AddedToken, ModelWrapper, NormalizedString, Normalizer, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use crate::patterns::{Pattern, for_each_bert_piece};
-use cache::{Cache, Out};
+use cache::{Batch, Cache, Out};
 use merges::{Merges, Scratch};
 use wordpiece::Pieces;
 
@@ -51,9 +51,9 @@ enum Model {
 struct State {
     number: u64,
     cache: Cache,
+    batch: Batch,
     scratch: Scratch,
     normal: Vec<u8>,
-    ids: Vec<u32>,
 }
 
 thread_local! {
@@ -153,13 +153,9 @@ impl Fast {
                 if found(normal.get()) {
                     return encode_by_crate(inner, text, ids);
                 }
-                self.with_state(|state| encode_bytes(*pattern, merges, state, normal.get(), ids));
-                Ok(())
+                self.with_state(|state| encode_bytes(*pattern, merges, state, normal.get(), ids))
             }
-            Model::Bytes { pattern, merges, .. } => {
-                self.with_state(|state| encode_bytes(*pattern, merges, state, text, ids));
-                Ok(())
-            }
+            Model::Bytes { pattern, merges, .. } => self.with_state(|state| encode_bytes(*pattern, merges, state, text, ids)),
             Model::Words { han, pieces } => self.with_state(|state| encode_words(inner, *han, pieces, state, text, ids)),
         }
     }
@@ -172,8 +168,8 @@ impl Fast {
                     if states.len() == STATES_MAX {
                         states.remove(0);
                     }
-                    let (cache, scratch) = (Cache::new(), Scratch::default());
-                    states.push_mut(State { number: self.number, cache, scratch, normal: Vec::new(), ids: Vec::new() })
+                    let (cache, batch, scratch) = (Cache::new(), Batch::new(), Scratch::default());
+                    states.push_mut(State { number: self.number, cache, batch, scratch, normal: Vec::new() })
                 }
             };
             work(state)
@@ -181,19 +177,24 @@ impl Fast {
     }
 }
 
-fn encode_bytes(pattern: Pattern, merges: &Merges, state: &mut State, text: &str, ids: &mut Vec<u32>) {
-    let State { cache, scratch, .. } = state;
+fn encode_bytes(pattern: Pattern, merges: &Merges, state: &mut State, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+    let State { cache, batch, scratch, .. } = state;
     let bytes = text.as_bytes();
     let mut out = Out::new(ids);
+    let mut encode = |start: usize, end: usize, ids: &mut Vec<u32>| {
+        merges.encode(&bytes[start..end], scratch, ids);
+        Ok(())
+    };
+    let mut result = Ok(());
     pattern.for_each_range(text, |start, end| {
-        if let Some(key) = cache.find(bytes, start, end, &mut out) {
-            let piece = &bytes[start..end];
-            let ids = merges.encode(piece, scratch);
-            cache.insert(key, piece, ids);
-            out.extend(ids);
+        if batch.push(cache, bytes, start, end) {
+            result = batch.write(cache, bytes, &mut out, &mut encode);
         }
     });
+    result?;
+    batch.write(cache, bytes, &mut out, encode)?;
     out.flush();
+    Ok(())
 }
 
 fn encode_words(
@@ -204,27 +205,28 @@ fn encode_words(
     text: &str,
     ids: &mut Vec<u32>,
 ) -> Result<()> {
-    let State { cache, normal, ids: tokens, .. } = state;
+    let State { cache, batch, normal, .. } = state;
     let bytes = text.as_bytes();
     let mut out = Out::new(ids);
-    let mut result = Ok(());
-    for_each_bert_piece(text, han, |start, end, plain| {
-        let Some(key) = cache.find(bytes, start, end, &mut out) else { return };
-        if plain {
-            pieces.encode(&bytes[start..end], normal, tokens);
-        } else {
-            // What must be normalized first is left to the crate; most of it is remembered.
-            tokens.clear();
-            if let Err(error) = encode_by_crate(inner, &text[start..end], tokens) {
-                result = Err(error);
-                return;
-            }
+    let mut encode = |start: usize, end: usize, ids: &mut Vec<u32>| {
+        let piece = &text[start..end];
+        if piece.bytes().all(|byte| byte.is_ascii_graphic()) {
+            pieces.encode(piece, normal, ids);
+            return Ok(());
         }
-        cache.insert(key, &bytes[start..end], tokens);
-        out.extend(tokens);
+        // What must be normalized first is left to the crate; most of it is remembered.
+        encode_by_crate(inner, piece, ids)
+    };
+    let mut result = Ok(());
+    for_each_bert_piece(text, han, |start, end| {
+        if result.is_ok() && batch.push(cache, bytes, start, end) {
+            result = batch.write(cache, bytes, &mut out, &mut encode);
+        }
     });
+    result?;
+    batch.write(cache, bytes, &mut out, encode)?;
     out.flush();
-    result
+    Ok(())
 }
 
 /// Appends the tokens that the crate finds.

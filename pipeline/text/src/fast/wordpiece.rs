@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use tokenizers::Model;
 use tokenizers::models::wordpiece::WordPiece;
 
-/// A vocabulary for words of ASCII letters and digits.
+/// A vocabulary for words of ASCII letters and digits, and punctuation characters.
 pub(super) struct Pieces {
     first: HashMap<Box<[u8]>, u32>,
     /// Tokens that go on with a word, without their prefix (`##`).
@@ -32,11 +32,11 @@ impl Pieces {
         })
     }
 
-    /// The tokens of a word; they stay in `ids`. `normal` is reused from word to word.
-    pub(super) fn encode<'a>(&self, word: &[u8], normal: &mut Vec<u8>, ids: &'a mut Vec<u32>) -> &'a [u32] {
-        ids.clear();
+    /// Appends the tokens of a word. `normal` is reused from word to word.
+    pub(super) fn encode(&self, word: &str, normal: &mut Vec<u8>, ids: &mut Vec<u32>) {
+        let first = ids.len();
         normal.clear();
-        normal.extend_from_slice(word);
+        normal.extend_from_slice(word.as_bytes());
         if self.lowercase {
             normal.make_ascii_lowercase();
         }
@@ -49,9 +49,8 @@ impl Pieces {
             at = end;
         }
         if at < normal.len() {
-            ids.clear();
+            ids.truncate(first);
             ids.push(self.unknown);
         }
-        ids
     }
 }

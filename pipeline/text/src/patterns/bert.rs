@@ -2,20 +2,19 @@
 //!
 //! The pieces can be normalized and cut into words one by one. White space belongs to none of them.
 
-use super::window::{HIGH, below, between, gather, splat};
+use super::bytes::Bytes;
+use super::window::below;
 
-/// Calls `sink` with each piece in order: its first byte, the byte after its last, and whether it is plain, that is ASCII letters and digits or
-/// one ASCII punctuation character. Han characters are pieces of their own if `han`.
+/// Calls `sink` with the first byte of every piece and the byte after its last, in order. Han characters are pieces of their own if `han`.
 #[inline(always)]
-pub(crate) fn for_each_bert_piece(text: &str, han: bool, mut sink: impl FnMut(usize, usize, bool)) {
+pub(crate) fn for_each_bert_piece(text: &str, han: bool, mut sink: impl FnMut(usize, usize)) {
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
         let window = Window::at(&bytes[at..]);
         let (mut starts, mut ends) = (window.starts, window.ends);
         while ends != 0 {
-            let piece = (at + starts.trailing_zeros() as usize, at + ends.trailing_zeros() as usize + 1);
-            sink(piece.0, piece.1, true);
+            sink(at + starts.trailing_zeros() as usize, at + ends.trailing_zeros() as usize + 1);
             starts &= starts - 1;
             ends &= ends - 1;
         }
@@ -23,8 +22,8 @@ pub(crate) fn for_each_bert_piece(text: &str, han: bool, mut sink: impl FnMut(us
         let advanced = if starts == 0 { window.length } else { starts.trailing_zeros() as usize };
         at += advanced;
         if advanced == 0 {
-            let (end, plain) = scan(text, at, han);
-            sink(at, end, plain);
+            let end = scan(text, at, han);
+            sink(at, end);
             at = end;
         }
     }
@@ -53,17 +52,10 @@ impl Window {
 
     #[inline(always)]
     fn new(bytes: &[u8; 64], length: usize) -> Window {
-        let [mut words, mut visible, mut white, mut high] = [0u64; 4];
-        for (index, eight) in bytes.chunks_exact(8).enumerate() {
-            let eight = u64::from_le_bytes(eight.try_into().expect("eight bytes"));
-            let low = eight & !HIGH;
-            let bits = |mask: u64| gather(mask) << (8 * index);
-            words |= bits(between(low | splat(0x20), b'a', b'z') | between(low, b'0', b'9'));
-            visible |= bits(between(low, b'!', b'~'));
-            white |= bits(between(low, b'\t', b'\n') | between(low, b'\r', b'\r') | between(low, b' ', b' '));
-            high |= bits(eight & HIGH);
-        }
-        let length = length.min((high | !(visible | white)).trailing_zeros() as usize);
+        let bytes = Bytes::new(bytes);
+        let (words, visible) = (bytes.letters() | bytes.between(b'0', b'9'), bytes.between(b'!', b'~'));
+        let white = bytes.between(b'\t', b'\n') | bytes.between(b'\r', b'\r') | bytes.between(b' ', b' ');
+        let length = length.min((!(visible | white)).trailing_zeros() as usize);
         let (words, marks) = (words & below(length), visible & !words & below(length));
         // The word at the end of the window may go on.
         let open = (1 << length.saturating_sub(1)) & words;
@@ -72,17 +64,13 @@ impl Window {
 }
 
 /// The end of the piece that begins here, which is not white space.
-fn scan(text: &str, at: usize, han: bool) -> (usize, bool) {
-    let mut plain = true;
-    let mut rest = text[at..].char_indices();
-    while let Some((place, c)) = rest.next() {
-        if matches!(c, ' ' | '\t' | '\n' | '\r') || c.is_ascii_punctuation() || han && is_bert_han(c) {
-            let end = if place > 0 { at + place } else { at + c.len_utf8() };
-            return (end, plain && (place > 0 || c.is_ascii()));
-        }
-        plain &= c.is_ascii_alphanumeric();
+fn scan(text: &str, at: usize, han: bool) -> usize {
+    let ends = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r') || c.is_ascii_punctuation() || han && is_bert_han(c);
+    match text[at..].char_indices().find(|(_, c)| ends(*c)) {
+        Some((0, alone)) => at + alone.len_utf8(),
+        Some((length, _)) => at + length,
+        None => text.len(),
     }
-    (text.len(), plain)
 }
 
 /// The blocks around which BERT puts spaces, its gaps included.
@@ -99,21 +87,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn pieces(text: &str, han: bool) -> Vec<(&str, bool)> {
+    fn pieces(text: &str, han: bool) -> Vec<&str> {
         let mut found = Vec::new();
-        for_each_bert_piece(text, han, |start, end, plain| found.push((&text[start..end], plain)));
+        for_each_bert_piece(text, han, |start, end| found.push(&text[start..end]));
         found
     }
 
     #[test]
     fn pieces_end_at_blanks_marks_and_han_characters() {
-        let expected = [("The", true), ("fox", true), ("'", true), ("s", true), (",", true), ("GPU", true), ("加", false), ("速", false)];
-        assert_eq!(pieces(" The fox's,\tGPU加速\n", true), expected);
-        assert_eq!(pieces("GPU加速。Go!", false), [("GPU加速。Go", false), ("!", true)]);
-        assert_eq!(
-            pieces("naïve a\u{1}b cafe\u{301}-x", true),
-            [("naïve", false), ("a\u{1}b", false), ("cafe\u{301}", false), ("-", true), ("x", true)]
-        );
+        assert_eq!(pieces(" The fox's,\tGPU加速\n", true), ["The", "fox", "'", "s", ",", "GPU", "加", "速"]);
+        assert_eq!(pieces("GPU加速。Go!", false), ["GPU加速。Go", "!"]);
+        assert_eq!(pieces("naïve a\u{1}b cafe\u{301}-x", true), ["naïve", "a\u{1}b", "cafe\u{301}", "-", "x"]);
     }
 
     proptest! {
@@ -127,8 +111,8 @@ mod tests {
                 if matches!(text.as_bytes()[at], b' ' | b'\t' | b'\n' | b'\r') {
                     at += 1;
                 } else {
-                    let (end, plain) = scan(&text, at, true);
-                    expected.push((&text[at..end], plain));
+                    let end = scan(&text, at, true);
+                    expected.push(&text[at..end]);
                     at = end;
                 }
             }

@@ -4,6 +4,7 @@
 //! at once by arithmetic on bit masks, and leaves to the scanner what it cannot tell. Together the pieces are the text.
 
 mod bert;
+mod bytes;
 mod classes;
 mod scan;
 mod window;

@@ -2,6 +2,8 @@
 //!
 //! A window begins where a piece begins. It is used as far as it is ASCII; a start is told only where no later byte could change it.
 
+use super::bytes::Bytes;
+
 /// The bytes of a window, by their class.
 pub(super) struct Window {
     letters: u64,
@@ -34,27 +36,25 @@ impl Window {
 
     #[inline(always)]
     fn new(bytes: &[u8; 64], length: usize) -> Window {
-        let [mut letters, mut uppers, mut digits, mut white, mut blanks, mut newlines, mut quotes, mut slashes, mut high] = [0u64; 9];
-        for (index, eight) in bytes.chunks_exact(8).enumerate() {
-            let eight = u64::from_le_bytes(eight.try_into().expect("eight bytes"));
-            let low = eight & !HIGH;
-            let bits = |mask: u64| gather(mask) << (8 * index);
-            letters |= bits(between(low | splat(0x20), b'a', b'z'));
-            uppers |= bits(between(low, b'A', b'Z'));
-            digits |= bits(between(low, b'0', b'9'));
-            blanks |= bits(between(low, b' ', b' '));
-            white |= bits(between(low, b'\t', b'\r'));
-            newlines |= bits(between(low, b'\n', b'\n') | between(low, b'\r', b'\r'));
-            quotes |= bits(between(low, b'\'', b'\''));
-            slashes |= bits(between(low, b'/', b'/'));
-            high |= bits(eight & HIGH);
-        }
-        white |= blanks;
-        let length = length.min(high.trailing_zeros() as usize);
+        let bytes = Bytes::new(bytes);
+        let (blanks, newlines) = (bytes.between(b' ', b' '), bytes.between(b'\n', b'\n') | bytes.between(b'\r', b'\r'));
+        let (letters, digits, white) = (bytes.letters(), bytes.between(b'0', b'9'), bytes.between(b'\t', b'\r') | blanks);
+        let length = length.min(bytes.high().trailing_zeros() as usize);
         // Where white space at the end of the window is cut depends on what follows it.
         let open = (white << (64 - length)).leading_ones() as usize;
         let told = if length == 0 { 0 } else { below(length - open.min(length)) | lowest(u64::from(open > 0) << (length - open.max(1))) };
-        Window { letters, uppers, digits, white, blanks, newlines, others: !(letters | digits | white), quotes, slashes, told: told & !1 }
+        Window {
+            letters,
+            uppers: bytes.between(b'A', b'Z'),
+            digits,
+            white,
+            blanks,
+            newlines,
+            others: !(letters | digits | white),
+            quotes: bytes.between(b'\'', b'\''),
+            slashes: bytes.between(b'/', b'/'),
+            told: told & !1,
+        }
     }
 
     /// Starts of GPT-2's pieces.
@@ -131,25 +131,6 @@ impl Window {
         let unclear = (starts | 1) & self.quotes & (self.letters >> 1);
         starts & self.told & (lowest(unclear) | below_lowest(unclear))
     }
-}
-
-pub(super) const HIGH: u64 = splat(0x80);
-
-pub(super) const fn splat(byte: u8) -> u64 {
-    byte as u64 * 0x0101_0101_0101_0101
-}
-
-/// The high bit of each byte from `first` to `last`; all bytes must be below 128.
-#[inline(always)]
-pub(super) fn between(bytes: u64, first: u8, last: u8) -> u64 {
-    let at_least = |least: u8| bytes + splat(128 - least);
-    at_least(first) & !at_least(last + 1) & HIGH
-}
-
-/// The high bits of eight bytes as eight bits.
-#[inline(always)]
-pub(super) fn gather(high: u64) -> u64 {
-    (high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// The lowest bit alone.
