@@ -7,6 +7,8 @@
 mod cache;
 mod composed;
 mod merges;
+#[cfg(test)]
+mod tests;
 mod wordpiece;
 
 use std::cell::RefCell;
