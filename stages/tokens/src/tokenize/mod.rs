@@ -82,20 +82,15 @@ pub struct Tokenize {
     /// `arrow` (memory-mapped by `train`) or `parquet` (for SQL and other tools alone), for `packed`.
     #[serde(default)]
     pub format: FileFormat,
-    /// Tokens of a shard, about, for `packed`.
-    #[serde(default = "default_shard_tokens")]
-    pub shard_tokens: usize,
+    /// Tokens of a shard, about, for `packed`; by default a 32nd of all, at least 8 and at most 32 times 2^20 (64 MiB at two bytes each).
+    #[serde(default)]
+    pub shard_tokens: Option<usize>,
     /// `u16` or `u32`; by default the narrowest type that holds all ids of the tokenizer.
     #[serde(default)]
     pub dtype: Option<Dtype>,
     /// Longer texts are rejected (`too_long`), for `packed`: a text is encoded as a whole, which takes six times its length in memory.
     #[serde(default = "default_document_bytes_max")]
     pub document_bytes_max: usize,
-}
-
-/// 64 MiB at two bytes each.
-fn default_shard_tokens() -> usize {
-    32 << 20
 }
 
 fn default_document_bytes_max() -> usize {

@@ -13,7 +13,7 @@ use shards::{Extent, packed};
 
 use super::encoded::{EncodedWriter, Entries, Entry, Reject};
 use super::fill::{self, spans_schema};
-use super::packing::{Frame, Packing};
+use super::packing::{Frame, Packing, shard_rows};
 use super::plan::{self, Plan, Window};
 use super::summary::{self, Shard};
 use super::{Encoder, Tokenize};
@@ -36,6 +36,15 @@ pub(super) struct Job<'a> {
     pub(super) frame: Frame,
     /// Tokens of each file of documents.
     pub(super) paths: Vec<PathBuf>,
+}
+
+impl Job<'_> {
+    /// The number of all tokens.
+    fn tokens(&self) -> Result<u64> {
+        let size = |path: &PathBuf| Ok(std::fs::metadata(path).with_context(|| format!("reading `{}`", path.display()))?.len());
+        let bytes: Result<u64> = self.paths.iter().map(size).sum();
+        Ok(bytes? / self.encoder.width.bytes() as u64)
+    }
 }
 
 pub(super) fn run(settings: &Tokenize, ctx: &Context, table: &Table, encoder: &Encoder, draft: &Draft) -> Result<()> {
@@ -65,7 +74,7 @@ pub(crate) fn run_encoded(
         encode(index, &mut out)?;
         out.finish()
     })?;
-    let rows_max = settings.shard_tokens.div_ceil(job.frame.row_tokens) as u64;
+    let rows_max = shard_rows(settings, job.tokens()?);
     let plan = plan::plan(ctx, &job.paths, settings.packing, &job.frame, rows_max)?;
     let rows = first_rows(ctx, &job, &plan.windows)?;
     let mut shards: Vec<Part> = plan.windows.iter().map(|window| Part { bytes: window.tokens * encoder.width.bytes() as u64 }).collect();

@@ -87,13 +87,19 @@ pub(super) fn check(settings: &Tokenize) -> Result<()> {
     if settings.model == Model::Masked && settings.bos == Some(true) {
         bail!("`bos` is true: rows of model = \"masked\" begin with [CLS], and documents with no token of their own; remove it");
     }
-    if !(1024..=1 << 30).contains(&settings.shard_tokens) {
-        bail!("`shard_tokens` is {}: it must be from 1024 to {}", settings.shard_tokens, 1 << 30);
+    if let Some(tokens) = settings.shard_tokens.filter(|tokens| !(1024..=1 << 30).contains(tokens)) {
+        bail!("`shard_tokens` is {tokens}: it must be from 1024 to {}", 1 << 30);
     }
     if !(1..=1 << 30).contains(&settings.document_bytes_max) {
         bail!("`document_bytes_max` is {}: it must be from 1 to {}", settings.document_bytes_max, 1 << 30);
     }
     Ok(())
+}
+
+/// Rows of a full shard. A small corpus makes some shards too, so that there is work for all threads.
+pub(super) fn shard_rows(settings: &Tokenize, all_tokens: u64) -> u64 {
+    let tokens = settings.shard_tokens.map_or((all_tokens / 32).clamp(8 << 20, 32 << 20), |tokens| tokens as u64);
+    tokens.div_ceil(settings.row_tokens() as u64)
 }
 
 /// The tokens around documents and rows.
