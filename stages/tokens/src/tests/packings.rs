@@ -4,6 +4,7 @@ use super::*;
 use arrow::array::Array;
 use arrow::datatypes::{Int32Type, UInt16Type, UInt32Type};
 use shards::Span;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// The first texts of a file in data-samples/text/.
 fn sample(name: &str, count: usize) -> Vec<String> {
@@ -45,9 +46,16 @@ impl World {
     }
 
     fn tokenize(&self, threads: usize, settings: Value) -> anyhow::Result<Artifact> {
+        self.tokenize_in(&self.folder(), &context(threads), &settings)
+    }
+
+    fn folder(&self) -> std::path::PathBuf {
+        tempfile::tempdir_in(self.dir.path()).unwrap().keep().join("tokens")
+    }
+
+    fn tokenize_in(&self, folder: &Path, ctx: &Context, settings: &Value) -> anyhow::Result<Artifact> {
         let model = settings.get("model").map_or("causal", |model| model.as_str().unwrap());
-        let folder = tempfile::tempdir_in(self.dir.path()).unwrap().keep().join("tokens");
-        run_alone(&self::settings::<Tokenize>(settings.clone()), &context(threads), &self.inputs[model], &folder)
+        run_alone(&self::settings::<Tokenize>(settings.clone()), ctx, &self.inputs[model], folder)
     }
 
     fn tokenizer(&self, model: &str) -> text::Tokenizer {
@@ -165,7 +173,7 @@ fn every_packing_dtype_format_and_model_gives_back_every_document() {
         for (format, dtype) in [("arrow", "u16"), ("arrow", "u32"), ("parquet", "u16"), ("parquet", "u32")] {
             for (model, context, end) in [("causal", 0, 0), ("masked", 2, 3)] {
                 let artifact = world
-                    .tokenize(2, json!({"packing": packing, "format": format, "dtype": dtype, "model": model, "sequence_length": 128, "shard_tokens": 20_000}))
+                    .tokenize(2, json!({"packing": packing, "format": format, "dtype": dtype, "model": model, "sequence_length": 128, "shard_tokens": 10_000}))
                     .unwrap();
                 assert_eq!(artifact.fact::<String>("dtype").unwrap(), dtype);
                 assert!(artifact.table("tokens").unwrap().files.len() > 4);
@@ -268,12 +276,45 @@ fn shards_of_any_size_hold_the_same_rows() {
 fn threads_change_no_byte_of_a_packing() {
     let world = World::new(samples());
     for settings in [
-        json!({"packing": "best-fit", "shard_tokens": 20_000}),
+        json!({"packing": "best-fit", "shard_tokens": 10_000}),
         json!({"packing": "one-per-row", "sequence_length": 64, "shard_tokens": 20_000, "format": "parquet"}),
-        json!({"shard_tokens": 20_000}),
+        json!({"shard_tokens": 10_000}),
     ] {
         let fingerprint = |threads| world.tokenize(threads, settings.clone()).unwrap().manifest.fingerprint;
         assert_eq!(fingerprint(1), fingerprint(4), "{settings}");
+    }
+}
+
+/// Stops a run once some parts are finished.
+struct StopAfter {
+    parts: AtomicI64,
+    stop: Arc<AtomicBool>,
+}
+
+impl engine::Progress for StopAfter {
+    fn update(&self, _: u64, _: u64, _: &str) {
+        if self.parts.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn a_stopped_packing_goes_on_with_the_next_shard() {
+    let world = World::new(samples());
+    for packing in ["pack", "best-fit"] {
+        let settings = json!({"packing": packing, "shard_tokens": 20_000});
+        let whole = world.tokenize(1, settings.clone()).unwrap();
+        // Four files of documents, then shards; of `best-fit` their numbers of rows come before.
+        for finished in [2, 4, 9, 12] {
+            let folder = world.folder();
+            let mut ctx = context(1);
+            ctx.progress = Arc::new(StopAfter { parts: finished.into(), stop: ctx.stop.clone() });
+            world.tokenize_in(&folder, &ctx, &settings).unwrap_err();
+            let artifact = world.tokenize_in(&folder, &context(2), &settings).unwrap();
+            assert_eq!(artifact.manifest.usage.parts_resumed, finished as u64);
+            assert_eq!(artifact.manifest.fingerprint, whole.manifest.fingerprint);
+        }
     }
 }
 
