@@ -235,7 +235,7 @@ pub(crate) fn describe(draft: &Draft, identity: Identity, usage: Usage) -> Resul
     })
 }
 
-fn describe_file(dir: &Path, relative: &str, rows: Option<u64>, foreign: bool) -> Result<FileManifest> {
+pub(crate) fn describe_file(dir: &Path, relative: &str, rows: Option<u64>, foreign: bool) -> Result<FileManifest> {
     let path = dir.join(relative);
     let (bytes, blake3) = crate::files::hash_file(&path)?;
     let parquet = !foreign && relative.ends_with(".parquet");

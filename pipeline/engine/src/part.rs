@@ -36,12 +36,14 @@ pub struct PartWriter<'a> {
     schemas: &'a BTreeMap<String, SchemaRef>,
     open: BTreeMap<String, TableWriter>,
     selections: BTreeMap<String, Selection>,
+    written: Vec<FileManifest>,
     counts: BTreeMap<String, i64>,
 }
 
 impl<'a> PartWriter<'a> {
     pub(crate) fn new(dir: &'a Path, index: usize, schemas: &'a BTreeMap<String, SchemaRef>) -> PartWriter<'a> {
-        PartWriter { dir, index, schemas, open: BTreeMap::new(), selections: BTreeMap::new(), counts: BTreeMap::new() }
+        let (open, selections, written, counts) = Default::default();
+        PartWriter { dir, index, schemas, open, selections, written, counts }
     }
 
     /// Appends rows to a declared table. Columns are matched by position and cast to the declared types.
@@ -74,6 +76,12 @@ impl<'a> PartWriter<'a> {
         self.open.get_mut(table).expect("inserted above").write(&batch)
     }
 
+    /// Notes a finished file of `rows` rows that the part wrote by itself. It is hashed now, beside other parts, and not at the end.
+    pub fn wrote(&mut self, relative: &str, rows: u64) -> Result<()> {
+        self.written.push(crate::artifact::describe_file(self.dir, relative, Some(rows), false)?);
+        Ok(())
+    }
+
     /// Adds to a total of the artifact's manifest.
     pub fn count(&mut self, name: &str, n: i64) {
         *self.counts.entry(name.to_string()).or_default() += n;
@@ -81,6 +89,7 @@ impl<'a> PartWriter<'a> {
 
     pub(crate) fn finish(self) -> Result<(Vec<FileManifest>, BTreeMap<String, i64>)> {
         let mut files = self.open.into_values().map(TableWriter::finish).collect::<Result<Vec<_>>>()?;
+        files.extend(self.written);
         for file in &mut files {
             file.of = file.table.as_ref().and_then(|table| Some(self.selections.get(table)?.of.clone()));
         }

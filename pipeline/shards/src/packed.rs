@@ -1,22 +1,30 @@
 //! The packed layout: `tokens` FixedSizeList[n] and `spans` List<{document, start, length}>.
 //!
-//! Token 0 of a row is context (see [`crate::Packer`]), the spans tile the row from index 1, what follows is padding.
-//! For a causal model and sequence length n a row has n + 1 tokens: inputs are 0..n, targets 1..=n.
+//! Token 0 of a row is context, the spans tile the row from index 1, what follows is padding; which documents share a row, the module `packing`
+//! says. For a causal model and sequence length n a row has n + 1 tokens: inputs are 0..n, targets 1..=n.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{AsArray, FixedSizeBinaryArray, FixedSizeListArray, Int32Array, Int64Array, ListArray, RecordBatch, StructArray};
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{Buffer, MutableBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type, Schema, SchemaRef};
 
-use crate::packer::{Row, Span};
+use crate::packing::Span;
 use crate::shard::{ShardFile, ShardSet, ShardWriter};
 use crate::tokens::{Width, append, tokens_type};
 
 /// Rows of one batch inside a shard hold about this many tokens.
 const BATCH_TOKENS: usize = 1 << 18;
+
+/// A whole row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub tokens: Vec<u32>,
+    /// They tile the row from index 1; what follows them is padding.
+    pub spans: Vec<Span>,
+}
 
 fn span_fields() -> Fields {
     Fields::from(vec![
@@ -44,30 +52,81 @@ pub struct Writer {
     shard: ShardWriter,
     row_tokens: usize,
     width: Width,
-    pending: Vec<Row>,
+    pending: Pending,
+    /// To be used again for each row.
+    bytes: Vec<u8>,
     rows: u64,
 }
 
+/// Rows that are not written yet, column by column.
+struct Pending {
+    tokens: MutableBuffer,
+    /// Spans of each row.
+    counts: Vec<usize>,
+    documents: Vec<u8>,
+    starts: Vec<i64>,
+    lengths: Vec<i32>,
+}
+
+impl Pending {
+    /// Room for a batch, so that nothing is moved while it grows.
+    fn new(row_tokens: usize, width: Width) -> Pending {
+        let tokens = MutableBuffer::with_capacity((BATCH_TOKENS + row_tokens) * width.bytes());
+        Pending { tokens, counts: Vec::new(), documents: Vec::new(), starts: Vec::new(), lengths: Vec::new() }
+    }
+
+    fn push_span(&mut self, span: &Span) {
+        self.documents.extend_from_slice(&span.document);
+        self.starts.push(span.start);
+        self.lengths.push(span.length);
+    }
+}
+
 impl Writer {
-    /// Creates the file; every row must have `row_tokens` tokens.
+    /// Creates the file; every row must have `row_tokens` tokens. A name that ends in `.parquet` makes a Parquet file, which tools read, but no
+    /// [`Reader`].
     pub fn create(path: &Path, row_tokens: usize, width: Width) -> Result<Writer> {
         let schema = schema(row_tokens, width);
         let shard = ShardWriter::create(path, &schema)?;
-        Ok(Writer { schema, shard, row_tokens, width, pending: Vec::new(), rows: 0 })
+        Ok(Writer { schema, shard, row_tokens, width, pending: Pending::new(row_tokens, width), bytes: Vec::new(), rows: 0 })
     }
 
     pub fn push(&mut self, row: Row) -> Result<()> {
-        self.pending.push(row);
+        assert_eq!(row.tokens.len(), self.row_tokens, "rows of one shard are of one length");
+        self.push_ids(&row.tokens);
+        row.spans.iter().for_each(|span| self.pending.push_span(span));
+        self.close_row(row.spans.len())
+    }
+
+    /// Appends a row: its context, the pieces with their tokens (little endian, as wide as the shard's), then padding.
+    pub fn push_pieces<'a>(&mut self, context: u32, padding: u32, pieces: impl IntoIterator<Item = (Span, &'a [u8])>) -> Result<()> {
+        let end = (self.pending.counts.len() + 1) * self.row_tokens * self.width.bytes();
+        self.push_ids(&[context]);
+        let mut spans = 0;
+        for (span, tokens) in pieces {
+            debug_assert_eq!(tokens.len(), span.length as usize * self.width.bytes());
+            self.pending.tokens.extend_from_slice(tokens);
+            self.pending.push_span(&span);
+            spans += 1;
+        }
+        let missing = end.checked_sub(self.pending.tokens.len()).expect("the pieces of a row fit into it");
+        self.push_ids(&vec![padding; missing / self.width.bytes()]);
+        self.close_row(spans)
+    }
+
+    fn push_ids(&mut self, ids: &[u32]) {
+        self.bytes.clear();
+        self.width.append_bytes(ids, &mut self.bytes);
+        self.pending.tokens.extend_from_slice(&self.bytes);
+    }
+
+    fn close_row(&mut self, spans: usize) -> Result<()> {
+        self.pending.counts.push(spans);
         self.rows += 1;
-        if self.pending.len() * self.row_tokens >= BATCH_TOKENS {
+        if self.pending.counts.len() * self.row_tokens >= BATCH_TOKENS {
             self.flush()?;
         }
         Ok(())
-    }
-
-    /// Rows pushed so far.
-    pub fn rows(&self) -> u64 {
-        self.rows
     }
 
     /// Writes the rest and syncs the file; returns the number of rows.
@@ -78,19 +137,17 @@ impl Writer {
     }
 
     fn flush(&mut self) -> Result<()> {
-        if self.pending.is_empty() {
+        if self.pending.counts.is_empty() {
             return Ok(());
         }
-        let rows = std::mem::take(&mut self.pending);
-        let lengths: Vec<usize> = rows.iter().map(|row| row.spans.len()).collect();
-        let ids: Vec<u32> = rows.iter().flat_map(|row| &row.tokens).copied().collect();
-        let tokens = FixedSizeListArray::try_new(tokens_type(self.width), self.row_tokens as i32, self.width.array(ids), None)?;
-        let all: Vec<Span> = rows.into_iter().flat_map(|row| row.spans).collect();
-        let documents = FixedSizeBinaryArray::try_from_sparse_iter_with_size(all.iter().map(|span| Some(span.document)), 16)?;
-        let starts = Int64Array::from_iter_values(all.iter().map(|span| span.start));
-        let counts = Int32Array::from_iter_values(all.iter().map(|span| span.length));
-        let inner = StructArray::try_new(span_fields(), vec![Arc::new(documents), Arc::new(starts), Arc::new(counts)], None)?;
-        let spans = ListArray::try_new(spans_type(), OffsetBuffer::from_lengths(lengths), Arc::new(inner), None)?;
+        let Pending { tokens, counts, documents, starts, lengths } =
+            std::mem::replace(&mut self.pending, Pending::new(self.row_tokens, self.width));
+        let tokens =
+            FixedSizeListArray::try_new(tokens_type(self.width), self.row_tokens as i32, self.width.array_of_bytes(tokens.into()), None)?;
+        let documents = FixedSizeBinaryArray::try_new(16, Buffer::from_vec(documents), None)?;
+        let (starts, lengths) = (Int64Array::from(starts), Int32Array::from(lengths));
+        let inner = StructArray::try_new(span_fields(), vec![Arc::new(documents), Arc::new(starts), Arc::new(lengths)], None)?;
+        let spans = ListArray::try_new(spans_type(), OffsetBuffer::from_lengths(counts), Arc::new(inner), None)?;
         let batch = RecordBatch::try_new(self.schema.clone(), vec![Arc::new(tokens), Arc::new(spans)])?;
         self.shard.write(&batch)
     }

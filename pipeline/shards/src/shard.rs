@@ -1,4 +1,5 @@
-//! One shard: an uncompressed Arrow IPC file, written batch by batch, mapped into memory for reading, opened at first use.
+//! One shard: an uncompressed Arrow IPC file, written batch by batch, mapped into memory for reading, opened at first use. Or a Parquet file, which
+//! is written alike, but not read here: its rows cannot be reached one by one.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -9,11 +10,19 @@ use anyhow::{Context as _, Result, bail};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::writer::FileWriter;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 
 use crate::mapped::map;
 
 /// What to do about a damaged shard.
 const AGAIN: &str = "run `tokenize` again with --force";
+
+/// What to do about rows that are wanted from a Parquet shard.
+const ARROW: &str = "run `tokenize` with format = \"arrow\"";
+/// A row group of a Parquet shard is closed once it is this large.
+const ROW_GROUP_BYTES: usize = 32 << 20;
 
 /// A shard with what the manifest tells of it.
 #[derive(Clone, Debug)]
@@ -24,30 +33,58 @@ pub struct ShardFile {
     pub bytes: Option<u64>,
 }
 
-/// Writes batches to one file.
+/// Writes batches to one file: Parquet where its name says so, else Arrow.
 pub(crate) struct ShardWriter {
     path: PathBuf,
-    writer: FileWriter<BufWriter<File>>,
+    writer: Format,
+}
+
+enum Format {
+    Arrow(FileWriter<BufWriter<File>>),
+    Parquet(Box<ArrowWriter<BufWriter<File>>>),
 }
 
 impl ShardWriter {
     pub(crate) fn create(path: &Path, schema: &SchemaRef) -> Result<ShardWriter> {
         let file = File::create(path).with_context(|| format!("creating `{}`", path.display()))?;
-        let writer = FileWriter::try_new(BufWriter::with_capacity(1 << 20, file), schema)
-            .with_context(|| format!("writing `{}`", path.display()))?;
+        let file = BufWriter::with_capacity(1 << 20, file);
+        let failed = || format!("writing `{}`", path.display());
+        let writer = if is_parquet(path) {
+            let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+            Format::Parquet(Box::new(ArrowWriter::try_new(file, schema.clone(), Some(properties)).with_context(failed)?))
+        } else {
+            Format::Arrow(FileWriter::try_new(file, schema).with_context(failed)?)
+        };
         Ok(ShardWriter { path: path.to_path_buf(), writer })
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch).with_context(|| format!("writing `{}`", self.path.display()))
+        let failed = || format!("writing `{}`", self.path.display());
+        match &mut self.writer {
+            Format::Arrow(writer) => writer.write(batch).with_context(failed),
+            Format::Parquet(writer) => {
+                writer.write(batch).with_context(failed)?;
+                if writer.in_progress_size() >= ROW_GROUP_BYTES {
+                    writer.flush().with_context(failed)?;
+                }
+                Ok(())
+            }
+        }
     }
 
     pub(crate) fn finish(self) -> Result<()> {
         let failed = || format!("writing `{}`", self.path.display());
-        let buffer = self.writer.into_inner().with_context(failed)?;
+        let buffer = match self.writer {
+            Format::Arrow(writer) => writer.into_inner().with_context(failed)?,
+            Format::Parquet(writer) => writer.into_inner().with_context(failed)?,
+        };
         let file = buffer.into_inner().map_err(|error| error.into_error()).with_context(failed)?;
         file.sync_all().with_context(failed)
     }
+}
+
+fn is_parquet(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "parquet")
 }
 
 /// The shards of one split as one sequence of rows.
@@ -123,6 +160,9 @@ impl Shard {
     fn open(&self, is_ours: fn(&Schema) -> bool) -> Result<&Batches> {
         if let Some(batches) = self.batches.get() {
             return Ok(batches);
+        }
+        if is_parquet(&self.path) {
+            bail!("shard `{}` is a Parquet file, which only SQL and other tools read; {ARROW}", self.path.display());
         }
         let batches =
             map(&self.path, self.bytes).with_context(|| format!("shard `{}` is damaged or cut short; {AGAIN}", self.path.display()))?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt16Array, UInt32Array};
+use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, UInt16Type, UInt32Type};
 
 /// How wide a token is stored.
@@ -35,6 +36,43 @@ impl Width {
         }
     }
 
+    /// Bytes of a token.
+    pub fn bytes(self) -> usize {
+        match self {
+            Width::U16 => 2,
+            Width::U32 => 4,
+        }
+    }
+
+    /// Ids in this width, little endian.
+    ///
+    /// # Panics
+    /// If an id does not fit: the width was chosen for another vocabulary.
+    pub fn append_bytes(self, ids: &[u32], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + ids.len() * self.bytes(), 0);
+        match self {
+            Width::U16 => {
+                let most = ids.iter().copied().max().unwrap_or(0);
+                assert!(most <= u16::MAX.into(), "the width was chosen by the size of the vocabulary, which has no id {most}");
+                let places = out[start..].as_chunks_mut::<2>().0;
+                places.iter_mut().zip(ids).for_each(|(place, id)| *place = (*id as u16).to_le_bytes());
+            }
+            Width::U32 => {
+                let places = out[start..].as_chunks_mut::<4>().0;
+                places.iter_mut().zip(ids).for_each(|(place, id)| *place = id.to_le_bytes());
+            }
+        }
+    }
+
+    /// The last of the tokens that [`Width::append_bytes`] wrote; `None` of none.
+    pub fn last(self, bytes: &[u8]) -> Option<u32> {
+        match self {
+            Width::U16 => bytes.last_chunk().map(|bytes| u16::from_le_bytes(*bytes).into()),
+            Width::U32 => bytes.last_chunk().map(|bytes| u32::from_le_bytes(*bytes)),
+        }
+    }
+
     /// Ids as an Arrow array.
     ///
     /// # Panics
@@ -46,6 +84,14 @@ impl Width {
                 Arc::new(UInt16Array::from_iter_values(ids.into_iter().map(narrow)))
             }
             Width::U32 => Arc::new(UInt32Array::from(ids)),
+        }
+    }
+
+    /// Bytes of ids, as [`Width::append_bytes`] makes them, as an Arrow array.
+    pub(crate) fn array_of_bytes(self, bytes: Buffer) -> ArrayRef {
+        match self {
+            Width::U16 => Arc::new(UInt16Array::new(bytes.into(), None)),
+            Width::U32 => Arc::new(UInt32Array::new(bytes.into(), None)),
         }
     }
 }

@@ -14,6 +14,7 @@ pub struct Rows {
     vocab_size: i64,
     reader: Reader,
     sources: Vec<Source>,
+    equal_lengths: bool,
 }
 
 /// The rows of one artifact.
@@ -86,7 +87,10 @@ impl Rows {
             "complete" => Reader::Complete(examples::Reader::new(&files)),
             layout => bail!("tokens have the unknown layout `{layout}`; known are packed, classify and complete"),
         };
-        Ok(Rows { split: split.to_string(), vocab_size: facts.vocab_size, reader, sources })
+        // Of earlier versions there is no such fact, nor another packing.
+        let padded = |tokens: &Artifact| tokens.fact::<String>("packing").is_ok_and(|packing| packing == "one-per-row");
+        let equal_lengths = matches!(reader, Reader::Packed(_)) && !tokens.iter().any(padded);
+        Ok(Rows { split: split.to_string(), vocab_size: facts.vocab_size, reader, sources, equal_lengths })
     }
 
     pub fn count(&self) -> u64 {
@@ -106,9 +110,9 @@ impl Rows {
         self.sources[source].first + row
     }
 
-    /// Whether all rows are of one length, but for the end of the last one.
+    /// Whether all rows are of about one length: not examples, nor packed rows of one document each.
     pub fn equal_lengths(&self) -> bool {
-        matches!(self.reader, Reader::Packed(_))
+        self.equal_lengths
     }
 
     /// Tokens of a row.

@@ -91,8 +91,9 @@ impl Train {
 
 /// Refuses tokens that the network cannot take, and a tokenizer that is not the one the tokens were made with.
 pub(crate) fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>) -> Result<()> {
-    let Some(tokenizer) = site.upstream("tokenizer") else { return Ok(()) };
     let tokens = site.upstreams("tokens");
+    tokens.iter().try_for_each(|tokens| mapped_shards(tokens))?;
+    let Some(tokenizer) = site.upstream("tokenizer") else { return Ok(()) };
     for step in tokens.iter().copied().chain(site.upstream("model")) {
         let used = step.inputs.iter().filter(|(port, _)| port == "tokenizer").flat_map(|(_, steps)| steps);
         if let Some(other) = used.into_iter().find(|used| **used != tokenizer.name) {
@@ -105,6 +106,17 @@ pub(crate) fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>) -> Re
     }
     let Some(network) = network else { return Ok(()) };
     tokens.into_iter().try_for_each(|tokens| fitting_rows(tokens, network))
+}
+
+/// Refuses shards that cannot be mapped into memory.
+pub(crate) fn mapped_shards(tokens: &StepView) -> Result<()> {
+    if tokens.settings["format"] == "parquet" {
+        bail!(
+            "step `{}` writes Parquet shards, which only SQL and other tools read; tokenize with format = \"arrow\" for this step",
+            tokens.name
+        );
+    }
+    Ok(())
 }
 
 fn fitting_rows(tokens: &StepView, NetworkLimits { family, positions }: &NetworkLimits) -> Result<()> {

@@ -1,17 +1,15 @@
 //! `import-tokens`: shards from files of token ids that other programs made. It knows no text; the formats are those of `export`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use engine::{Context, Disk, Draft, InputFile, Inputs, Kind, Part, Port, Site, Stage, list};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use text::Tokenizer;
 
 use crate::export::{Dtype, Format, Found, Limits, flat, huggingface, mds, megatron};
+use crate::tokenize::encoded::{EncodedWriter, Reject};
 use crate::tokenize::{Encoder, Model, Tokenize, packed};
 
 /// Reads files of token ids.
@@ -44,7 +42,7 @@ fn default_sequence_length() -> usize {
 impl Stage for ImportTokens {
     const NAME: &'static str = "import-tokens";
     const ABOUT: &'static str = "Turns token ids of Megatron, nanoGPT, NumPy, MosaicML Streaming or Hugging Face datasets into shards.";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::one("tokenizer", Kind::Tokenizer)];
     const OUTPUT: Kind = Kind::Tokens;
 
@@ -74,16 +72,15 @@ impl Stage for ImportTokens {
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
         let artifact = inputs.artifact("tokenizer")?;
         let step = &artifact.manifest.step;
-        let encoder =
-            Encoder::new(Tokenizer::load(&artifact.dir)?, self.model).with_context(|| format!("the tokenizer of step `{step}`"))?;
+        let encoder = Encoder::load(artifact, self.model, None)?;
         let sources = sources(inputs.files())?;
         let packing = self.packing()?;
         packing.facts(draft, &encoder)?;
         // A token takes 8 bytes as it is read and 4 as it is written, and each thread holds a document.
         let limits = Limits { document_tokens: ctx.memory as usize / 64 / ctx.threads.max(1) };
         let plan: Vec<Part> = sources.iter().map(|source| Part { bytes: source.files.iter().map(|file| file.bytes).sum() }).collect();
-        packed::run_encoded(&packing, ctx, &plan, &encoder, draft, |index, path| {
-            self.copy(ctx, &sources[index], &encoder, step, &limits, path)
+        packed::run_encoded(&packing, ctx, &plan, &encoder, draft, |index, out| {
+            self.copy(ctx, &sources[index], &encoder, step, &limits, out)
         })
     }
 }
@@ -95,10 +92,8 @@ impl ImportTokens {
         serde_json::from_value(settings).context("settings of the packing")
     }
 
-    /// Checks the ids of one source and writes them where the packing reads them.
-    fn copy(&self, ctx: &Context, source: &Source, encoder: &Encoder, step: &str, limits: &Limits, path: &Path) -> Result<()> {
-        let failed = || format!("writing `{}`", path.display());
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(path).with_context(failed)?);
+    /// Checks the ids of one source and hands them to the packing.
+    fn copy(&self, ctx: &Context, source: &Source, encoder: &Encoder, step: &str, limits: &Limits, out: &mut EncodedWriter) -> Result<()> {
         let known = encoder.tokenizer.vocabulary_size() as i64;
         let mut ids = Vec::new();
         self.read(source, i64::from(encoder.end), limits, &mut |found: Found| {
@@ -116,11 +111,19 @@ impl ImportTokens {
             ids.extend(found.tokens.iter().map(|id| *id as u32));
             let id = found.id.unwrap_or_else(|| source.id(found.position));
             if ids.is_empty() {
-                return packed::write_empty(&mut out, &id, &source.name, found.position).with_context(failed);
+                return out.reject(Reject {
+                    id,
+                    source: ImportTokens::NAME.to_string(),
+                    path: source.name.clone(),
+                    position: found.position as i64,
+                    line: None,
+                    stage: ImportTokens::NAME.to_string(),
+                    rule: "empty".to_string(),
+                    value: None,
+                });
             }
-            packed::write_encoded(&mut out, &id, &source.split, &ids).with_context(failed)
-        })?;
-        out.flush().with_context(failed)
+            out.push(&id, &source.split, &ids)
+        })
     }
 
     fn read(&self, source: &Source, end: i64, limits: &Limits, sink: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {

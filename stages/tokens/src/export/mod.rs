@@ -122,6 +122,9 @@ impl Stage for Export {
     const FOREIGN: bool = true;
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {
+        if let Some(tokens) = site.upstream("tokens").filter(|tokens| tokens.settings["format"] == "parquet") {
+            bail!("step `{}` writes Parquet shards, which `export` does not read; tokenize with format = \"arrow\" for it", tokens.name);
+        }
         let layout = site.upstream("tokens").and_then(|step| step.settings["layout"].as_str()).unwrap_or("packed");
         self.check(layout)
     }

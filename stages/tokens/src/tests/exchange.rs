@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use shards::{Packer, Width};
+use shards::testing::write_packed;
 
 use super::*;
 use crate::export::{Dtype, Export, Limits, flat, huggingface, mds, megatron};
@@ -36,16 +36,9 @@ impl Stage for Packed {
 
     fn run(&self, _: &Context, _: &Inputs, draft: &Draft) -> anyhow::Result<()> {
         let relative = "tokens/split=train/shard-00000.arrow";
-        let mut writer = packed::Writer::create(&draft.file(relative)?, 9, Width::for_vocabulary(self.vocabulary_size))?;
-        let mut packer = Packer::new(9, 0, true, 0);
-        for (n, document) in self.documents.iter().enumerate() {
-            let tokens: Vec<u32> = document.iter().map(|id| *id as u32).collect();
-            packer.push([n as u8 + 1; 16], &tokens, |row| writer.push(row))?;
-        }
-        if let Some(row) = packer.finish() {
-            writer.push(row)?;
-        }
-        draft.rows(relative, writer.finish()?);
+        let tokens = |document: &Vec<i64>| document.iter().map(|id| *id as u32).collect();
+        let documents: Vec<_> = (1..).zip(&self.documents).map(|(n, document)| ([n; 16], tokens(document))).collect();
+        draft.rows(relative, write_packed(&draft.file(relative)?, &documents, 9, 0, true)?);
         draft.fact("layout", "packed")?;
         draft.fact("vocab_size", self.vocabulary_size)
     }

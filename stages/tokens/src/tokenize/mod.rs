@@ -1,15 +1,21 @@
 //! `tokenize`: documents become shards, either packed for pre-training or as examples with an answer.
 
+pub(crate) mod encoded;
 mod examples;
+mod fill;
 pub(crate) mod packed;
+mod packing;
+mod plan;
 mod summary;
 
 use anyhow::{Context as _, Result, bail};
-use engine::{Context, Draft, Inputs, Kind, Port, Site, Stage};
+use engine::{Artifact, Context, Disk, Draft, Inputs, Kind, Port, Site, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shards::Width;
 use text::Tokenizer;
+
+use packing::{Dtype, FileFormat, Packing};
 
 /// What a row of a shard is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +69,32 @@ pub struct Tokenize {
     /// What stands between prompt and target, for `complete`.
     #[serde(default = "default_separator")]
     pub separator: String,
+    /// Which documents share a row, for `packed`: `pack` (one after another, cut where a row ends), `best-fit` (only documents longer than a row
+    /// are cut) or `one-per-row` (the end of longer ones is dropped and counted in `tokens_cut`).
+    #[serde(default)]
+    pub packing: Packing,
+    /// Whether each document begins with the tokenizer's beginning-of-text token, for `packed`; by default not.
+    #[serde(default)]
+    pub bos: Option<bool>,
+    /// Whether each document ends in the end-of-text token or `[SEP]`, for `packed`; by default it does.
+    #[serde(default)]
+    pub eos: Option<bool>,
+    /// `arrow` (memory-mapped by `train`) or `parquet` (for SQL and other tools alone), for `packed`.
+    #[serde(default)]
+    pub format: FileFormat,
+    /// Tokens of a shard, about, for `packed`; by default a 32nd of all, at least 8 and at most 32 times 2^20 (64 MiB at two bytes each).
+    #[serde(default)]
+    pub shard_tokens: Option<usize>,
+    /// `u16` or `u32`; by default the narrowest type that holds all ids of the tokenizer.
+    #[serde(default)]
+    pub dtype: Option<Dtype>,
+    /// Longer texts are rejected (`too_long`), for `packed`: a text is encoded as a whole, which takes six times its length in memory.
+    #[serde(default = "default_document_bytes_max")]
+    pub document_bytes_max: usize,
+}
+
+fn default_document_bytes_max() -> usize {
+    256 << 20
 }
 
 fn default_sequence_length() -> usize {
@@ -80,7 +112,7 @@ fn default_separator() -> String {
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
     const ABOUT: &'static str = "Turns documents into shards of tokens: packed, with labels, or prompts with targets.";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents), Port::one("tokenizer", Kind::Tokenizer)];
     const OUTPUT: Kind = Kind::Tokens;
 
@@ -88,6 +120,7 @@ impl Stage for Tokenize {
         if !(8..=1 << 20).contains(&self.sequence_length) {
             bail!("`sequence_length` is {}: it must be from 8 to {}", self.sequence_length, 1 << 20);
         }
+        packing::check(self)?;
         match self.layout {
             Layout::Packed => {}
             Layout::Classify if self.label.is_none() => bail!("layout = \"classify\" needs `label`, the column that holds the label"),
@@ -100,11 +133,15 @@ impl Stage for Tokenize {
         Ok(())
     }
 
+    fn disk(&self, input_bytes: u64) -> Disk {
+        // Text is packed well, tokens are not; until rows are made they are there twice.
+        Disk { kept: 2 * input_bytes, scratch: 2 * input_bytes, ..Disk::default() }
+    }
+
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
         let table = inputs.artifact("documents")?.table("documents")?;
         let artifact = inputs.artifact("tokenizer")?;
-        let encoder = Encoder::new(Tokenizer::load(&artifact.dir)?, self.model)
-            .with_context(|| format!("the tokenizer of step `{}`", artifact.manifest.step))?;
+        let encoder = Encoder::load(artifact, self.model, self.dtype)?;
         self.facts(draft, &encoder)?;
         match self.layout {
             Layout::Packed => packed::run(self, ctx, &table, &encoder, draft),
@@ -144,6 +181,10 @@ impl Tokenize {
         for (name, id) in ids {
             draft.fact(&format!("{name}_id"), id)?;
         }
+        if self.layout == Layout::Packed {
+            draft.fact("packing", self.packing)?;
+            draft.fact("format", self.format)?;
+        }
         if self.layout == Layout::Complete {
             draft.fact("separator", &self.separator)?;
         }
@@ -161,6 +202,8 @@ impl Tokenize {
 
 /// A tokenizer with the tokens that frame a document.
 pub(crate) struct Encoder {
+    /// What errors call it.
+    name: String,
     pub(crate) tokenizer: Tokenizer,
     width: Width,
     /// `[CLS]`, for masked models.
@@ -171,7 +214,12 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    pub(crate) fn new(tokenizer: Tokenizer, model: Model) -> Result<Encoder> {
+    pub(crate) fn load(artifact: &Artifact, model: Model, dtype: Option<Dtype>) -> Result<Encoder> {
+        let name = format!("the tokenizer of step `{}`", artifact.manifest.step);
+        Encoder::new(Tokenizer::load(&artifact.dir)?, name.clone(), model, dtype).context(name)
+    }
+
+    fn new(tokenizer: Tokenizer, name: String, model: Model, dtype: Option<Dtype>) -> Result<Encoder> {
         let special = *tokenizer.special();
         let (begin, end) = match model {
             Model::Causal => {
@@ -183,7 +231,7 @@ impl Encoder {
                 _ => bail!("has no [CLS], [SEP] and [MASK], which model = \"masked\" needs; learn one with kind = \"wordpiece\""),
             },
         };
-        let width = Width::for_vocabulary(tokenizer.vocabulary_size());
-        Ok(Encoder { width, begin, end, padding: tokenizer.pad_or_end(), tokenizer })
+        let width = Dtype::width(dtype, tokenizer.vocabulary_size())?;
+        Ok(Encoder { name, width, begin, end, padding: tokenizer.pad_or_end(), tokenizer })
     }
 }

@@ -1,77 +1,115 @@
-//! The packed layout: documents are encoded file by file in parallel into scratch files, then packed in order, one stream for each split.
+//! The packed layout: documents are encoded file by file into scratch files; then it is planned which of them go into which shard, and shards are
+//! written, each by itself. Files of documents and shards are the parts, so both steps use all threads and go on where they stopped.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, new_null_array};
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use engine::{Context, Draft, Part, PartWriter, Table, schema};
-use shards::{Packer, Row, packed};
+use engine::{Context, Draft, Part, PartWriter, Stage, Table, schema};
+use rayon::prelude::*;
+use shards::{Extent, packed};
 
+use super::encoded::{EncodedWriter, Entries, Entry, Reject};
+use super::fill::{self, spans_schema};
+use super::packing::{Frame, Packing, shard_rows};
+use super::plan::{self, Plan, Window};
 use super::summary::{self, Shard};
 use super::{Encoder, Tokenize};
-use crate::documents::{self, id};
+use crate::documents::{self, Documents, id};
 
 const ENCODE: &str = "encode";
-/// A shard is closed at about this many tokens: 64 MiB at two bytes each.
-const SHARD_TOKENS: usize = 32 << 20;
-/// Rows of the table `spans` that are written at once.
-const SPANS_BATCH: usize = 1 << 14;
+const COUNT: &str = "count";
+/// Documents that one thread encodes at a time.
+const CHUNK: usize = 16;
+/// Rejects that are written at once.
+const REJECTS_BATCH: usize = 1 << 12;
+/// Columns that a reject tells of its document.
+const PLACE: [&str; 4] = ["source", "path", "position", "line"];
+
+/// What all parts need.
+pub(super) struct Job<'a> {
+    pub(super) settings: &'a Tokenize,
+    pub(super) encoder: &'a Encoder,
+    pub(super) draft: &'a Draft,
+    pub(super) frame: Frame,
+    /// Tokens of each file of documents.
+    pub(super) paths: Vec<PathBuf>,
+}
+
+impl Job<'_> {
+    /// The number of all tokens.
+    fn tokens(&self) -> Result<u64> {
+        let size = |path: &PathBuf| Ok(std::fs::metadata(path).with_context(|| format!("reading `{}`", path.display()))?.len());
+        let bytes: Result<u64> = self.paths.iter().map(size).sum();
+        Ok(bytes? / self.encoder.width.bytes() as u64)
+    }
+}
 
 pub(super) fn run(settings: &Tokenize, ctx: &Context, table: &Table, encoder: &Encoder, draft: &Draft) -> Result<()> {
     for column in ["id", settings.text.as_str()] {
         table.column(column)?;
     }
-    run_encoded(settings, ctx, &table.plan(), encoder, draft, |file, path| encode(settings, ctx, table, file, encoder, path))
+    run_encoded(settings, ctx, &table.plan(), encoder, draft, |file, out| encode(settings, ctx, table, file, encoder, out))
 }
 
-/// Packs what `encode` writes for each part, by [`write_encoded`] and [`write_empty`].
+/// Packs the documents that `encode` hands over for each part.
 pub(crate) fn run_encoded(
     settings: &Tokenize,
     ctx: &Context,
-    plan: &[Part],
+    parts: &[Part],
     encoder: &Encoder,
     draft: &Draft,
-    encode: impl Fn(usize, &Path) -> Result<()> + Sync,
+    encode: impl Fn(usize, &mut EncodedWriter) -> Result<()> + Sync,
 ) -> Result<()> {
     draft.declare("rejects", schema::rejects())?;
     draft.declare("spans", spans_schema())?;
     draft.declare("unigrams", unigrams_schema())?;
     draft.declare(summary::STATISTICS, summary::statistics_schema())?;
-    draft.task(ctx, ENCODE, plan, encode)?;
-    // Packing is one stream for each split, whose rows hang on all documents before, so it is one part; it is fast.
-    let whole = [Part { bytes: plan.iter().map(|part| part.bytes).sum() }];
-    draft.parts(ctx, &whole, |index, part| {
-        let mut streams = Streams { settings, encoder, draft, splits: BTreeMap::new(), spans: Spans::default() };
-        let documents = pack(ctx, plan.len(), &mut streams, part)?;
-        let shards = streams.finish(part)?;
-        let tokens = shards.iter().map(|shard| shard.tokens as i64).sum();
-        for (unit, n) in [("documents", documents), ("tokens", tokens)] {
-            part.count(&format!("{unit}_in"), n);
-            part.count(&format!("{unit}_stored"), n);
-        }
-        summary::note(draft, index, part, &shards)
+    let paths = (0..parts.len()).map(|index| draft.scratch_path(ENCODE, index)).collect();
+    let job = Job { settings, encoder, draft, frame: Frame::new(settings, encoder)?, paths };
+    draft.task(ctx, ENCODE, parts, |index, path| {
+        let mut out = EncodedWriter::create(path, encoder, &job.frame)?;
+        encode(index, &mut out)?;
+        out.finish()
     })?;
-    summary::finish(draft, 1, |path| {
-        packed::Writer::create(&path, settings.row_tokens(), encoder.width)?.finish()?;
+    let rows_max = shard_rows(settings, job.tokens()?);
+    let plan = plan::plan(ctx, &job.paths, settings.packing, &job.frame, rows_max)?;
+    let rows = first_rows(ctx, &job, &plan.windows)?;
+    let mut shards: Vec<Part> = plan.windows.iter().map(|window| Part { bytes: window.tokens * encoder.width.bytes() as u64 }).collect();
+    // What is known of whole splits and what is in no shard is one more part.
+    shards.push(Part { bytes: 1 });
+    draft.parts(ctx, &shards, |index, part| match plan.windows.get(index) {
+        Some(window) => {
+            let shard = fill::write_shard(ctx, &job, window, rows[index], part)?;
+            count(&shard, part);
+            part.wrote(&shard.relative(), shard.rows)?;
+            summary::note(draft, index, part, &[shard])
+        }
+        None => {
+            write_unigrams(&plan, part)?;
+            write_rejects(ctx, &job, &plan, part)?;
+            summary::note(draft, index, part, &[])
+        }
+    })?;
+    summary::shares(draft, shards.len())?;
+    summary::finish(draft, shards.len(), |path| {
+        let path = path.with_extension(settings.format.extension());
+        packed::Writer::create(&path, job.frame.row_tokens, encoder.width)?.finish()?;
         Ok(())
     })
 }
 
-/// One row for each piece of a document.
-fn spans_schema() -> SchemaRef {
-    let number = |name| Field::new(name, DataType::Int64, false);
-    Arc::new(Schema::new(vec![
-        Field::new("split", DataType::Utf8, false),
-        number("row"),
-        Field::new("document", schema::ID, false),
-        number("start"),
-        number("length"),
-    ]))
+fn count(shard: &Shard, part: &mut PartWriter) {
+    part.count("documents_in", shard.documents as i64);
+    part.count("documents_stored", shard.documents as i64);
+    part.count("documents_truncated", shard.documents_truncated as i64);
+    part.count("documents_divided", shard.documents_divided as i64);
+    part.count("tokens_in", (shard.tokens + shard.tokens_cut) as i64);
+    part.count("tokens_stored", shard.tokens as i64);
+    part.count("tokens_cut", shard.tokens_cut as i64);
+    part.count("padding", shard.padding as i64);
 }
 
 /// How often each token occurs in the spans of a split.
@@ -83,243 +121,151 @@ fn unigrams_schema() -> SchemaRef {
     ]))
 }
 
-/// Writes the tokens of one file of documents: id, split, number of tokens, tokens.
-fn encode(settings: &Tokenize, ctx: &Context, table: &Table, file: usize, encoder: &Encoder, path: &Path) -> Result<()> {
-    let failed = || format!("writing `{}`", path.display());
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(path).with_context(failed)?);
-    for batch in documents::read(table, file, &["id", &settings.text])? {
+/// Encodes one file of documents.
+fn encode(settings: &Tokenize, ctx: &Context, table: &Table, file: usize, encoder: &Encoder, out: &mut EncodedWriter) -> Result<()> {
+    let mut columns = vec!["id", settings.text.as_str()];
+    columns.extend(PLACE.iter().filter(|column| **column != settings.text));
+    let frame = out.frame;
+    for batch in documents::read(table, file, &columns)? {
         ctx.check_stop()?;
         let batch = batch?;
         let (ids, texts) = (batch.ids("id")?, batch.strings(&settings.text)?);
         // A null text is an empty one; `import` lets none through.
-        let all: Vec<&str> = texts.iter().map(Option::unwrap_or_default).collect();
-        for (row, mut tokens) in encoder.tokenizer.encode_batch(&all)?.into_iter().enumerate() {
-            tokens.push(encoder.end);
-            write_encoded(&mut out, &id(&ids, row), batch.split(row), &tokens).with_context(failed)?;
-        }
-    }
-    out.flush().with_context(failed)
-}
-
-/// A document on its way to the packing: id, split, number of tokens, tokens.
-pub(crate) fn write_encoded(out: &mut impl Write, id: &[u8; 16], split: &str, tokens: &[u32]) -> std::io::Result<()> {
-    out.write_all(id)?;
-    for length in [split.len(), tokens.len()] {
-        out.write_all(&(length as u32).to_le_bytes())?;
-    }
-    out.write_all(split.as_bytes())?;
-    let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
-    out.write_all(&bytes)
-}
-
-/// A document without tokens, which no row can hold: in place of the split, where it lies. It becomes a reject.
-pub(crate) fn write_empty(out: &mut impl Write, id: &[u8; 16], path: &str, position: u64) -> std::io::Result<()> {
-    write_encoded(out, id, &format!("{position} {path}"), &[])
-}
-
-fn reject_empty(id: [u8; 16], place: &str, part: &mut PartWriter) -> Result<()> {
-    let (position, path) = place.split_once(' ').context("an empty document has no place")?;
-    let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
-    let schema = schema::rejects();
-    let mut columns: Vec<ArrayRef> = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
-    columns[0] = Arc::new(FixedSizeBinaryArray::try_from_iter([id].into_iter())?);
-    columns[1] = text("import-tokens");
-    columns[2] = text(path);
-    columns[3] = Arc::new(Int64Array::from(vec![position.parse::<i64>()?]));
-    columns[5] = text("import-tokens");
-    columns[6] = text("empty");
-    part.count("documents_in", 1);
-    part.count("documents_rejected", 1);
-    part.write("rejects", &RecordBatch::try_new(schema, columns)?)
-}
-
-/// Reads all scratch files in order; returns the number of documents.
-fn pack(ctx: &Context, files: usize, streams: &mut Streams, part: &mut PartWriter) -> Result<i64> {
-    let mut documents = 0;
-    for file in 0..files {
-        ctx.check_stop()?;
-        let path = streams.draft.scratch_path(ENCODE, file);
-        let failed = || format!("reading `{}`", path.display());
-        let mut reader = BufReader::with_capacity(1 << 20, File::open(&path).with_context(failed)?);
-        let mut header = [0; 24];
-        while read_or_end(&mut reader, &mut header).with_context(failed)? {
-            let number = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes")) as usize;
-            let mut split = vec![0; number(16)];
-            let mut bytes = vec![0; number(20) * 4];
-            reader.read_exact(&mut split).and_then(|()| reader.read_exact(&mut bytes)).with_context(failed)?;
-            let tokens: Vec<u32> = bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
-            let document = header[..16].try_into().expect("sixteen bytes");
-            let split = std::str::from_utf8(&split).with_context(failed)?;
-            if tokens.is_empty() {
-                reject_empty(document, split, part)?;
+        let texts: Vec<&str> = texts.iter().map(Option::unwrap_or_default).collect();
+        let encode_chunk = |texts: &[&str]| -> Result<(Vec<u32>, Vec<usize>)> {
+            let (mut tokens, mut ends) = (Vec::new(), Vec::with_capacity(CHUNK));
+            for text in texts.iter().filter(|text| text.len() <= settings.document_bytes_max) {
+                tokens.extend(frame.bos);
+                tokens.extend(encoder.tokenizer.encode(text)?);
+                tokens.extend(frame.eos);
+                ends.push(tokens.len());
+            }
+            Ok((tokens, ends))
+        };
+        let chunks = texts.par_chunks(CHUNK).map(encode_chunk).collect::<Result<Vec<_>>>()?;
+        let mut documents = chunks.iter().flat_map(|(tokens, ends)| {
+            let starts = std::iter::once(0).chain(ends.iter().copied());
+            starts.zip(ends).map(|(start, end)| &tokens[start..*end])
+        });
+        for (row, text) in texts.iter().enumerate() {
+            let id = id(&ids, row);
+            if text.len() > settings.document_bytes_max {
+                let value = Some((text.len() as f64, settings.document_bytes_max as f64));
+                out.reject(reject(&batch, row, id, "too_long", value)?)?;
                 continue;
             }
-            streams.push(split, document, &tokens, part)?;
-            documents += 1;
-        }
-    }
-    Ok(documents)
-}
-
-/// Fills the buffer; false at the end of the file.
-fn read_or_end(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> {
-    let read = reader.read(&mut buffer[..1])?;
-    if read == 0 {
-        return Ok(false);
-    }
-    reader.read_exact(&mut buffer[1..]).map(|()| true)
-}
-
-/// All splits while they are packed.
-struct Streams<'a> {
-    settings: &'a Tokenize,
-    encoder: &'a Encoder,
-    draft: &'a Draft,
-    splits: BTreeMap<String, Stream>,
-    spans: Spans,
-}
-
-struct Stream {
-    packer: Packer,
-    writer: Option<packed::Writer>,
-    shards: Vec<Shard>,
-    rows: u64,
-    unigrams: Vec<i64>,
-}
-
-impl Streams<'_> {
-    fn push(&mut self, split: &str, document: [u8; 16], tokens: &[u32], part: &mut PartWriter) -> Result<()> {
-        if !self.splits.contains_key(split) {
-            self.splits.insert(split.to_string(), self.start());
-        }
-        let stream = self.splits.get_mut(split).expect("inserted above");
-        for token in tokens {
-            stream.unigrams[*token as usize] += 1;
-        }
-        let mut rows = Vec::new();
-        let Ok(()) = stream.packer.push(document, tokens, |row| -> Result<(), std::convert::Infallible> {
-            rows.push(row);
-            Ok(())
-        });
-        for row in rows {
-            write_row(self.settings, self.encoder, self.draft, &mut self.spans, split, stream, row, part)?;
-        }
-        Ok(())
-    }
-
-    fn start(&self) -> Stream {
-        let (first, overlap) = match self.encoder.begin {
-            Some(begin) => (begin, false),
-            None => (self.encoder.end, true),
-        };
-        Stream {
-            packer: Packer::new(self.settings.row_tokens(), first, overlap, self.encoder.padding),
-            writer: None,
-            shards: Vec::new(),
-            rows: 0,
-            unigrams: vec![0; self.encoder.tokenizer.vocabulary_size()],
-        }
-    }
-
-    fn finish(mut self, part: &mut PartWriter) -> Result<Vec<Shard>> {
-        let mut shards = Vec::new();
-        for (split, mut stream) in std::mem::take(&mut self.splits) {
-            let packer = std::mem::replace(&mut stream.packer, Packer::new(2, 0, false, 0));
-            if let Some(row) = packer.finish() {
-                write_row(self.settings, self.encoder, self.draft, &mut self.spans, &split, &mut stream, row, part)?;
+            match documents.next().context("a document was not encoded")? {
+                [] => out.reject(reject(&batch, row, id, "empty", None)?)?,
+                tokens => out.push(&id, batch.split(row), tokens)?,
             }
-            if let Some(writer) = stream.writer.take() {
-                writer.finish()?;
-            }
-            write_unigrams(&split, &stream.unigrams, part)?;
-            shards.append(&mut stream.shards);
         }
-        self.spans.flush(part)?;
-        Ok(shards)
     }
+    Ok(())
 }
 
-#[expect(clippy::too_many_arguments, reason = "the stream is borrowed out of the streams whose other fields it needs")]
-fn write_row(
-    settings: &Tokenize,
-    encoder: &Encoder,
-    draft: &Draft,
-    spans: &mut Spans,
-    split: &str,
-    stream: &mut Stream,
-    row: Row,
-    part: &mut PartWriter,
-) -> Result<()> {
-    let full = |writer: &packed::Writer| writer.rows() as usize * settings.row_tokens() >= SHARD_TOKENS;
-    if stream.writer.as_ref().is_some_and(full) {
-        stream.writer.take().map(packed::Writer::finish).transpose()?;
-    }
-    let writer = match &mut stream.writer {
-        Some(writer) => writer,
-        none => {
-            let shard = Shard::new(split, stream.shards.len());
-            let path = draft.file(&shard.relative())?;
-            stream.shards.push(shard);
-            none.insert(packed::Writer::create(&path, settings.row_tokens(), encoder.width)?)
+fn reject(batch: &Documents, row: usize, id: [u8; 16], rule: &str, value: Option<(f64, f64)>) -> Result<Reject> {
+    let [source, path, position, line] = PLACE.map(|name| batch.strings(name));
+    let (source, path, position, line) = (source?, path?, position?, line?);
+    let line = line.iter().nth(row).flatten().map(str::parse).transpose()?;
+    Ok(Reject {
+        id,
+        source: source.value(row).to_string(),
+        path: path.value(row).to_string(),
+        position: position.value(row).parse()?,
+        line,
+        stage: Tokenize::NAME.to_string(),
+        rule: rule.to_string(),
+        value,
+    })
+}
+
+/// The number of the first row of each shard in its split.
+fn first_rows(ctx: &Context, job: &Job, windows: &[Window]) -> Result<Vec<u64>> {
+    let room = job.frame.room();
+    let rows: Vec<u64> = match job.settings.packing {
+        Packing::Pack => windows.iter().map(|window| window.tokens.div_ceil(room.into())).collect(),
+        Packing::OnePerRow => windows.iter().map(|window| window.documents).collect(),
+        // How many rows they need shows when they are packed; it is done once more when the shard is written.
+        Packing::BestFit => {
+            let parts: Vec<Part> = windows.iter().map(|window| Part { bytes: window.documents }).collect();
+            job.draft.task(ctx, COUNT, &parts, |index, path| {
+                let extents: Vec<Extent> = windows[index].members(&job.paths)?.iter().map(|member| member.extent).collect();
+                let rows = job.settings.packing.rows(&extents, room).count();
+                std::fs::write(path, rows.to_string()).with_context(|| format!("writing `{}`", path.display()))
+            })?;
+            let count = |index| -> Result<u64> {
+                let path = job.draft.scratch_path(COUNT, index);
+                let text = std::fs::read_to_string(&path).with_context(|| format!("reading `{}`", path.display()))?;
+                text.parse().with_context(|| format!("`{}` is no number", path.display()))
+            };
+            (0..windows.len()).map(count).collect::<Result<_>>()?
         }
     };
-    let shard = stream.shards.last_mut().expect("a writer has a shard");
-    let tokens: u64 = row.spans.iter().map(|span| span.length as u64).sum();
-    shard.rows += 1;
-    shard.tokens += tokens;
-    shard.padding += row.tokens.len() as u64 - 1 - tokens;
-    shard.documents += row.spans.iter().filter(|span| span.start == 0).count() as u64;
-    for span in &row.spans {
-        spans.push(split, stream.rows, span);
-    }
-    stream.rows += 1;
-    if spans.splits.len() >= SPANS_BATCH {
-        spans.flush(part)?;
-    }
-    writer.push(row)
+    let mut next = 0;
+    Ok(std::iter::zip(windows, rows)
+        .map(|(window, rows)| {
+            let first = if window.number == 0 { 0 } else { next };
+            next = first + rows;
+            first
+        })
+        .collect())
 }
 
-fn write_unigrams(split: &str, counts: &[i64], part: &mut PartWriter) -> Result<()> {
-    let seen: Vec<(usize, i64)> = counts.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect();
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(seen.iter().map(|_| split))),
-        Arc::new(arrow::array::Int32Array::from_iter_values(seen.iter().map(|(token, _)| *token as i32))),
-        Arc::new(Int64Array::from_iter_values(seen.iter().map(|(_, count)| *count))),
-    ];
-    part.write("unigrams", &RecordBatch::try_new(unigrams_schema(), columns)?)
-}
-
-/// Rows of the table `spans` that are not written yet.
-#[derive(Default)]
-struct Spans {
-    splits: Vec<String>,
-    rows: Vec<i64>,
-    documents: Vec<[u8; 16]>,
-    starts: Vec<i64>,
-    lengths: Vec<i64>,
-}
-
-impl Spans {
-    fn push(&mut self, split: &str, row: u64, span: &shards::Span) {
-        self.splits.push(split.to_string());
-        self.rows.push(row as i64);
-        self.documents.push(span.document);
-        self.starts.push(span.start);
-        self.lengths.push(i64::from(span.length));
-    }
-
-    fn flush(&mut self, part: &mut PartWriter) -> Result<()> {
-        if self.splits.is_empty() {
-            return Ok(());
-        }
-        let spans = std::mem::take(self);
+fn write_unigrams(plan: &Plan, part: &mut PartWriter) -> Result<()> {
+    for (split, counts) in &plan.unigrams {
+        let seen: Vec<(usize, u64)> = counts.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect();
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from(spans.splits)),
-            Arc::new(Int64Array::from(spans.rows)),
-            Arc::new(FixedSizeBinaryArray::try_from_iter(spans.documents.into_iter())?),
-            Arc::new(Int64Array::from(spans.starts)),
-            Arc::new(Int64Array::from(spans.lengths)),
+            Arc::new(StringArray::from_iter_values(seen.iter().map(|_| split))),
+            Arc::new(Int32Array::from_iter_values(seen.iter().map(|(token, _)| *token as i32))),
+            Arc::new(Int64Array::from_iter_values(seen.iter().map(|(_, count)| *count as i64))),
         ];
-        part.write("spans", &RecordBatch::try_new(spans_schema(), columns)?)
+        part.write("unigrams", &RecordBatch::try_new(unigrams_schema(), columns)?)?;
     }
+    Ok(())
+}
+
+fn write_rejects(ctx: &Context, job: &Job, plan: &Plan, part: &mut PartWriter) -> Result<()> {
+    if !plan.rejects {
+        return Ok(());
+    }
+    let mut rejects = Vec::new();
+    for path in &job.paths {
+        ctx.check_stop()?;
+        let mut entries = Entries::open(path, 0)?;
+        while let Some(entry) = entries.next()? {
+            let Entry::Reject(reject) = entry else { continue };
+            rejects.push(reject);
+            if rejects.len() == REJECTS_BATCH {
+                write_some_rejects(&std::mem::take(&mut rejects), part)?;
+            }
+        }
+    }
+    write_some_rejects(&rejects, part)
+}
+
+fn write_some_rejects(rejects: &[Reject], part: &mut PartWriter) -> Result<()> {
+    let n = rejects.len();
+    let text =
+        |value: fn(&Reject) -> &String| -> ArrayRef { Arc::new(StringArray::from_iter_values(rejects.iter().map(|reject| value(reject)))) };
+    let number = |value: fn(&(f64, f64)) -> f64| -> ArrayRef {
+        Arc::new(Float64Array::from_iter(rejects.iter().map(|reject| reject.value.as_ref().map(value))))
+    };
+    let ids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(rejects.iter().map(|reject| Some(reject.id)), 16)?;
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(ids),
+        text(|reject| &reject.source),
+        text(|reject| &reject.path),
+        Arc::new(Int64Array::from_iter_values(rejects.iter().map(|reject| reject.position))),
+        Arc::new(Int64Array::from_iter(rejects.iter().map(|reject| reject.line))),
+        text(|reject| &reject.stage),
+        text(|reject| &reject.rule),
+        number(|(value, _)| *value),
+        number(|(_, threshold)| *threshold),
+        new_null_array(&schema::ID, n),
+        new_null_array(&DataType::Float64, n),
+        new_null_array(&DataType::Utf8, n),
+    ];
+    part.count("documents_in", n as i64);
+    part.count("documents_rejected", n as i64);
+    part.write("rejects", &RecordBatch::try_new(schema::rejects(), columns)?)
 }

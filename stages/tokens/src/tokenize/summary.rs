@@ -14,6 +14,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use engine::{Draft, PartWriter};
 use serde::{Deserialize, Serialize};
 
+use super::FileFormat;
 use crate::documents::TRAIN;
 
 pub(super) const STATISTICS: &str = "statistics";
@@ -30,6 +31,12 @@ pub(super) struct Shard {
     /// Tokens of documents, their ends included; context and padding are not counted.
     pub(super) tokens: u64,
     pub(super) padding: u64,
+    /// Documents that begin here and lie in more than one row.
+    pub(super) documents_divided: u64,
+    /// Documents whose end was cut off, and how many tokens.
+    pub(super) documents_truncated: u64,
+    pub(super) tokens_cut: u64,
+    pub(super) format: FileFormat,
 }
 
 impl Shard {
@@ -39,7 +46,11 @@ impl Shard {
 
     /// Below the artifact's folder.
     pub(super) fn relative(&self) -> String {
-        format!("tokens/split={}/shard-{:05}.arrow", self.split, self.number)
+        format!("tokens/split={}/{}", self.split, self.name())
+    }
+
+    fn name(&self) -> String {
+        format!("shard-{:05}.{}", self.number, self.format.extension())
     }
 }
 
@@ -47,7 +58,8 @@ impl Shard {
 pub(super) fn statistics_schema() -> SchemaRef {
     let number = |name| Field::new(name, DataType::Int64, false);
     let text = |name| Field::new(name, DataType::Utf8, false);
-    Arc::new(Schema::new(vec![text("split"), text("shard"), number("rows"), number("documents"), number("tokens"), number("padding")]))
+    let numbers = ["rows", "documents", "tokens", "padding", "documents_divided", "documents_truncated", "tokens_cut"].map(number);
+    Arc::new(Schema::new([text("split"), text("shard")].into_iter().chain(numbers).collect::<Vec<_>>()))
 }
 
 /// Writes the statistics of a part's shards and leaves its summary.
@@ -56,11 +68,14 @@ pub(super) fn note(draft: &Draft, index: usize, part: &mut PartWriter, shards: &
     let numbers = |value: fn(&Shard) -> u64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(shards.iter().map(|s| value(s) as i64))) };
     let columns = vec![
         texts(|shard| shard.split.clone()),
-        texts(|shard| format!("shard-{:05}.arrow", shard.number)),
+        texts(Shard::name),
         numbers(|shard| shard.rows),
         numbers(|shard| shard.documents),
         numbers(|shard| shard.tokens),
         numbers(|shard| shard.padding),
+        numbers(|shard| shard.documents_divided),
+        numbers(|shard| shard.documents_truncated),
+        numbers(|shard| shard.tokens_cut),
     ];
     part.write(STATISTICS, &RecordBatch::try_new(statistics_schema(), columns)?)?;
     let (path, text) = (path(draft, index)?, serde_json::to_string(shards)?);
@@ -74,14 +89,10 @@ pub(super) fn note(draft: &Draft, index: usize, part: &mut PartWriter, shards: &
 pub(super) fn finish(draft: &Draft, parts: usize, create: impl Fn(PathBuf) -> Result<()>) -> Result<()> {
     let mut rows: BTreeMap<String, u64> = BTreeMap::new();
     let mut tokens: BTreeMap<String, u64> = BTreeMap::new();
-    for index in 0..parts {
-        let path = path(draft, index)?;
-        let text = std::fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
-        for shard in serde_json::from_slice::<Vec<Shard>>(&text).with_context(|| format!("`{}`", path.display()))? {
-            draft.rows(&shard.relative(), shard.rows);
-            *rows.entry(shard.split.clone()).or_default() += shard.rows;
-            *tokens.entry(shard.split).or_default() += shard.tokens;
-        }
+    for shard in all(draft, parts)? {
+        draft.rows(&shard.relative(), shard.rows);
+        *rows.entry(shard.split.clone()).or_default() += shard.rows;
+        *tokens.entry(shard.split).or_default() += shard.tokens;
     }
     if rows.is_empty() {
         let shard = Shard::new(TRAIN, 0);
@@ -90,6 +101,26 @@ pub(super) fn finish(draft: &Draft, parts: usize, create: impl Fn(PathBuf) -> Re
     }
     draft.fact("rows", rows)?;
     draft.fact("tokens", tokens)
+}
+
+/// Notes the share of tokens that were cut off, and the share of padding in what follows the rows' contexts; null where there is nothing.
+pub(super) fn shares(draft: &Draft, parts: usize) -> Result<()> {
+    let shards = all(draft, parts)?;
+    let sum = |value: fn(&Shard) -> u64| shards.iter().map(value).sum::<u64>() as f64;
+    let (stored, cut, padding) = (sum(|shard| shard.tokens), sum(|shard| shard.tokens_cut), sum(|shard| shard.padding));
+    let share = |part: f64| (stored > 0.0).then(|| part / (stored + part));
+    draft.fact("share_cut", share(cut))?;
+    draft.fact("share_padding", share(padding))
+}
+
+fn all(draft: &Draft, parts: usize) -> Result<Vec<Shard>> {
+    let mut shards: Vec<Shard> = Vec::new();
+    for index in 0..parts {
+        let path = path(draft, index)?;
+        let text = std::fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
+        shards.append(&mut serde_json::from_slice(&text).with_context(|| format!("`{}`", path.display()))?);
+    }
+    Ok(shards)
 }
 
 fn path(draft: &Draft, index: usize) -> Result<PathBuf> {

@@ -12,7 +12,8 @@ use engine::manifest::{FORMAT, FileManifest, Manifest, TableManifest, Usage};
 use model::{Job, Predict, Report, Task, Train};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
-use shards::{Packer, Width, examples, packed};
+use shards::testing::write_packed;
+use shards::{Width, examples};
 
 use crate::tables::{self, Column};
 use crate::worker::Worker;
@@ -99,16 +100,9 @@ impl World {
         for (split, from, to) in [("test", 300, 330), ("train", 0, 200), ("valid", 200, 230)] {
             let path = format!("tokens/split={split}/shard-00000.arrow");
             std::fs::create_dir_all(dir.join(&path).parent().unwrap()).unwrap();
-            let mut writer = packed::Writer::create(&dir.join(&path), row, Width::U16).unwrap();
-            let mut packer = Packer::new(row, if causal { 1 } else { 2 }, causal, 0);
-            for n in from..to {
-                let tokens = [document(n), vec![1]].concat();
-                packer.push(u128::from(n).to_le_bytes(), &tokens, |row| writer.push(row)).unwrap();
-            }
-            if let Some(row) = packer.finish() {
-                writer.push(row).unwrap();
-            }
-            files.push((path, split, writer.finish().unwrap()));
+            let documents: Vec<_> = (from..to).map(|n| (u128::from(n).to_le_bytes(), [document(n), vec![1]].concat())).collect();
+            let rows = write_packed(&dir.join(&path), &documents, row, if causal { 1 } else { 2 }, causal).unwrap();
+            files.push((path, split, rows));
         }
         let counts: Vec<i64> = (0..VOCABULARY as i64).map(|token| 10 + token).collect();
         let columns = vec![
