@@ -53,14 +53,14 @@ impl Stage for Predict {
     const OUTPUT: Kind = Kind::Predictions;
     const SEEDED: bool = true;
 
-    fn prepare(&mut self, _site: &mut Site) -> Result<()> {
+    fn prepare(&mut self, site: &mut Site) -> Result<()> {
         if self.batch_size == 0 || self.max_new_tokens == 0 || self.limit == Some(0) {
             bail!("batch_size, max_new_tokens and limit must be at least 1");
         }
         if !(self.masked_probability > 0.0 && self.masked_probability <= 1.0) {
             bail!("masked_probability is {}, it must be above 0 and at most 1", self.masked_probability);
         }
-        Ok(())
+        crate::sources::readable_tokens(site)
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {

@@ -7,6 +7,7 @@ use engine::{Site, StepView, list, suggest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::facts::check_layout;
 use crate::train::NetworkLimits;
 use crate::{Family, Train};
 
@@ -91,6 +92,7 @@ impl Train {
 
 /// Refuses tokens that the network cannot take, and a tokenizer that is not the one the tokens were made with.
 pub(crate) fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>) -> Result<()> {
+    readable_tokens(site)?;
     let Some(tokenizer) = site.upstream("tokenizer") else { return Ok(()) };
     let tokens = site.upstreams("tokens");
     for step in tokens.iter().copied().chain(site.upstream("model")) {
@@ -105,6 +107,14 @@ pub(crate) fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>) -> Re
     }
     let Some(network) = network else { return Ok(()) };
     tokens.into_iter().try_for_each(|tokens| fitting_rows(tokens, network))
+}
+
+/// Refuses tokens of a layout that is only written so far.
+pub(crate) fn readable_tokens(site: &Site) -> Result<()> {
+    site.upstreams("tokens").into_iter().try_for_each(|step| {
+        let Some(layout) = step.settings["layout"].as_str() else { return Ok(()) };
+        check_layout(&step.name, layout, step.settings["label_type"].as_str(), step.settings["text_pair"].is_string())
+    })
 }
 
 fn fitting_rows(tokens: &StepView, NetworkLimits { family, positions }: &NetworkLimits) -> Result<()> {
