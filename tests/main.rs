@@ -6,6 +6,7 @@ mod cli;
 mod harness;
 #[cfg(feature = "model")]
 mod kill;
+mod layouts;
 #[cfg(feature = "model")]
 mod models;
 mod pipeline;

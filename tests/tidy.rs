@@ -17,7 +17,9 @@ fn sources() -> Vec<(PathBuf, String)> {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() && !["tests", "target", "examples"].contains(&name.as_str()) {
+            // Cargo's examples lie beside its file; a module may have the same name.
+            let skipped = ["tests", "target"].contains(&name.as_str()) || name == "examples" && dir.join("Cargo.toml").exists();
+            if path.is_dir() && !skipped {
                 walk(&path, found);
             } else if name.ends_with(".rs") && !["tests.rs", "testing.rs"].contains(&name.as_str()) {
                 found.push(path);

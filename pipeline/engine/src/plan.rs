@@ -106,6 +106,7 @@ pub fn plan(config: &Config, stages: &[StageEntry], sql: &dyn Sql, verify: bool)
         let mut site = Site {
             root: &config.root,
             workspace: &workspace.dir,
+            seed: config.seed,
             above: &views,
             inputs: &named,
             hashes: &mut hashes,

@@ -23,6 +23,7 @@ pub struct StepView {
 pub struct Site<'a> {
     pub(crate) root: &'a Path,
     pub(crate) workspace: &'a Path,
+    pub(crate) seed: u64,
     pub(crate) above: &'a [StepView],
     pub(crate) inputs: &'a [(String, Vec<String>)],
     pub(crate) hashes: &'a mut HashCache,
@@ -34,6 +35,11 @@ impl Site<'_> {
     /// Where relative paths of the config start.
     pub fn root(&self) -> &Path {
         self.root
+    }
+
+    /// The run's seed, for stages that need it with some settings only: they keep it as a setting, and so it is part of the key then.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Files below the root, hashed; they become part of the step's key and reach the stage as [`crate::Inputs::files`].

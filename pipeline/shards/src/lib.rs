@@ -2,7 +2,7 @@
 //!
 //! Two layouts, both Arrow IPC files without compression, so that a row is read where it lies on disk (or Parquet, for other readers than ours):
 //! - [`packed`]: every row has the same number of tokens and holds pieces of any number of documents.
-//! - [`examples`]: a row is one document with its label, or one prompt with its target.
+//! - [`examples`]: a row is a text with what it is to be answered with.
 //!
 //! Nothing here draws from a running generator: [`Order`] and [`mask_tokens`] are functions of (seed, sample) and (seed, step, sample), so any
 //! past batch can be made again. This crate knows Arrow and Parquet alone; no tokenizer, no stage, no tensor.
@@ -24,6 +24,7 @@ mod tokens;
 
 pub use documents::{boundaries, positions, sequence_numbers};
 pub use mask::{Choose, Hidden, IGNORE, MaskSettings, corrupt, hide, mask_tokens};
+pub use mixing::{below, random, unit};
 pub use order::{Order, Place};
 pub use packed::Row;
 pub use packing::{Extent, PackedRows, Piece, Span, best_fit, concatenate, one_per_row};

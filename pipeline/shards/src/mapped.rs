@@ -13,7 +13,7 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
-use arrow::ipc::{Block, Endianness, Field, FieldNode, Type, root_as_footer, root_as_message};
+use arrow::ipc::{Block, Endianness, Field, FieldNode, Precision, Type, root_as_footer, root_as_message};
 use bytes::Bytes;
 use memmap2::Mmap;
 
@@ -79,7 +79,8 @@ fn read(buffer: Buffer) -> Result<Vec<RecordBatch>> {
 fn is_known(field: &Field) -> bool {
     let inner = || field.children().into_iter().flatten();
     let kind = match field.type_type() {
-        Type::Utf8 => true,
+        Type::Utf8 | Type::Bool => true,
+        Type::FloatingPoint => field.type_as_floating_point().is_some_and(|float| float.precision() == Precision::DOUBLE),
         Type::Int => field.type_as_int().is_some_and(|int| matches!(int.bitWidth(), 8 | 16 | 32 | 64)),
         Type::FixedSizeBinary => field.type_as_fixed_size_binary().is_some_and(|binary| binary.byteWidth() == 16),
         Type::List => inner().count() == 1,

@@ -22,16 +22,16 @@ pub(crate) fn absorb(state: u64, input: u64) -> u64 {
 
 /// A random number as a function of `inputs`, uniform over all of u64.
 #[inline]
-pub(crate) fn random<const N: usize>(inputs: [u64; N]) -> u64 {
+pub fn random<const N: usize>(inputs: [u64; N]) -> u64 {
     inputs.into_iter().fold(START, absorb)
 }
 
 /// A number in 0..1 with 53 random bits.
-pub(crate) fn unit(random: u64) -> f64 {
+pub fn unit(random: u64) -> f64 {
     (random >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// A number in 0..n, without division (Lemire 2019, without the rejection: the bias is below n / 2^64).
-pub(crate) fn below(random: u64, n: u64) -> u64 {
+pub fn below(random: u64, n: u64) -> u64 {
     ((u128::from(random) * u128::from(n)) >> 64) as u64
 }

@@ -53,13 +53,17 @@ impl Facts {
     }
 
     fn of(tokens: &Artifact) -> Result<Facts> {
+        let layout: String = tokens.fact("layout")?;
+        let label_type: Option<String> = tokens.fact("label_type").unwrap_or_default();
+        let segments = tokens.fact("segments").unwrap_or(false);
+        check_layout(&tokens.manifest.step, &layout, label_type.as_deref(), segments)?;
         let id = |name: &str| tokens.fact::<Option<i64>>(name);
         let table = tokens.table("tokens")?;
         let mut splits: Vec<String> = table.files.iter().filter(|file| file.rows > 0).filter_map(|file| file.split.clone()).collect();
         splits.dedup();
         let ids = [id("pad_id")?, id("bos_id")?, id("eos_id")?, id("cls_id")?, id("sep_id")?, id("mask_id")?];
         Ok(Facts {
-            layout: tokens.fact("layout")?,
+            layout,
             sequence_length: tokens.fact("sequence_length")?,
             vocab_size: tokens.fact("vocab_size")?,
             model: tokens.fact("model")?,
@@ -103,4 +107,17 @@ impl Facts {
         }
         Ok(())
     }
+}
+
+/// Refuses tokens that nothing is trained on or predicted from yet.
+pub(crate) fn check_layout(step: &str, layout: &str, label_type: Option<&str>, segments: bool) -> Result<()> {
+    let what = match (layout, label_type) {
+        ("classify", Some(other)) if other != "class" => format!("layout = \"classify\" and label_type = \"{other}\""),
+        ("classify", _) if segments => "layout = \"classify\" and `text_pair`".to_string(),
+        ("packed" | "classify" | "complete", _) => return Ok(()),
+        (other, _) => format!("layout = \"{other}\""),
+    };
+    bail!(
+        "step `{step}` makes tokens with {what}, which `train` and `predict` cannot read yet; they read the layouts packed, classify (one text, label_type = \"class\") and complete"
+    )
 }

@@ -60,7 +60,7 @@ impl Stage for Predict {
         if !(self.masked_probability > 0.0 && self.masked_probability <= 1.0) {
             bail!("masked_probability is {}, it must be above 0 and at most 1", self.masked_probability);
         }
-        site.upstreams("tokens").into_iter().try_for_each(crate::sources::mapped_shards)
+        crate::sources::readable_tokens(site)
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {

@@ -7,6 +7,7 @@ use engine::{Site, StepView, list, suggest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::facts::check_layout;
 use crate::train::NetworkLimits;
 use crate::{Family, Train};
 
@@ -91,8 +92,8 @@ impl Train {
 
 /// Refuses tokens that the network cannot take, and a tokenizer that is not the one the tokens were made with.
 pub(crate) fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>) -> Result<()> {
+    readable_tokens(site)?;
     let tokens = site.upstreams("tokens");
-    tokens.iter().try_for_each(|tokens| mapped_shards(tokens))?;
     let Some(tokenizer) = site.upstream("tokenizer") else { return Ok(()) };
     for step in tokens.iter().copied().chain(site.upstream("model")) {
         let used = step.inputs.iter().filter(|(port, _)| port == "tokenizer").flat_map(|(_, steps)| steps);
@@ -108,15 +109,18 @@ pub(crate) fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>) -> Re
     tokens.into_iter().try_for_each(|tokens| fitting_rows(tokens, network))
 }
 
-/// Refuses shards that cannot be mapped into memory.
-pub(crate) fn mapped_shards(tokens: &StepView) -> Result<()> {
-    if tokens.settings["format"] == "parquet" {
-        bail!(
-            "step `{}` writes Parquet shards, which only SQL and other tools read; tokenize with format = \"arrow\" for this step",
-            tokens.name
-        );
-    }
-    Ok(())
+/// Refuses tokens of a layout that is only written so far, and shards that cannot be mapped into memory.
+pub(crate) fn readable_tokens(site: &Site) -> Result<()> {
+    site.upstreams("tokens").into_iter().try_for_each(|step| {
+        if step.settings["format"] == "parquet" {
+            bail!(
+                "step `{}` writes Parquet shards, which only SQL and other tools read; tokenize with format = \"arrow\" for this step",
+                step.name
+            );
+        }
+        let Some(layout) = step.settings["layout"].as_str() else { return Ok(()) };
+        check_layout(&step.name, layout, step.settings["label_type"].as_str(), step.settings["text_pair"].is_string())
+    })
 }
 
 fn fitting_rows(tokens: &StepView, NetworkLimits { family, positions }: &NetworkLimits) -> Result<()> {

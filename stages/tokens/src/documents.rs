@@ -64,7 +64,8 @@ impl Documents {
         cast(self.column(name)?, to).with_context(|| format!("column `{name}`"))
     }
 
-    fn column(&self, name: &str) -> Result<&ArrayRef> {
+    /// A column as it is.
+    pub(crate) fn column(&self, name: &str) -> Result<&ArrayRef> {
         self.batch.column_by_name(name).with_context(|| format!("the documents have no column `{name}`"))
     }
 }

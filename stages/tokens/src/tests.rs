@@ -17,6 +17,7 @@ use crate::tokenize::Tokenize;
 
 mod exchange;
 mod packings;
+mod layouts;
 
 /// A document: text, label (or target), split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -122,19 +122,21 @@ impl Stage for Export {
     const FOREIGN: bool = true;
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {
-        if let Some(tokens) = site.upstream("tokens").filter(|tokens| tokens.settings["format"] == "parquet") {
-            bail!("step `{}` writes Parquet shards, which `export` does not read; tokenize with format = \"arrow\" for it", tokens.name);
+        let Some(step) = site.upstream("tokens") else { return Ok(()) };
+        if step.settings["format"] == "parquet" {
+            bail!("step `{}` writes Parquet shards, which `export` does not read; tokenize with format = \"arrow\" for it", step.name);
         }
-        let layout = site.upstream("tokens").and_then(|step| step.settings["layout"].as_str()).unwrap_or("packed");
-        self.check(layout)
+        let layout = step.settings["layout"].as_str().unwrap_or("packed");
+        self.check(layout, step.settings["label_type"].as_str(), step.settings["text_pair"].is_string())
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
         let tokens = inputs.artifact("tokens")?;
         let layout: String = tokens.fact("layout")?;
         let vocabulary_size: usize = tokens.fact("vocab_size")?;
+        let label_type: Option<String> = tokens.fact("label_type").unwrap_or_default();
+        self.check(&layout, label_type.as_deref(), tokens.fact("segments").unwrap_or(false))?;
         let classes: Vec<String> = if layout == "classify" { tokens.fact("classes")? } else { Vec::new() };
-        self.check(&layout)?;
         let mut splits: BTreeMap<String, Vec<ShardFile>> = BTreeMap::new();
         for file in tokens.table("tokens")?.files {
             let split = file.split.unwrap_or_else(|| TRAIN.to_string());
@@ -171,7 +173,13 @@ impl Stage for Export {
 }
 
 impl Export {
-    fn check(&self, layout: &str) -> Result<()> {
+    fn check(&self, layout: &str, label_type: Option<&str>, segments: bool) -> Result<()> {
+        let plain = label_type.is_none_or(|label_type| label_type == "class") && !segments;
+        if !matches!(layout, "packed" | "complete") && !(layout == "classify" && plain) {
+            bail!(
+                "the tokens have layout = \"{layout}\" with answers that cannot be exported; layouts that can: packed, classify (one text, label_type = \"class\") and complete"
+            );
+        }
         if layout != "packed" && self.format != Format::Huggingface {
             bail!(
                 "the tokens have layout = \"{layout}\", whose answers only format = \"huggingface\" can hold; formats of packed tokens: {}",

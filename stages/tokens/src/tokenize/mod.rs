@@ -1,7 +1,7 @@
 //! `tokenize`: documents become shards, either packed for pre-training or as examples with an answer.
 
 pub(crate) mod encoded;
-mod examples;
+pub(crate) mod examples;
 mod fill;
 pub(crate) mod packed;
 mod packing;
@@ -24,46 +24,88 @@ pub enum Layout {
     /// Documents one after another, cut into rows of one length.
     #[default]
     Packed,
-    /// A document with its label.
+    /// A text or a pair of texts with its label.
     Classify,
     /// A prompt with its target.
     Complete,
+    /// Words with tags.
+    Tag,
+    /// A question and a window of its context, with the place of the answer.
+    Answer,
+    /// A source with its target.
+    Translate,
+    /// Two segments of sentences, for BERT's pre-training.
+    Pairs,
+}
+
+impl Layout {
+    fn name(self) -> &'static str {
+        match self {
+            Layout::Packed => "packed",
+            Layout::Classify => "classify",
+            Layout::Complete => "complete",
+            Layout::Tag => "tag",
+            Layout::Answer => "answer",
+            Layout::Translate => "translate",
+            Layout::Pairs => "pairs",
+        }
+    }
 }
 
 /// What the model predicts, and so which special tokens stand where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Model {
     /// The next token (GPT).
     #[default]
     Causal,
     /// Hidden tokens (BERT).
     Masked,
+    /// A target, from a source that it reads as a whole (T5).
+    EncoderDecoder,
+}
+
+impl Model {
+    fn name(self) -> &'static str {
+        match self {
+            Model::Causal => "causal",
+            Model::Masked => "masked",
+            Model::EncoderDecoder => "encoder-decoder",
+        }
+    }
 }
 
 /// Turns documents into tokens.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tokenize {
-    /// `packed` (for pre-training), `classify` (text and label) or `complete` (prompt and target).
+    /// `packed` (for pre-training), `classify` (text or pair of texts, and label), `complete` (prompt and target), `tag` (words and tags), `answer`
+    /// (question, context and answer), `translate` (source and target) or `pairs` (two segments of sentences, for pre-training).
     #[serde(default)]
     pub layout: Layout,
     /// `causal` (GPT): documents end in the end-of-text token. `masked` (BERT): rows begin with `[CLS]`, documents end in `[SEP]`.
+    /// `encoder-decoder`: for `translate`.
     #[serde(default)]
     pub model: Model,
     /// Most tokens of a row that the model reads at once.
     #[serde(default = "default_sequence_length")]
     pub sequence_length: usize,
-    /// Column that holds the text, for `packed` and `classify`.
+    /// Column that holds the text, for `packed`, `classify` and `pairs`.
     #[serde(default = "default_text")]
     pub text: String,
     /// Column that holds the label, for `classify`. Documents without one are rejected.
     #[serde(default)]
     pub label: Option<String>,
+    /// What the label is, for `classify`: `class`, `multi-label` (a list of classes, or a JSON list in text) or `number` (for regression).
+    #[serde(default)]
+    pub label_type: examples::LabelType,
+    /// Column that holds a second text, for `classify`. Pairs that are too long are cut at the longer text.
+    #[serde(default)]
+    pub text_pair: Option<String>,
     /// Column that holds the prompt, for `complete`.
     #[serde(default = "default_text")]
     pub prompt: String,
-    /// Column that holds the target, for `complete`.
+    /// Column that holds the target, for `complete` and `translate`.
     #[serde(default)]
     pub target: Option<String>,
     /// What stands between prompt and target, for `complete`.
@@ -91,6 +133,58 @@ pub struct Tokenize {
     /// Longer texts are rejected (`too_long`), for `packed`: a text is encoded as a whole, which takes six times its length in memory.
     #[serde(default = "default_document_bytes_max")]
     pub document_bytes_max: usize,
+    /// Column that holds the words, for `tag`: a list, a JSON list in text, or text with white space between words.
+    #[serde(default)]
+    pub words: Option<String>,
+    /// Column that holds the tags of the words, written as they are, for `tag`.
+    #[serde(default)]
+    pub tags: Option<String>,
+    /// How the column holds entities, for `tag`: `iob1`, `iob2`, `bilou` or `iobes`; unless given, the one in which most rows are right.
+    #[serde(default)]
+    pub tag_scheme: Option<examples::Scheme>,
+    /// How labels hold entities, for `tag`.
+    #[serde(default)]
+    pub scheme: examples::Scheme,
+    /// Whether all tokens of a word have a label and not only its first, for `tag`.
+    #[serde(default)]
+    pub label_all: bool,
+    /// Column that holds the question, for `answer`.
+    #[serde(default)]
+    pub question: Option<String>,
+    /// Column that holds the context in which the answer stands, for `answer`.
+    #[serde(default = "default_text")]
+    pub context: String,
+    /// Column that holds the text of the answer, for `answer`; of lists the first. Empty where the context has none.
+    #[serde(default)]
+    pub answer: Option<String>,
+    /// Column that holds the character of the context at which the answer begins, from 0 on, for `answer`.
+    #[serde(default)]
+    pub answer_start: Option<String>,
+    /// Tokens that two windows of a long context share, for `answer`.
+    #[serde(default = "default_stride")]
+    pub stride: usize,
+    /// Tokens at which a question is cut, for `answer`.
+    #[serde(default = "default_question_length")]
+    pub question_length: usize,
+    /// Column that holds the source, for `translate`.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Most tokens of a target, for `translate`; as of a source (`sequence_length`) unless given.
+    #[serde(default)]
+    pub target_length: Option<usize>,
+    /// What becomes of a source or target that is too long, for `translate`: `reject` or `cut`.
+    #[serde(default)]
+    pub too_long: examples::TooLong,
+    /// What is to be said of the second segment, for `pairs`: `next-sentence` (BERT) or `sentence-order` (ALBERT).
+    #[serde(default)]
+    pub objective: examples::Objective,
+    /// Share of the documents whose rows aim at a random length instead of a full one, for `pairs`.
+    #[serde(default = "default_short_probability")]
+    pub short_probability: f64,
+    /// The run's seed, for `pairs` alone: the other layouts draw nothing.
+    #[serde(default)]
+    #[schemars(skip)]
+    pub seed: Option<u64>,
 }
 
 fn default_document_bytes_max() -> usize {
@@ -109,28 +203,31 @@ fn default_separator() -> String {
     "\n".to_string()
 }
 
+fn default_stride() -> usize {
+    128
+}
+
+fn default_question_length() -> usize {
+    64
+}
+
+fn default_short_probability() -> f64 {
+    0.1
+}
+
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
-    const ABOUT: &'static str = "Turns documents into shards of tokens: packed, with labels, or prompts with targets.";
+    const ABOUT: &'static str = "Turns documents into shards of tokens: packed, with labels or tags, questions with answers, sources with targets, or pairs of sentences.";
     const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents), Port::one("tokenizer", Kind::Tokenizer)];
     const OUTPUT: Kind = Kind::Tokens;
 
-    fn prepare(&mut self, _site: &mut Site) -> Result<()> {
+    fn prepare(&mut self, site: &mut Site) -> Result<()> {
         if !(8..=1 << 20).contains(&self.sequence_length) {
             bail!("`sequence_length` is {}: it must be from 8 to {}", self.sequence_length, 1 << 20);
         }
         packing::check(self)?;
-        match self.layout {
-            Layout::Packed => {}
-            Layout::Classify if self.label.is_none() => bail!("layout = \"classify\" needs `label`, the column that holds the label"),
-            Layout::Complete if self.target.is_none() => bail!("layout = \"complete\" needs `target`, the column that holds the target"),
-            Layout::Complete if self.model == Model::Masked => {
-                bail!("layout = \"complete\" needs model = \"causal\": a masked model writes no text")
-            }
-            Layout::Classify | Layout::Complete => {}
-        }
-        Ok(())
+        examples::prepare(self, site.seed())
     }
 
     fn disk(&self, input_bytes: u64) -> Disk {
@@ -145,8 +242,7 @@ impl Stage for Tokenize {
         self.facts(draft, &encoder)?;
         match self.layout {
             Layout::Packed => packed::run(self, ctx, &table, &encoder, draft),
-            Layout::Classify => examples::classify(self, ctx, &table, &encoder, draft),
-            Layout::Complete => examples::complete(self, ctx, &table, &encoder, draft),
+            _ => examples::run(&examples::Job { settings: self, ctx, table: &table, encoder: &encoder, draft }),
         }?;
         if let Some(difference) = encoder.tokenizer.fell_back() {
             ctx.warn(&format!(
@@ -195,7 +291,7 @@ impl Tokenize {
     fn row_tokens(&self) -> usize {
         match self.model {
             Model::Causal => self.sequence_length + 1,
-            Model::Masked => self.sequence_length,
+            Model::Masked | Model::EncoderDecoder => self.sequence_length,
         }
     }
 }
@@ -225,6 +321,10 @@ impl Encoder {
             Model::Causal => {
                 let hint = "has no end-of-text token, which model = \"causal\" needs; learn one with kind = \"byte-level-bpe\"";
                 (None, special.eos.context(hint)?)
+            }
+            Model::EncoderDecoder => {
+                let hint = "has neither an end-of-text token nor [SEP], one of which model = \"encoder-decoder\" needs";
+                (None, special.eos.or(special.sep).context(hint)?)
             }
             Model::Masked => match (special.cls, special.sep, special.mask) {
                 (Some(begin), Some(end), Some(_)) => (Some(begin), end),

@@ -116,34 +116,33 @@ impl World {
         artifact(&dir, Kind::Tokens, &listed, facts("packed", model));
     }
 
-    fn examples(&self, name: &str, task: examples::Task) {
+    fn examples(&self, name: &str, layout: &str) {
         let dir = self.dir(name);
+        let classify = layout == "classify";
+        let columns = [if classify { ("label", examples::Kind::Int32) } else { ("labels", examples::Kind::Int32s) }];
         let mut files = Vec::new();
         for (split, from, to) in [("test", 100, 120), ("train", 0, 100)] {
             let path = format!("tokens/split={split}/shard-00000.arrow");
             std::fs::create_dir_all(dir.join(&path).parent().unwrap()).unwrap();
-            let mut writer = examples::Writer::create(&dir.join(&path), task, Width::U16).unwrap();
+            let mut writer = examples::Writer::create(&dir.join(&path), &columns, Width::U16).unwrap();
             for n in from..to {
                 let body = document(n);
                 // A mail is spam when it begins with the token 7; every prompt is completed by the same two tokens.
-                let (tokens, answer) = match task {
-                    examples::Task::Classify => {
-                        let label = n % 2;
-                        ([vec![2, if label == 1 { 7 } else { 9 }], body, vec![3]].concat(), examples::Answer::Label(label as i32))
-                    }
-                    examples::Task::Complete => {
-                        let prompt = body[..4 + n as usize % 3].to_vec();
-                        let length = prompt.len();
-                        ([prompt, vec![38, 39, 1]].concat(), examples::Answer::PromptLength(length))
-                    }
+                let (tokens, value) = if classify {
+                    let label = n % 2;
+                    let tokens = [vec![2, if label == 1 { 7 } else { 9 }], body, vec![3]].concat();
+                    (tokens, examples::Value::Int32(label as i32))
+                } else {
+                    let prompt = body[..4 + n as usize % 3].to_vec();
+                    let labels = [vec![shards::IGNORE as i32; prompt.len()], vec![38, 39, 1]].concat();
+                    ([prompt, vec![38, 39, 1]].concat(), examples::Value::Int32s(labels))
                 };
-                writer.push(examples::Example { id: u128::from(n).to_le_bytes(), tokens, answer }).unwrap();
+                writer.push(examples::Example { id: u128::from(n).to_le_bytes(), tokens, values: vec![value] }).unwrap();
             }
             files.push((path, split, writer.finish().unwrap()));
         }
         let listed: Vec<_> = files.iter().map(|(path, split, rows)| (path.as_str(), "tokens", Some(*split), *rows)).collect();
-        let (layout, model) = if task == examples::Task::Classify { ("classify", "masked") } else { ("complete", "causal") };
-        artifact(&dir, Kind::Tokens, &listed, facts(layout, model));
+        artifact(&dir, Kind::Tokens, &listed, facts(layout, if classify { "masked" } else { "causal" }));
     }
 
     fn job(&self, draft: &str, task: Task, inputs: &[(&str, &str)]) -> Job {
@@ -289,8 +288,8 @@ fn fine_tuning_goes_on_from_a_model() {
     let world = World::new();
     world.packed("causal", "causal");
     world.packed("masked", "masked");
-    world.examples("mails", examples::Task::Classify);
-    world.examples("pairs", examples::Task::Complete);
+    world.examples("mails", "classify");
+    world.examples("pairs", "complete");
     let begin = |family: &str| json!({"model": {"family": family, "layers": 1, "width": 16, "heads": 2, "positions": 32}, "steps": 2});
     world.train("gpt", begin("gpt"), &CAUSAL);
     world.train("bert", begin("bert"), &[("tokens", "masked"), ("tokenizer", "tokenizer")]);
@@ -315,7 +314,7 @@ fn what_does_not_fit_is_said() {
     let world = World::new();
     world.packed("causal", "causal");
     world.packed("masked", "masked");
-    world.examples("mails", examples::Task::Classify);
+    world.examples("mails", "classify");
     let check = |settings: Value, tokens: &str, expected: &str| {
         let settings: Train = serde_json::from_value(settings).unwrap();
         let job = world.job("draft", Task::Train(Box::new(settings.clone())), &[("tokens", tokens), ("tokenizer", "tokenizer")]);
