@@ -343,6 +343,9 @@ mod tests {
         let pieces: Vec<(usize, usize)> = (1..=300).map(|length| (0, length)).collect();
         let expected: Vec<u32> = pieces.iter().flat_map(|(_, end)| tokens(&text[..*end])).collect();
         assert_eq!(look_up(&mut cache, &text, &pieces), (expected.clone(), 300));
-        assert_eq!(look_up(&mut cache, &text, &pieces), (expected, 300 - LONGEST));
+        // Few of them were forgotten for others in their bucket.
+        let (ids, unknown) = look_up(&mut cache, &text, &pieces);
+        assert_eq!(ids, expected);
+        assert!((300 - LONGEST..60).contains(&unknown), "{unknown}");
     }
 }

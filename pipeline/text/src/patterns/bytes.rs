@@ -52,7 +52,6 @@ fn inside(bytes: __m128i, first: u8, last: u8) -> __m128i {
 
 /// 64 bytes; bit `i` of a mask stands for byte `i`.
 #[cfg(any(test, not(target_arch = "x86_64")))]
-#[cfg_attr(target_arch = "x86_64", expect(dead_code, reason = "compared with the other in tests"))]
 pub(super) struct Portable([u64; 8]);
 
 #[cfg(not(target_arch = "x86_64"))]
