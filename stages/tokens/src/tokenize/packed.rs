@@ -245,8 +245,7 @@ fn write_rejects(ctx: &Context, job: &Job, plan: &Plan, part: &mut PartWriter) -
 
 fn write_some_rejects(rejects: &[Reject], part: &mut PartWriter) -> Result<()> {
     let n = rejects.len();
-    let text =
-        |value: fn(&Reject) -> &String| -> ArrayRef { Arc::new(StringArray::from_iter_values(rejects.iter().map(|reject| value(reject)))) };
+    let text = |value: fn(&Reject) -> &String| -> ArrayRef { Arc::new(StringArray::from_iter_values(rejects.iter().map(value))) };
     let number = |value: fn(&(f64, f64)) -> f64| -> ArrayRef {
         Arc::new(Float64Array::from_iter(rejects.iter().map(|reject| reject.value.as_ref().map(value))))
     };
