@@ -86,4 +86,13 @@ impl Progress for Terminal {
             eprintln!("{:<18} {:>3} % {rate}, {seconds:.0} s", state.step, done * 100 / total);
         }
     }
+
+    fn warn(&self, message: &str) {
+        let state = self.state();
+        let line = format!("{:<18} warning: {message}", state.step);
+        match &state.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
 }

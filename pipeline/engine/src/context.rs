@@ -48,6 +48,11 @@ pub trait Sql: Send + Sync {
 /// Receives progress of the running step. Implementations must be cheap and thread-safe.
 pub trait Progress: Send + Sync {
     fn update(&self, done: u64, total: u64, unit: &str);
+
+    /// Something the user should know of, though the step goes on.
+    fn warn(&self, message: &str) {
+        eprintln!("warning: {message}");
+    }
 }
 
 /// No progress shown.
@@ -75,6 +80,11 @@ impl Context {
     /// Tells how far the step is: `done` of `total` `unit`s.
     pub fn progress(&self, done: u64, total: u64, unit: &str) {
         self.progress.update(done, total, unit);
+    }
+
+    /// Tells the user of something that does not stop the step.
+    pub fn warn(&self, message: &str) {
+        self.progress.warn(message);
     }
 
     /// An error once the user asked to stop; stages call it between batches.

@@ -2,17 +2,14 @@
 //!
 //! Encoding here never adds special tokens and never finds them in a text: `<|endoftext|>` in a document is text, not the end of it.
 
-use std::cell::RefCell;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use hashbrown::HashMap;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
-use tokenizers::{Model, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
 
-use crate::pieces::{Cut, byte_characters};
+use crate::fast::{Fast, encode_by_crate};
 
 /// Ids of the tokens with a role; `None` where the tokenizer has no such token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,20 +47,8 @@ pub struct Encoded {
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special: SpecialIds,
-    /// Set when the pieces of a text can be encoded one by one.
-    cut: Option<Cut>,
-    /// Tells this tokenizer's entries of [`PIECES`] from another's.
-    number: u64,
-}
-
-/// Pieces that one thread remembers with their tokens; a few megabytes.
-const PIECES_MAX: usize = 1 << 16;
-
-/// Longer pieces come once and are not remembered.
-const PIECE_BYTES_MAX: usize = 64;
-
-thread_local! {
-    static PIECES: RefCell<(u64, HashMap<String, Vec<u32>>)> = RefCell::new((0, HashMap::new()));
+    /// Made when the first text is encoded; `None` where the crate must encode.
+    fast: Arc<OnceLock<Option<Fast>>>,
 }
 
 impl Tokenizer {
@@ -96,9 +81,7 @@ impl Tokenizer {
             }
         };
         let special = SpecialIds { bos: id(0), eos: id(1), unk: id(2), pad: id(3), cls: id(4), sep: id(5), mask: id(6) };
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let cut = cut_of(&inner);
-        Ok(Tokenizer { inner, special, cut, number: NEXT.fetch_add(1, Ordering::Relaxed) })
+        Ok(Tokenizer { inner, special, fast: Arc::default() })
     }
 
     pub(crate) fn inner(&self) -> &tokenizers::Tokenizer {
@@ -107,49 +90,31 @@ impl Tokenizer {
 
     /// The tokens of a text, without special ones.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        match self.cut {
-            Some(cut) => self.encode_pieces(cut, text),
-            None => self.encode_whole(text),
+        let mut ids = Vec::with_capacity(text.len() / 3);
+        self.encode_into(text, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// Appends the tokens of a text, without special ones.
+    pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        match self.fast() {
+            Some(fast) => fast.encode(&self.inner, text, ids),
+            None => encode_by_crate(&self.inner, text, ids),
         }
     }
 
-    fn encode_whole(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|error| anyhow!("encoding a text: {error}"))?;
-        Ok(encoding.get_ids().to_vec())
+    fn fast(&self) -> Option<&Fast> {
+        self.fast.get_or_init(|| Fast::of(&self.inner).ok()).as_ref()
     }
 
-    /// Each piece for itself; common pieces are remembered, and so cost one look-up.
-    fn encode_pieces(&self, cut: Cut, text: &str) -> Result<Vec<u32>> {
-        PIECES.with_borrow_mut(|(owner, known)| {
-            if *owner != self.number || known.len() > PIECES_MAX {
-                known.clear();
-                *owner = self.number;
-            }
-            let mut ids = Vec::with_capacity(text.len() / 3);
-            cut.try_for_each(text, |piece| -> Result<()> {
-                if let Some(tokens) = known.get(piece) {
-                    ids.extend_from_slice(tokens);
-                    return Ok(());
-                }
-                let tokens = match cut {
-                    Cut::Gpt2 => self.merge(piece)?,
-                    Cut::Bert => self.encode_whole(piece)?,
-                };
-                ids.extend_from_slice(&tokens);
-                if piece.len() <= PIECE_BYTES_MAX {
-                    known.insert(piece.to_string(), tokens);
-                }
-                Ok(())
-            })?;
-            Ok(ids)
-        })
+    /// Whether texts are encoded by our own encoder, not by the crate `tokenizers`.
+    pub fn is_fast(&self) -> bool {
+        self.fast().is_some_and(|fast| fast.fell_back().is_none())
     }
 
-    /// The tokens of a piece of text that the merges of a byte-level tokenizer see as a whole.
-    fn merge(&self, piece: &str) -> Result<Vec<u32>> {
-        let characters: String = piece.bytes().map(|byte| byte_characters()[byte as usize]).collect();
-        let tokens = self.inner.get_model().tokenize(&characters).map_err(|error| anyhow!("encoding a text: {error}"))?;
-        Ok(tokens.into_iter().map(|token| token.id).collect())
+    /// Where our own encoder gave other ids than the crate, which has encoded since, and whose ids alone were given out.
+    pub fn fell_back(&self) -> Option<String> {
+        self.fast()?.fell_back().cloned()
     }
 
     /// Encodes texts in parallel on rayon's current pool; results in order.
@@ -243,24 +208,6 @@ impl Tokenizer {
         }
         write(&folder.join("tokenizer_config.json"), &format!("{config:#}\n"))?;
         write(&folder.join("special_tokens_map.json"), &format!("{:#}\n", Value::Object(roles)))
-    }
-}
-
-/// The cut of a tokenizer that does to a text what GPT-2's or BERT's does, and nothing else.
-fn cut_of(inner: &tokenizers::Tokenizer) -> Option<Cut> {
-    // Added tokens that are not special are found in texts before they are cut.
-    if !inner.get_added_tokens_decoder().values().all(|token| token.special) {
-        return None;
-    }
-    match (inner.get_normalizer(), inner.get_pre_tokenizer()?, inner.get_model()) {
-        (None, PreTokenizerWrapper::ByteLevel(level), ModelWrapper::BPE(model)) => {
-            let same_each_time = model.dropout.is_none_or(|share| share == 0.0);
-            (level.use_regex && !level.add_prefix_space && same_each_time).then_some(Cut::Gpt2)
-        }
-        (Some(NormalizerWrapper::BertNormalizer(normalizer)), PreTokenizerWrapper::BertPreTokenizer(_), ModelWrapper::WordPiece(_)) => {
-            normalizer.handle_chinese_chars.then_some(Cut::Bert)
-        }
-        _ => None,
     }
 }
 

@@ -147,7 +147,13 @@ impl Stage for Tokenize {
             Layout::Packed => packed::run(self, ctx, &table, &encoder, draft),
             Layout::Classify => examples::classify(self, ctx, &table, &encoder, draft),
             Layout::Complete => examples::complete(self, ctx, &table, &encoder, draft),
+        }?;
+        if let Some(difference) = encoder.tokenizer.fell_back() {
+            ctx.warn(&format!(
+                "the fast encoder differs from the crate `tokenizers`, which encoded everything: {difference}; please report this"
+            ));
         }
+        Ok(())
     }
 }
 

@@ -1,0 +1,198 @@
+//! Byte-pair encoding of one piece: of all neighbours that have a merge, those of the lowest rank are merged first, the leftmost among equals.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use anyhow::{Context as _, Result, ensure};
+use hashbrown::HashMap;
+use serde_json::Value;
+use tokenizers::models::bpe::BPE;
+
+use crate::pieces::byte_characters;
+
+/// Longer pieces are merged by a queue, so that time grows with n log n.
+const SCANNED_MAX: usize = 48;
+
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+struct Merge {
+    left: u32,
+    right: u32,
+    rank: u32,
+    id: u32,
+}
+
+/// The merges of a vocabulary that has all bytes.
+pub(super) struct Merges {
+    bytes: [u32; 256],
+    /// A power of two, at most half in use; `rank` [`NONE`] where there is nothing.
+    table: Box<[Merge]>,
+    /// Tokens by their bytes if a piece that is a token is never merged (`ignore_merges`).
+    whole: Option<HashMap<Box<[u8]>, u32>>,
+}
+
+/// Reused from one long piece to the next.
+#[derive(Default)]
+pub(super) struct Scratch {
+    ids: Vec<u32>,
+    neighbours: Vec<(u32, u32)>,
+    queue: BinaryHeap<Reverse<u64>>,
+}
+
+impl Merges {
+    /// An error says what these merges cannot do as the crate does.
+    pub(super) fn of(model: &BPE) -> Result<Merges> {
+        let empty = |affix: &Option<String>| affix.as_deref().unwrap_or_default().is_empty();
+        ensure!(model.dropout.is_none_or(|share| share == 0.0), "merges are dropped at random");
+        ensure!(empty(&model.continuing_subword_prefix) && empty(&model.end_of_word_suffix), "tokens carry a prefix or suffix");
+        let vocabulary: HashMap<String, u32> = model.get_vocab().into_iter().collect();
+        let mut ids: Vec<u32> = vocabulary.values().copied().collect();
+        ids.sort_unstable();
+        ensure!(ids.windows(2).all(|pair| pair[0] < pair[1]), "two tokens have one id");
+        let mut bytes = [0; 256];
+        for (byte, character) in byte_characters().iter().enumerate() {
+            let mut buffer = [0; 4];
+            bytes[byte] = *vocabulary.get(&*character.encode_utf8(&mut buffer)).context("a byte is no token")?;
+        }
+        // The merges of a model are told by its file alone.
+        let file = serde_json::to_value(model)?;
+        let pairs = file["merges"].as_array().context("the model has no merges")?;
+        let mut merges = Merges { bytes, table: table(pairs.len()), whole: None };
+        for (pair, rank) in pairs.iter().zip(0..) {
+            let text = |index: usize| pair[index].as_str().context("a merge is no pair");
+            let id = |token: &str| vocabulary.get(token).copied().context("a merge is not in the vocabulary");
+            let (left, right) = (text(0)?, text(1)?);
+            merges.add(Merge { left: id(left)?, right: id(right)?, rank, id: id(&format!("{left}{right}"))? });
+        }
+        merges.whole = (file["ignore_merges"] == Value::Bool(true)).then(|| whole_tokens(&vocabulary));
+        Ok(merges)
+    }
+
+    fn add(&mut self, merge: Merge) {
+        let mut at = self.home(merge.left, merge.right);
+        while self.table[at].rank != NONE {
+            at = (at + 1) & (self.table.len() - 1);
+        }
+        self.table[at] = merge;
+    }
+
+    #[inline(always)]
+    fn home(&self, left: u32, right: u32) -> usize {
+        let hash = (u64::from(left) << 32 | u64::from(right)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (hash ^ hash >> 32) as usize & (self.table.len() - 1)
+    }
+
+    /// Rank and result of a merge; ([`NONE`], 0) if there is none.
+    #[inline(always)]
+    fn of_pair(&self, left: u32, right: u32) -> (u32, u32) {
+        let mut at = self.home(left, right);
+        loop {
+            let merge = self.table[at];
+            if merge.left == left && merge.right == right || merge.rank == NONE {
+                return (merge.rank, merge.id);
+            }
+            at = (at + 1) & (self.table.len() - 1);
+        }
+    }
+
+    /// Appends the tokens of a piece.
+    pub(super) fn encode(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        match self.whole.as_ref().and_then(|whole| whole.get(piece)) {
+            Some(id) => ids.push(*id),
+            None if piece.len() <= SCANNED_MAX => self.merge_scanned(piece, ids),
+            None => self.merge_queued(piece, scratch, ids),
+        }
+    }
+
+    /// Looks through all neighbours before each merge.
+    fn merge_scanned(&self, piece: &[u8], out: &mut Vec<u32>) {
+        let count = piece.len();
+        let (mut ids, mut ranks, mut merged) = ([0; SCANNED_MAX], [NONE; SCANNED_MAX], [0; SCANNED_MAX]);
+        let (mut before, mut next) = ([0u8; SCANNED_MAX], [0u8; SCANNED_MAX]);
+        for (at, byte) in piece.iter().enumerate().take(SCANNED_MAX) {
+            ids[at] = self.bytes[*byte as usize];
+            before[at] = (at as u8).wrapping_sub(1);
+            next[at] = at as u8 + 1;
+        }
+        for at in 1..count {
+            (ranks[at - 1], merged[at - 1]) = self.of_pair(ids[at - 1], ids[at]);
+        }
+        while let Some(lowest) = ranks[..count].iter().copied().min().filter(|rank| *rank != NONE) {
+            let at = ranks[..count].iter().position(|rank| *rank == lowest).unwrap_or(0);
+            let gone = next[at] as usize;
+            let after = next[gone] as usize;
+            ids[at] = merged[at];
+            next[at] = after as u8;
+            ranks[gone] = NONE;
+            (ranks[at], merged[at]) = (NONE, 0);
+            if after < count {
+                before[after] = at as u8;
+                (ranks[at], merged[at]) = self.of_pair(ids[at], ids[after]);
+            }
+            if at > 0 {
+                let left = before[at] as usize;
+                (ranks[left], merged[left]) = self.of_pair(ids[left], ids[at]);
+            }
+        }
+        let mut at = 0;
+        while at < count {
+            out.push(ids[at]);
+            at = next[at] as usize;
+        }
+    }
+
+    /// Takes the merges from a queue of (rank, place), which may be out of date; symbols that were merged into their left neighbour are [`NONE`].
+    fn merge_queued(&self, piece: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+        let Scratch { ids, neighbours, queue } = scratch;
+        ids.clear();
+        ids.extend(piece.iter().map(|byte| self.bytes[*byte as usize]));
+        let count = ids.len() as u32;
+        neighbours.clear();
+        neighbours.extend((0..count).map(|at| (at.wrapping_sub(1), at + 1)));
+        queue.clear();
+        let push = |queue: &mut BinaryHeap<_>, rank: u32, at: u32| {
+            if rank != NONE {
+                queue.push(Reverse(u64::from(rank) << 32 | u64::from(at)));
+            }
+        };
+        for (pair, at) in ids.windows(2).zip(0..) {
+            push(queue, self.of_pair(pair[0], pair[1]).0, at);
+        }
+        while let Some(Reverse(top)) = queue.pop() {
+            let (rank, at) = ((top >> 32) as u32, top as u32);
+            let (before, next) = neighbours[at as usize];
+            if ids[at as usize] == NONE || next == count {
+                continue;
+            }
+            let (current, id) = self.of_pair(ids[at as usize], ids[next as usize]);
+            if current != rank {
+                continue;
+            }
+            ids[at as usize] = id;
+            ids[next as usize] = NONE;
+            let after = neighbours[next as usize].1;
+            neighbours[at as usize].1 = after;
+            if after < count {
+                neighbours[after as usize].0 = at;
+                push(queue, self.of_pair(id, ids[after as usize]).0, at);
+            }
+            if before != NONE {
+                push(queue, self.of_pair(ids[before as usize], id).0, before);
+            }
+        }
+        out.extend(ids.iter().filter(|id| **id != NONE));
+    }
+}
+
+fn table(merges: usize) -> Box<[Merge]> {
+    let nothing = Merge { left: NONE, right: NONE, rank: NONE, id: 0 };
+    vec![nothing; (2 * merges).next_power_of_two().max(2)].into_boxed_slice()
+}
+
+/// Tokens by the bytes they stand for; those of other characters never occur in a piece.
+fn whole_tokens(vocabulary: &HashMap<String, u32>) -> HashMap<Box<[u8]>, u32> {
+    let bytes: HashMap<char, u8> = byte_characters().iter().copied().zip(0..=u8::MAX).collect();
+    let spelled = |token: &String| token.chars().map(|c| bytes.get(&c).copied()).collect::<Option<Box<[u8]>>>();
+    vocabulary.iter().filter_map(|(token, id)| Some((spelled(token)?, *id))).collect()
+}
