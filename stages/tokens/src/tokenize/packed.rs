@@ -136,7 +136,7 @@ fn encode(settings: &Tokenize, ctx: &Context, table: &Table, file: usize, encode
             let (mut tokens, mut ends) = (Vec::new(), Vec::with_capacity(CHUNK));
             for text in texts.iter().filter(|text| text.len() <= settings.document_bytes_max) {
                 tokens.extend(frame.bos);
-                tokens.extend(encoder.tokenizer.encode(text)?);
+                encoder.tokenizer.encode_into(text, &mut tokens)?;
                 tokens.extend(frame.eos);
                 ends.push(tokens.len());
             }
