@@ -40,7 +40,7 @@ pub(crate) struct ShardWriter {
 }
 
 enum Format {
-    Arrow(FileWriter<BufWriter<File>>),
+    Arrow(Box<FileWriter<BufWriter<File>>>),
     Parquet(Box<ArrowWriter<BufWriter<File>>>),
 }
 
@@ -53,7 +53,7 @@ impl ShardWriter {
             let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
             Format::Parquet(Box::new(ArrowWriter::try_new(file, schema.clone(), Some(properties)).with_context(failed)?))
         } else {
-            Format::Arrow(FileWriter::try_new(file, schema).with_context(failed)?)
+            Format::Arrow(Box::new(FileWriter::try_new(file, schema).with_context(failed)?))
         };
         Ok(ShardWriter { path: path.to_path_buf(), writer })
     }

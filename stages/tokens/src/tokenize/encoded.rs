@@ -62,7 +62,6 @@ pub(crate) struct EncodedWriter<'a> {
     list: BufWriter<File>,
     encoder: &'a Encoder,
     pub(super) frame: &'a Frame,
-    vocabulary_size: usize,
     splits: Vec<(String, Vec<u64>)>,
     bytes: Vec<u8>,
 }
@@ -73,8 +72,7 @@ impl<'a> EncodedWriter<'a> {
             Ok(BufWriter::with_capacity(1 << 18, File::create(path).with_context(|| format!("creating `{}`", path.display()))?))
         };
         let (tokens, list) = (create(path)?, create(&list_of(path))?);
-        let (path, vocabulary_size) = (path.to_path_buf(), encoder.tokenizer.vocabulary_size());
-        Ok(EncodedWriter { path, tokens, list, encoder, frame, vocabulary_size, splits: Vec::new(), bytes: Vec::new() })
+        Ok(EncodedWriter { path: path.to_path_buf(), tokens, list, encoder, frame, splits: Vec::new(), bytes: Vec::new() })
     }
 
     /// Appends a document, its framing tokens included. What a row of its own cannot hold is cut off; the end of a document for a masked model
@@ -126,7 +124,7 @@ impl<'a> EncodedWriter<'a> {
             return Ok(number);
         }
         self.note(&Entry::Split(name.to_string()))?;
-        self.splits.push((name.to_string(), vec![0; self.vocabulary_size]));
+        self.splits.push((name.to_string(), vec![0; self.encoder.vocabulary_size]));
         Ok(self.splits.len() - 1)
     }
 

@@ -1,6 +1,6 @@
 //! Writes one shard: packs the documents of its window and puts their tokens into rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -71,13 +71,8 @@ pub(super) fn write_shard(ctx: &Context, job: &Job, window: &Window, first_row: 
 
 /// The files that hold tokens of the window, and the token before it.
 fn files(job: &Job, members: &[Member], window: &Window) -> Result<BTreeMap<usize, TokenFile>> {
-    let mut files = BTreeMap::new();
-    for file in members.iter().map(|member| member.file).chain(window.before.map(|(file, _)| file)) {
-        if !files.contains_key(&file) {
-            files.insert(file, TokenFile::open(&job.paths[file], job.encoder.width)?);
-        }
-    }
-    Ok(files)
+    let files: BTreeSet<usize> = members.iter().map(|member| member.file).chain(window.before.map(|(file, _)| file)).collect();
+    files.into_iter().map(|file| Ok((file, TokenFile::open(&job.paths[file], job.encoder.width)?))).collect()
 }
 
 /// Adds a row to the totals.

@@ -264,7 +264,7 @@ impl Tokenize {
         draft.fact("layout", self.layout)?;
         draft.fact("model", self.model)?;
         draft.fact("sequence_length", self.sequence_length)?;
-        draft.fact("vocab_size", encoder.tokenizer.vocabulary_size())?;
+        draft.fact("vocab_size", encoder.vocabulary_size)?;
         draft.fact("dtype", encoder.width.name())?;
         let ids = [
             ("pad", special.pad),
@@ -301,6 +301,8 @@ pub(crate) struct Encoder {
     /// What errors call it.
     name: String,
     pub(crate) tokenizer: Tokenizer,
+    /// Ids are below this; to ask the tokenizer takes as long as its vocabulary is large.
+    vocabulary_size: usize,
     width: Width,
     /// `[CLS]`, for masked models.
     begin: Option<u32>,
@@ -331,7 +333,8 @@ impl Encoder {
                 _ => bail!("has no [CLS], [SEP] and [MASK], which model = \"masked\" needs; learn one with kind = \"wordpiece\""),
             },
         };
-        let width = Dtype::width(dtype, tokenizer.vocabulary_size())?;
-        Ok(Encoder { name, width, begin, end, padding: tokenizer.pad_or_end(), tokenizer })
+        let vocabulary_size = tokenizer.vocabulary_size();
+        let width = Dtype::width(dtype, vocabulary_size)?;
+        Ok(Encoder { name, vocabulary_size, width, begin, end, padding: tokenizer.pad_or_end(), tokenizer })
     }
 }

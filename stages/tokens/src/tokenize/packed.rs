@@ -136,7 +136,7 @@ fn encode(settings: &Tokenize, ctx: &Context, table: &Table, file: usize, encode
             let (mut tokens, mut ends) = (Vec::new(), Vec::with_capacity(CHUNK));
             for text in texts.iter().filter(|text| text.len() <= settings.document_bytes_max) {
                 tokens.extend(frame.bos);
-                tokens.extend(encoder.tokenizer.encode(text)?);
+                encoder.tokenizer.encode_into(text, &mut tokens)?;
                 tokens.extend(frame.eos);
                 ends.push(tokens.len());
             }
@@ -245,8 +245,7 @@ fn write_rejects(ctx: &Context, job: &Job, plan: &Plan, part: &mut PartWriter) -
 
 fn write_some_rejects(rejects: &[Reject], part: &mut PartWriter) -> Result<()> {
     let n = rejects.len();
-    let text =
-        |value: fn(&Reject) -> &String| -> ArrayRef { Arc::new(StringArray::from_iter_values(rejects.iter().map(|reject| value(reject)))) };
+    let text = |value: fn(&Reject) -> &String| -> ArrayRef { Arc::new(StringArray::from_iter_values(rejects.iter().map(value))) };
     let number = |value: fn(&(f64, f64)) -> f64| -> ArrayRef {
         Arc::new(Float64Array::from_iter(rejects.iter().map(|reject| reject.value.as_ref().map(value))))
     };
