@@ -57,17 +57,17 @@ fn a_row_that_is_cut_stays_a_right_sequence() {
 fn schemes_are_told_by_the_rows_that_fit() {
     let documents = |tags: &[&str]| tags.iter().map(|tags| json!({"words": "the fox runs", "tags": tags})).collect::<Vec<_>>();
     let check = |tags: &[&str], scheme: &str, expected: &[&str]| {
-        let (_dir, artifact) = tag(documents(tags), json!({}));
+        let (dir, artifact) = tag(documents(tags), json!({}));
         assert_eq!(artifact.fact::<String>("tag_scheme").unwrap(), scheme);
         let found: Vec<String> = rows(&artifact, &["labels"]).iter().map(|row| row.split(" | ").nth(1).unwrap().to_string()).collect();
         assert_eq!(found, expected);
-        artifact
+        (dir, artifact)
     };
     // B-X is 0, I-X is 1, O is 2; `runs` is two tokens.
     check(&["I-X B-X O", "O O O"], "iob1", &["-100 0 0 2 -100 -100", "-100 2 2 2 -100 -100"]);
     check(&["B-X B-X O", "O O O"], "iob2", &["-100 0 0 2 -100 -100", "-100 2 2 2 -100 -100"]);
     check(&["U-X B-X L-X"], "bilou", &["-100 0 0 1 -100 -100"]);
-    let artifact = check(&["S-X B-X E-X", "O O S-X", "I-X O O"], "iobes", &["-100 0 0 1 -100 -100", "-100 2 2 0 -100 -100"]);
+    let (_dir, artifact) = check(&["S-X B-X E-X", "O O S-X", "I-X O O"], "iobes", &["-100 0 0 1 -100 -100", "-100 2 2 0 -100 -100"]);
     assert_eq!(rejected(&artifact), ["wrong_tags: word 1: `I-X` stands first, which iobes does not allow"]);
     let (_dir, artifact) = tag(documents(&["I-X B-X O"]), json!({"tag_scheme": "iob2"}));
     assert_eq!(rejected(&artifact), ["wrong_tags: word 1: `I-X` stands first, which iob2 does not allow"]);
