@@ -156,5 +156,6 @@ fn real_documents_become_pairs() {
         let (_dir, again) = run(4, &parts, &learn, settings).unwrap();
         assert_eq!(again.manifest.fingerprint, artifact.manifest.fingerprint);
     }
-    assert_eq!(shares, [(0, 0, 0), (0, 0, 0)]);
+    // Rows of a single sentence have no next one, so more than half of the first are random.
+    assert_eq!(shares, [(2777, 4961, 0), (1733, 3471, 1)]);
 }

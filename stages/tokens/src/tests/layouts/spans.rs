@@ -57,17 +57,17 @@ fn a_row_that_is_cut_stays_a_right_sequence() {
 fn schemes_are_told_by_the_rows_that_fit() {
     let documents = |tags: &[&str]| tags.iter().map(|tags| json!({"words": "the fox runs", "tags": tags})).collect::<Vec<_>>();
     let check = |tags: &[&str], scheme: &str, expected: &[&str]| {
-        let (_dir, artifact) = tag(documents(tags), json!({}));
+        let (dir, artifact) = tag(documents(tags), json!({}));
         assert_eq!(artifact.fact::<String>("tag_scheme").unwrap(), scheme);
         let found: Vec<String> = rows(&artifact, &["labels"]).iter().map(|row| row.split(" | ").nth(1).unwrap().to_string()).collect();
         assert_eq!(found, expected);
-        artifact
+        (dir, artifact)
     };
     // B-X is 0, I-X is 1, O is 2; `runs` is two tokens.
     check(&["I-X B-X O", "O O O"], "iob1", &["-100 0 0 2 -100 -100", "-100 2 2 2 -100 -100"]);
     check(&["B-X B-X O", "O O O"], "iob2", &["-100 0 0 2 -100 -100", "-100 2 2 2 -100 -100"]);
     check(&["U-X B-X L-X"], "bilou", &["-100 0 0 1 -100 -100"]);
-    let artifact = check(&["S-X B-X E-X", "O O O", "I-X O O"], "iobes", &["-100 0 0 1 -100 -100", "-100 2 2 2 -100 -100"]);
+    let (_dir, artifact) = check(&["S-X B-X E-X", "O O S-X", "I-X O O"], "iobes", &["-100 0 0 1 -100 -100", "-100 2 2 0 -100 -100"]);
     assert_eq!(rejected(&artifact), ["wrong_tags: word 1: `I-X` stands first, which iobes does not allow"]);
     let (_dir, artifact) = tag(documents(&["I-X B-X O"]), json!({"tag_scheme": "iob2"}));
     assert_eq!(rejected(&artifact), ["wrong_tags: word 1: `I-X` stands first, which iob2 does not allow"]);
@@ -77,7 +77,8 @@ fn schemes_are_told_by_the_rows_that_fit() {
 fn words_without_tokens_and_broken_rows() {
     let documents = vec![
         json!({"words": ["the", "\u{200b}", "fox"], "tags": ["B-X", "O", "B-X"]}),
-        json!({"words": ["the", "\u{200b}"], "tags": ["B-X", "I-X"]}),
+        json!({"words": ["the", "\u{200b}", "fox"], "tags": ["B-X", "I-X", "I-X"]}),
+        json!({"words": ["the", "\u{200b}", "\u{200b}"], "tags": ["O", "B-X", "I-X"]}),
         json!({"words": ["\u{200b}"], "tags": ["O"]}),
         json!({"words": ["the"], "tags": ["O", "O"]}),
         json!({"words": null, "tags": ["O"]}),
@@ -87,12 +88,15 @@ fn words_without_tokens_and_broken_rows() {
     ];
     let (_dir, artifact) = tag(documents, json!({"scheme": "iob1"}));
     // The entities still do not touch: the word between them is gone, so the second has to begin with B.
-    assert_eq!(rows(&artifact, &["labels", "words"]), ["[CLS] the fox [SEP] | -100 1 0 -100 | -1 0 2 -1"]);
-    assert_eq!(count(&artifact, "words_without_tokens"), 1);
+    assert_eq!(
+        rows(&artifact, &["labels", "words"]),
+        ["[CLS] the fox [SEP] | -100 1 0 -100 | -1 0 2 -1", "[CLS] the fox [SEP] | -100 1 1 -100 | -1 0 2 -1"]
+    );
+    assert_eq!(count(&artifact, "words_without_tokens"), 2);
     assert_eq!(
         rejected(&artifact),
         [
-            "word_without_token: word 2, `\u{200b}`, has the tag `I-X` and gives no token",
+            "entity_without_token: word 2, `\u{200b}`, has the tag `B-X` and gives no token",
             "no_tokens",
             "lengths_differ: 1 words, 2 tags",
             "no_words",

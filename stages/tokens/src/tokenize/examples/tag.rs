@@ -107,12 +107,14 @@ fn example(job: &Job, scheme: Scheme, classes: &[String], id: [u8; 16], words: &
     if whole == frame {
         return Ok(Outcome::rejected("no_tokens", whole));
     }
-    // Words that are but white space or control characters. What is lost with `O` is nothing, what is lost with an entity is a part of it.
-    let empty: Vec<usize> = (0..words.len()).filter(|word| encoded[*word].is_empty()).collect();
-    if let Some(word) = empty.iter().find(|word| tags[**word] != "O") {
-        let detail = format!("word {}, {}, has the tag `{}` and gives no token", word + 1, excerpt(&words[*word]), tags[*word]);
-        return Ok(Outcome::because("word_without_token", whole, detail));
+    // Words that are but white space or control characters vanish, but no entity may.
+    let tokens_of = |entity: &Entity| encoded[entity.range.clone()].iter().map(Vec::len).sum::<usize>();
+    if let Some(entity) = entities.iter().find(|entity| tokens_of(entity) == 0) {
+        let word = entity.range.start;
+        let detail = format!("word {}, {}, has the tag `{}` and gives no token", word + 1, excerpt(&words[word]), tags[word]);
+        return Ok(Outcome::because("entity_without_token", whole, detail));
     }
+    let empty = encoded.iter().filter(|tokens| tokens.is_empty()).count();
     let aligned = align(&encoded, settings.sequence_length - frame);
     let labels = labels(settings, classes, &entities, &aligned);
     let tokens: Vec<u32> = encoded.into_iter().flatten().take(aligned.len()).collect();
@@ -124,7 +126,7 @@ fn example(job: &Job, scheme: Scheme, classes: &[String], id: [u8; 16], words: &
     let values = vec![framed_list(labels, shards::IGNORE as i32), framed_list(numbers, -1)];
     let tokens = framed(encoder, tokens);
     let stored = tokens.len();
-    let counts = vec![("words_without_tokens", empty.len() as i64)];
+    let counts = vec![("words_without_tokens", empty as i64)];
     let rows = vec![Example { id, tokens, values }];
     Ok(Outcome::Stored(Stored { rows, tokens: stored, cut: whole - stored, counts, ..Stored::default() }))
 }
