@@ -25,7 +25,7 @@ struct Merge {
 
 /// The merges of a vocabulary that has all bytes.
 pub(super) struct Merges {
-    bytes: [u32; 256],
+    bytes: Box<[u32; 256]>,
     /// A power of two, at most half in use; `rank` [`NONE`] where there is nothing.
     table: Box<[Merge]>,
     /// Tokens by their bytes if a piece that is a token is never merged (`ignore_merges`).
@@ -50,7 +50,7 @@ impl Merges {
         let mut ids: Vec<u32> = vocabulary.values().copied().collect();
         ids.sort_unstable();
         ensure!(ids.windows(2).all(|pair| pair[0] < pair[1]), "two tokens have one id");
-        let mut bytes = [0; 256];
+        let mut bytes = Box::new([0; 256]);
         for (byte, character) in byte_characters().iter().enumerate() {
             let mut buffer = [0; 4];
             bytes[byte] = *vocabulary.get(&*character.encode_utf8(&mut buffer)).context("a byte is no token")?;
