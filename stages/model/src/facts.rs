@@ -121,3 +121,23 @@ pub(crate) fn check_layout(step: &str, layout: &str, label_type: Option<&str>, s
         "step `{step}` makes tokens with {what}, which `train` and `predict` cannot read yet; they read the layouts packed, classify (one text, label_type = \"class\") and complete"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::check_layout;
+
+    #[test]
+    fn layouts_that_nothing_reads_are_refused() {
+        let check = |layout: &str, label_type: Option<&str>, segments: bool| {
+            check_layout("x", layout, label_type, segments).map_err(|error| error.to_string().split(", which").next().map(String::from))
+        };
+        for layout in ["packed", "classify", "complete"] {
+            assert_eq!((check(layout, None, false), check(layout, Some("class"), false)), (Ok(()), Ok(())));
+        }
+        let refused = |what: &str| Err(Some(format!("step `x` makes tokens with {what}")));
+        assert_eq!(check("tag", Some("class"), false), refused("layout = \"tag\""));
+        assert_eq!(check("pairs", None, true), refused("layout = \"pairs\""));
+        assert_eq!(check("classify", Some("class"), true), refused("layout = \"classify\" and `text_pair`"));
+        assert_eq!(check("classify", Some("number"), false), refused("layout = \"classify\" and label_type = \"number\""));
+    }
+}

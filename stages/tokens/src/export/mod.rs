@@ -175,7 +175,7 @@ impl Stage for Export {
 impl Export {
     fn check(&self, layout: &str, label_type: Option<&str>, segments: bool) -> Result<()> {
         let plain = label_type.is_none_or(|label_type| label_type == "class") && !segments;
-        if !matches!(layout, "packed" | "complete") && !(layout == "classify" && plain) {
+        if !(matches!(layout, "packed" | "complete") || layout == "classify" && plain) {
             bail!(
                 "the tokens have layout = \"{layout}\" with answers that cannot be exported; layouts that can: packed, classify (one text, label_type = \"class\") and complete"
             );

@@ -110,7 +110,7 @@ fn documents_without_a_partner() {
     let (_dir, artifact) = run(1, &[numbered(&[1])], &words(), settings_of("next-sentence", json!({}))).unwrap();
     assert_eq!(rejected(&artifact), ["no_other_document"]);
     let documents = vec![json!({"text": "w1好。"}), json!({"text": ""}), json!({"text": "w2好。w3好。"})];
-    let (_dir, artifact) = run(1, &[documents.clone()], &words(), settings_of("sentence-order", json!({}))).unwrap();
+    let (_dir, artifact) = run(1, std::slice::from_ref(&documents), &words(), settings_of("sentence-order", json!({}))).unwrap();
     assert_eq!(rejected(&artifact), ["one_sentence", "no_sentence"]);
     assert_eq!(pairs(&artifact, "train").len(), 1);
     let (_dir, artifact) = run(1, &[documents], &words(), settings_of("next-sentence", json!({}))).unwrap();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use shards::examples::{Example, Kind, Value};
 
 use super::lists::{Cell, lists};
-use super::{Job, Outcome, Stored, excerpt, framed, framed_pair, needed, write};
+use super::{Fault, Job, Outcome, Stored, excerpt, framed, framed_pair, needed, write};
 use crate::documents::{self, Documents, id};
 use crate::tokenize::{Model, Tokenize};
 
@@ -78,9 +78,6 @@ pub(super) fn run(job: &Job) -> Result<()> {
         Ok(rows.map(|(row, ((text, pair), label))| example(job, id(&ids, row), text, pair, label)).collect())
     })
 }
-
-/// A rule that a label breaks, and how.
-type Fault = (&'static str, Option<String>);
 
 /// `pair` is `Some(None)` where a second text is missing.
 fn example(job: &Job, id: [u8; 16], mut text: Vec<u32>, pair: Option<Option<Vec<u32>>>, label: Result<Value, Fault>) -> Outcome {

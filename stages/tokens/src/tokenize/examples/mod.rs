@@ -126,6 +126,9 @@ impl Outcome {
     }
 }
 
+/// A rule that a document breaks, and how.
+type Fault = (&'static str, Option<String>);
+
 /// The tokens of a text with what stands before and after them.
 fn framed(encoder: &Encoder, tokens: impl IntoIterator<Item = u32>) -> Vec<u32> {
     encoder.begin.into_iter().chain(tokens).chain([encoder.end]).collect()

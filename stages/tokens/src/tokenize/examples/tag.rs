@@ -12,7 +12,7 @@ use shards::examples::{Example, Kind, Value};
 use super::classify::CLASSES_MAX;
 use super::lists::{Cell, words as lists_of_words};
 use super::schemes::{Entity, Scheme};
-use super::{Job, Outcome, Stored, excerpt, framed, needed, write};
+use super::{Fault, Job, Outcome, Stored, excerpt, framed, needed, write};
 use crate::documents::{self, Documents, id};
 use crate::tokenize::Tokenize;
 
@@ -46,7 +46,7 @@ pub(super) fn run(job: &Job) -> Result<()> {
 }
 
 /// Words and tags, as many of these as of those; or the rule that is broken, and how.
-fn sequence(words: Cell, tags: Cell) -> Result<(Vec<String>, Vec<String>), (&'static str, Option<String>)> {
+fn sequence(words: Cell, tags: Cell) -> Result<(Vec<String>, Vec<String>), Fault> {
     let list = |cell, what: &str, missing| match cell {
         Cell::Null => Err((missing, None)),
         Cell::Broken(why) => Err(("broken_list", Some(format!("{what}: {why}")))),
