@@ -16,8 +16,8 @@ use crate::learn_tokenizer::LearnTokenizer;
 use crate::tokenize::Tokenize;
 
 mod exchange;
-mod packings;
 mod layouts;
+mod packings;
 
 /// A document: text, label (or target), split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
