@@ -16,6 +16,7 @@ use crate::learn_tokenizer::LearnTokenizer;
 use crate::tokenize::Tokenize;
 
 mod exchange;
+mod tokenizers;
 
 /// A document: text, label (or target), split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
