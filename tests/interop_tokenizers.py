@@ -4,21 +4,22 @@
 usage: interop_tokenizers.py [--mill PATH] [--keep FOLDER] FILES... -- CORPUS.jsonl...
        interop_tokenizers.py --golden FOLDER CORPUS.jsonl...     makes the files of pipeline/text/src/load/golden
 FILES are *.tiktoken, *.model, vocab.txt and tokenizer.json. Besides the corpora, texts of random Unicode and of marks that are special are compared.
-Needs tiktoken, sentencepiece, tokenizers and transformers (run with 0.14.0, 0.2.3, 0.23.3 and 5.24.0), and the built program `mill`.
-Exit code 1 when an id differs. Two differences are known and counted apart: transformers' WordPiece in Python composes texts that are not
-lower-cased to NFC, as neither BERT's first program nor the crate does; and the crate's map of characters goes by graphemes.
+Needs tiktoken, sentencepiece, tokenizers, transformers and regex (run with 0.14.0, 0.2.3, 0.23.3, 5.24.0 and 2026.11.19), and the built program `mill`.
+Exit code 1 when an id differs. Three differences are known and counted apart: transformers' WordPiece in Python composes texts to NFC, as neither
+BERT's first program nor the crate does; the crate's map of characters goes by graphemes; and SentencePiece adds up scores in single precision, so
+that in long texts it may miss the best path by a hair.
 """
 import argparse
 import base64
 import json
 import pathlib
 import random
-import re
 import subprocess
 import sys
 import tempfile
 import unicodedata
 
+import regex
 import sentencepiece
 import tiktoken
 from tiktoken.load import load_tiktoken_bpe
@@ -35,6 +36,11 @@ MARKS = ["<s>", "</s>", "<unk>", "<0x0A>", "<pad>", "<sep>", "<|endoftext|>", "<
          "中", "国", "人", "日本", "カ", "ｶﾞ", "ไทย", "हिन्दी", "🦊", "👨‍👩‍👧", "\u200d", "\u200b", "\ufeff", "\u0001", "...", "----", "a", "b", "the", "The", "THE", "xX", "/", "//\n"]
 
 
+def old(c):
+    """Whether a character is one since Unicode 3.2 and has kept its category: programs have tables of different versions."""
+    return unicodedata.category(c) == unicodedata.ucd_3_2_0.category(c) != "Cn"
+
+
 def random_texts(count, seed):
     """Marks strung together, and random characters of random blocks."""
     pick = random.Random(seed)
@@ -45,7 +51,7 @@ def random_texts(count, seed):
         else:
             block = pick.choice([0x20, 0x80, 0x300, 0x400, 0x590, 0x900, 0xe00, 0x1100, 0x1e00, 0x2000, 0x2460, 0x3040, 0x4e00, 0xac00, 0xf900, 0xff00, 0x1f300, 0x20000])
             characters = [chr(block + pick.randrange(0x180)) if pick.random() < 0.8 else pick.choice(" a1") for _ in range(pick.randint(1, 40))]
-            texts.append("".join(c for c in characters if not 0xd800 <= ord(c) < 0xe000 and unicodedata.category(c) != "Cn"))
+            texts.append("".join(c for c in characters if not 0xd800 <= ord(c) < 0xe000 and old(c)))
     return [text for text in texts if text.strip()]
 
 
@@ -53,10 +59,10 @@ def tiktoken_encoding(path):
     name = path.stem.lower().replace("-", "_")
     openai_public.load_tiktoken_bpe = lambda *_, **__: {}
     if name in openai_public.ENCODING_CONSTRUCTORS:
-        regex = openai_public.ENCODING_CONSTRUCTORS[name]()["pat_str"]
+        pattern = openai_public.ENCODING_CONSTRUCTORS[name]()["pat_str"]
     else:
-        regex = PATTERNS["qwen2" if name.startswith("qwen") else "cl100k"]
-    return tiktoken.Encoding(name, pat_str=regex, mergeable_ranks=load_tiktoken_bpe(str(path)), special_tokens={})
+        pattern = PATTERNS["qwen2" if name.startswith("qwen") else "cl100k"]
+    return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=load_tiktoken_bpe(str(path)), special_tokens={})
 
 
 def original(path):
@@ -119,9 +125,19 @@ def run(mill, folder, files, texts):
 
 
 def known_difference(path, text):
+    """Whether a text is of a kind for which a difference is known, whatever the ids."""
     if path.suffix == ".txt":
         return unicodedata.normalize("NFC", text) != text
-    return path.suffix == ".model" and bool(re.search(r"\r\n|[\u0300-\u036f\u0900-\u0dff\u0e00-\u0fff\u1100-\u11ff\u3099\u309a\uff9e\uff9f\u200d]", text))
+    return path.suffix == ".model" and any(len(grapheme) > 1 for grapheme in regex.findall(r"\X", text))
+
+
+def as_good(path, expected, found):
+    """Whether our path through a unigram model is as probable as the original's, which adds up in single precision."""
+    if path.suffix != ".model":
+        return False
+    model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    score = lambda ids: sum(model.get_score(id) for id in ids)
+    return expected.count(model.unk_id()) == found.count(model.unk_id()) and score(found) >= score(expected) - 1e-4
 
 
 def compare(mill, folder, files, texts):
@@ -135,7 +151,7 @@ def compare(mill, folder, files, texts):
             tokens += len(expected)
             if expected == found:
                 same += 1
-            elif known_difference(path, text):
+            elif known_difference(path, text) or as_good(path, expected, found):
                 known += 1
             else:
                 wrong.append((text, expected, found))

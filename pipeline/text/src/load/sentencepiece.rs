@@ -254,11 +254,9 @@ impl<'a> Model<'a> {
 
     /// Places of no width, one inside of each piece that must not match a text.
     fn cuts(&self) -> String {
-        let (mut spanned, mut known) = (HashSet::new(), HashSet::new());
-        for piece in self.pieces.iter().filter(|piece| piece.matches()) {
-            known.extend(piece.text.chars());
-            spanned.extend(piece.text.chars().zip(piece.text.chars().skip(1)));
-        }
+        let matching = || self.pieces.iter().filter(|piece| piece.matches()).map(|piece| piece.text);
+        let spanned: HashSet<(char, char)> = matching().flat_map(|text| text.chars().zip(text.chars().skip(1))).collect();
+        let known: HashSet<char> = matching().filter(|text| text.chars().nth(1).is_none()).flat_map(str::chars).collect();
         let mut by_head: Vec<(&str, Vec<&str>)> = Vec::new();
         for piece in self.pieces.iter().filter(|piece| !piece.matches()) {
             let pairs = piece.text.char_indices().zip(piece.text.char_indices().skip(1));
