@@ -71,13 +71,16 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| anyhow!("switching off truncation: {error}"))?;
         inner.set_encode_special_tokens(true);
+        let added = inner.get_added_tokens_decoder();
+        // Large vocabularies hold `<s>` and `</s>` as ordinary tokens, of web pages.
+        let special = |id: &u32| added.get(id).is_some_and(|token| token.special);
         let id = |role: usize| -> Option<u32> {
             let (name, usual) = ROLES[role];
             let entry = config.map(|config| &config[name]).filter(|entry| !entry.is_null());
             // Written as a text, or as an added token with `content`.
             match entry.and_then(|entry| entry.as_str().or(entry["content"].as_str())) {
                 Some(token) => inner.token_to_id(token),
-                None => usual.iter().find_map(|token| inner.token_to_id(token)),
+                None => usual.iter().find_map(|token| inner.token_to_id(token).filter(special)),
             }
         };
         let special = SpecialIds { bos: id(0), eos: id(1), unk: id(2), pad: id(3), cls: id(4), sep: id(5), mask: id(6) };

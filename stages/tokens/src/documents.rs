@@ -1,5 +1,6 @@
 //! Reading documents: which columns, and which split a row belongs to.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -7,6 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, 
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use engine::Table;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 
 /// The split of documents that were not split.
 pub(crate) const TRAIN: &str = "train";
@@ -77,4 +79,39 @@ fn strings(column: &ArrayRef) -> Result<StringArray> {
 /// The 16 bytes of an id.
 pub(crate) fn id(ids: &FixedSizeBinaryArray, row: usize) -> [u8; 16] {
     ids.value(row).try_into().expect("the column is 16 bytes wide")
+}
+
+/// The files that can hold documents of a split.
+pub(crate) fn files_of_split(table: &Table, split: &str) -> Vec<usize> {
+    (0..table.files.len()).filter(|file| table.files[*file].split.as_deref().is_none_or(|other| other == split)).collect()
+}
+
+/// Some of the documents, chosen by the hash of their content alone.
+pub(crate) struct Sample {
+    limit: u64,
+}
+
+impl Sample {
+    /// About `max_bytes` of a column's bytes in the given files.
+    pub(crate) fn new(table: &Table, files: &[usize], column: &str, max_bytes: u64) -> Result<Sample> {
+        table.column(column)?;
+        let total: u64 = files.iter().map(|file| bytes_of_column(table, *file, column)).sum::<Result<u64>>()?;
+        // A document is taken when its hash lies below this share of all hashes.
+        let share = (max_bytes as f64 / total.max(1) as f64).min(1.0);
+        Ok(Sample { limit: (share * u64::MAX as f64) as u64 })
+    }
+
+    pub(crate) fn takes(&self, content_hash: &[u8]) -> bool {
+        u64::from_le_bytes(content_hash[..8].try_into().expect("hashes have 16 bytes")) <= self.limit
+    }
+}
+
+/// The bytes of a column before compression, from the file's footer.
+fn bytes_of_column(table: &Table, file: usize, column: &str) -> Result<u64> {
+    let path = table.files[file].data();
+    let reader = File::open(path).map_err(anyhow::Error::from).and_then(|file| Ok(SerializedFileReader::new(file)?));
+    let reader = reader.with_context(|| format!("opening `{}`", path.display()))?;
+    let groups = reader.metadata().row_groups().iter();
+    let columns = groups.flat_map(|group| group.columns()).filter(|chunk| chunk.column_path().string() == column);
+    Ok(columns.map(|chunk| chunk.uncompressed_size() as u64).sum())
 }

@@ -18,6 +18,7 @@ use crate::tokenize::Tokenize;
 mod exchange;
 mod layouts;
 mod packings;
+mod tokenizers;
 
 /// A document: text, label (or target), split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
