@@ -117,6 +117,17 @@ pub fn vocabulary() -> SchemaRef {
     ])
 }
 
+/// What a stage took of each source: documents and bytes of text there were, and those it took.
+pub fn sample() -> SchemaRef {
+    schema(vec![
+        Field::new("source", DataType::Utf8, false),
+        Field::new("documents", DataType::Int64, false),
+        Field::new("bytes", DataType::Int64, false),
+        Field::new("taken_documents", DataType::Int64, false),
+        Field::new("taken_bytes", DataType::Int64, false),
+    ])
+}
+
 /// One row per metric, system and class. `value` is null with a `reason` where the metric is undefined.
 pub fn scores() -> SchemaRef {
     schema(vec![

@@ -5,7 +5,6 @@
 
 mod affixes;
 mod arpa;
-mod bpe;
 mod classifier;
 mod contractions;
 mod fast;
@@ -31,7 +30,7 @@ pub use affixes::{affix_sentence_count, for_each_affix_word};
 pub use arpa::Arpa;
 pub use classifier::Classifier;
 pub use language::{language, language_codes};
-pub use learn::{END_OF_TEXT, Kind, WordCounts};
+pub use learn::{Kind, Recipe, Style, WordCounts};
 pub use lines::{ends_in_terminal_mark, is_terminal_mark, split_at_runs, unicode_lines};
 pub use load::{FILES_BESIDE, ForeignOptions, Format as ForeignFormat, Pattern};
 pub use normal::{dedup_normal, folded, nfc, nfkc, slimpajama_normal};

@@ -1,42 +1,54 @@
 //! `learn-tokenizer`: a vocabulary from the documents of the training split, or somebody else's tokenizer.json.
 
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, StringArray};
 use engine::{Context, Draft, Inputs, Kind, Part, Port, Site, Stage, Table, schema};
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use text::{Tokenizer, WordCounts};
+use text::{Recipe, Tokenizer, WordCounts};
 
 use crate::documents::{self, TRAIN};
 
-/// How the tokenizer cuts text.
+/// The kind of model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenizerKind {
-    /// As GPT-2: any text comes back exactly; `<|endoftext|>` ends a document.
+    /// Merges of bytes, as GPT-2: any text comes back exactly.
     #[default]
     ByteLevelBpe,
-    /// As BERT: each Han character is a word; `[PAD] [UNK] [CLS] [SEP] [MASK]`.
+    /// Merges of characters, and bytes of what is not in the vocabulary, as Llama 2.
+    ByteFallbackBpe,
+    /// Merges of characters within words, as BERT; each Han character is a word.
     #[serde(rename = "wordpiece")]
     WordPiece,
+    /// Pieces with probabilities, as T5.
+    Unigram,
 }
 
 /// Learns a tokenizer.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LearnTokenizer {
-    /// `byte-level-bpe` (for GPT) or `wordpiece` (for BERT).
+    /// `byte-level-bpe` (for GPT), `byte-fallback-bpe`, `wordpiece` (for BERT) or `unigram`.
     #[serde(default)]
     pub kind: TokenizerKind,
+    /// How text is normalized and cut. For `byte-level-bpe`: `gpt2` (the default), `cl100k`, `llama3`, `qwen2`, `o200k`; for `wordpiece`:
+    /// `bert-uncased` (the default), `bert-cased`, `bert-chinese`; for `byte-fallback-bpe` and `unigram`: `llama2` (the default of the first),
+    /// `sentencepiece` (the default of the second), `t5`.
+    #[serde(default)]
+    pub style: Option<String>,
+    /// Special tokens, which take the first ids; the style's own when not given. Roles go by name: `<s>`, `</s>`, `<|endoftext|>`, `[MASK]` …
+    #[serde(default)]
+    pub special_tokens: Option<Vec<String>>,
     /// Most tokens to learn, special ones included. Up to 65536, tokens are stored in two bytes.
     #[serde(default = "default_vocabulary_size")]
     pub vocabulary_size: usize,
-    /// A pair is merged, and a character of `wordpiece` kept, from this many occurrences on.
+    /// A pair is merged, a piece considered, and a character kept (but bytes), from this many occurrences on.
     #[serde(default = "default_min_frequency")]
     pub min_frequency: u64,
     /// The split to learn from; documents that were not split are all read.
@@ -45,12 +57,12 @@ pub struct LearnTokenizer {
     /// Column that holds the text.
     #[serde(default = "default_text")]
     pub text: String,
-    /// Only for `wordpiece`: lower-case, and accents stripped.
-    #[serde(default = "default_lowercase")]
-    pub lowercase: bool,
     /// Learn from about this many bytes of text, of documents chosen by the hash of their content. Memory grows with it.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: u64,
+    /// Of each source no more than about this many bytes, so that a large one does not drown the others; `max_bytes` holds besides.
+    #[serde(default)]
+    pub max_bytes_per_source: Option<u64>,
     /// A tokenizer.json of somebody else, below the config's root, to use instead of learning. The settings above then mean nothing.
     #[serde(default)]
     pub file: Option<String>,
@@ -72,18 +84,14 @@ fn default_text() -> String {
     "text".to_string()
 }
 
-fn default_lowercase() -> bool {
-    true
-}
-
 fn default_max_bytes() -> u64 {
     32 << 20
 }
 
 impl Stage for LearnTokenizer {
     const NAME: &'static str = "learn-tokenizer";
-    const ABOUT: &'static str = "Learns a byte-level BPE or WordPiece tokenizer, or takes over a tokenizer.json.";
-    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "Learns a BPE, WordPiece or unigram tokenizer, or takes over a tokenizer.json.";
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents)];
     const OUTPUT: Kind = Kind::Tokenizer;
 
@@ -98,91 +106,163 @@ impl Stage for LearnTokenizer {
             if site.text_file(&beside)?.is_some() {
                 site.files(&[beside])?;
             }
-        } else if self.kind == TokenizerKind::ByteLevelBpe && self.vocabulary_size < 257 {
-            bail!(
-                "`vocabulary_size` is {}: byte-level BPE needs at least 257, one for each byte and one for the end of text",
-                self.vocabulary_size
-            );
-        } else if self.vocabulary_size < 64 {
-            bail!("`vocabulary_size` is {}: at least 64 are needed", self.vocabulary_size);
+            return Ok(());
         }
+        let recipe = self.recipe()?;
+        recipe.check_size(self.vocabulary_size)?;
+        if self.max_bytes == 0 || self.max_bytes_per_source == Some(0) {
+            bail!("`max_bytes` and `max_bytes_per_source` must be above 0");
+        }
+        self.style = Some(recipe.style().name().to_string());
+        self.special_tokens = Some(recipe.special_tokens().to_vec());
         Ok(())
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
+        let mut sources = BTreeMap::new();
         let tokenizer = match inputs.files().iter().find(|file| !file.path.ends_with("tokenizer_config.json")) {
             Some(file) => Tokenizer::load(&file.path)?,
-            None => self.learn(ctx, &inputs.artifact("documents")?.table("documents")?, draft)?,
+            None => {
+                let table = inputs.artifact("documents")?.table("documents")?;
+                table.column(&self.text)?;
+                sources = self.weigh(ctx, &table)?;
+                self.learn(ctx, &table, &mut sources, draft)?
+            }
         };
         tokenizer.save(draft.dir(), None)?;
         draft.fact("vocab_size", tokenizer.vocabulary_size())?;
         draft.declare("vocabulary", schema::vocabulary())?;
+        draft.declare("sample", schema::sample())?;
         draft.parts(ctx, &[Part { bytes: 0 }], |_, part| {
             let vocabulary = tokenizer.vocabulary();
             let ids = Int64Array::from_iter_values(vocabulary.iter().map(|(id, _, _)| i64::from(*id)));
             let tokens = StringArray::from_iter_values(vocabulary.iter().map(|(_, token, _)| token));
             let special = BooleanArray::from_iter(vocabulary.iter().map(|(_, _, special)| Some(*special)));
-            part.write("vocabulary", &RecordBatch::try_new(schema::vocabulary(), vec![Arc::new(ids), Arc::new(tokens), Arc::new(special)])?)
+            let columns: Vec<Arc<dyn Array>> = vec![Arc::new(ids), Arc::new(tokens), Arc::new(special)];
+            part.write("vocabulary", &RecordBatch::try_new(schema::vocabulary(), columns)?)?;
+            part.write("sample", &sample_table(&sources)?)
         })
     }
 }
 
+/// What there is of a source, and what was taken of it.
+#[derive(Clone, Copy, Default)]
+struct Source {
+    documents: i64,
+    bytes: i64,
+    taken_documents: i64,
+    taken_bytes: i64,
+    /// A document is taken when its hash does not lie above, so the choice hangs on nothing but its content.
+    limit: u64,
+}
+
 impl LearnTokenizer {
-    fn learn(&self, ctx: &Context, table: &Table, draft: &Draft) -> Result<Tokenizer> {
-        let text = self.text.as_str();
-        table.column(text)?;
-        let files: Vec<usize> =
-            (0..table.files.len()).filter(|file| table.files[*file].split.as_ref().is_none_or(|split| *split == self.split)).collect();
-        let sizes = files.iter().map(|file| bytes_of_column(table, *file, text)).collect::<Result<Vec<u64>>>()?;
-        let total: u64 = sizes.iter().sum();
-        // A document is taken when its hash lies below this share of all hashes, so the choice hangs on nothing but its content.
-        let share = (self.max_bytes as f64 / total.max(1) as f64).min(1.0);
-        let limit = (share * u64::MAX as f64) as u64;
-        let mut counts = WordCounts::new(self.kind());
-        let (mut read, mut taken_documents, mut taken_bytes) = (0, 0i64, 0i64);
-        for (file, size) in files.iter().zip(sizes) {
-            for batch in documents::read(table, *file, &[text, "content_hash"])? {
+    fn recipe(&self) -> Result<Recipe> {
+        let kind = match self.kind {
+            TokenizerKind::ByteLevelBpe => text::Kind::ByteLevelBpe,
+            TokenizerKind::ByteFallbackBpe => text::Kind::ByteFallbackBpe,
+            TokenizerKind::WordPiece => text::Kind::WordPiece,
+            TokenizerKind::Unigram => text::Kind::Unigram,
+        };
+        Recipe::new(kind, self.style.as_deref(), self.special_tokens.as_deref())
+    }
+
+    /// The files that hold documents of the split.
+    fn files(&self, table: &Table) -> Vec<usize> {
+        (0..table.files.len()).filter(|file| table.files[*file].split.as_ref().is_none_or(|split| *split == self.split)).collect()
+    }
+
+    /// Documents and bytes of each source, and which share of them will be taken.
+    fn weigh(&self, ctx: &Context, table: &Table) -> Result<BTreeMap<String, Source>> {
+        let weigh_file = |file: &usize| -> Result<BTreeMap<String, Source>> {
+            let mut sources: BTreeMap<String, Source> = BTreeMap::new();
+            for batch in documents::read(table, *file, &[&self.text, "source"])? {
                 ctx.check_stop()?;
                 let batch = batch?;
-                let (texts, hashes) = (batch.strings(text)?, batch.ids("content_hash")?);
-                let taken: Vec<&str> = (0..batch.len())
-                    .filter(|row| texts.is_valid(*row) && batch.split(*row) == self.split && head(hashes.value(*row)) <= limit)
-                    .map(|row| texts.value(row))
-                    .collect();
-                taken_documents += taken.len() as i64;
-                taken_bytes += taken.iter().map(|text| text.len() as i64).sum::<i64>();
-                counts.add(&taken);
+                let (texts, names) = (batch.strings(&self.text)?, batch.strings("source")?);
+                for row in (0..batch.len()).filter(|row| texts.is_valid(*row) && batch.split(*row) == self.split) {
+                    let source = entry(&mut sources, names.value(row));
+                    source.documents += 1;
+                    source.bytes += texts.value(row).len() as i64;
+                }
             }
-            read += size;
-            ctx.progress(read, total, "B");
+            Ok(sources)
+        };
+        let files = self.files(table);
+        let mut sources: BTreeMap<String, Source> = BTreeMap::new();
+        for found in files.par_iter().map(weigh_file).collect::<Result<Vec<_>>>()? {
+            for (name, found) in found {
+                let source = entry(&mut sources, &name);
+                source.documents += found.documents;
+                source.bytes += found.bytes;
+            }
         }
-        if taken_documents == 0 {
+        let capped = |source: &Source| self.max_bytes_per_source.map_or(source.bytes as f64, |most| (source.bytes as f64).min(most as f64));
+        let total: f64 = sources.values().map(capped).sum();
+        let share_of_all = (self.max_bytes as f64 / total.max(1.0)).min(1.0);
+        for source in sources.values_mut() {
+            let share = capped(source) / (source.bytes as f64).max(1.0) * share_of_all;
+            source.limit = (share * u64::MAX as f64) as u64;
+        }
+        Ok(sources)
+    }
+
+    fn learn(&self, ctx: &Context, table: &Table, sources: &mut BTreeMap<String, Source>, draft: &Draft) -> Result<Tokenizer> {
+        let total = sources.values().map(|source| source.bytes as u64).sum();
+        let mut counts = WordCounts::new(self.recipe()?);
+        let mut read = 0;
+        for file in self.files(table) {
+            for batch in documents::read(table, file, &[&self.text, "source", "content_hash"])? {
+                ctx.check_stop()?;
+                let batch = batch?;
+                let (texts, names, hashes) = (batch.strings(&self.text)?, batch.strings("source")?, batch.ids("content_hash")?);
+                let mut taken = Vec::new();
+                for row in (0..batch.len()).filter(|row| texts.is_valid(*row) && batch.split(*row) == self.split) {
+                    let (text, source) = (texts.value(row), entry(sources, names.value(row)));
+                    read += text.len() as u64;
+                    if head(hashes.value(row)) <= source.limit {
+                        source.taken_documents += 1;
+                        source.taken_bytes += text.len() as i64;
+                        taken.push(text);
+                    }
+                }
+                counts.add(&taken);
+                ctx.progress(read, total, "B");
+            }
+        }
+        let sum = |of: fn(&Source) -> i64| sources.values().map(of).sum::<i64>();
+        if sum(|source| source.documents) == 0 {
             bail!("there is no document to learn from in the split `{}`", self.split);
         }
-        draft.count("learned_documents", taken_documents);
-        draft.count("learned_bytes", taken_bytes);
+        if sum(|source| source.taken_documents) == 0 {
+            bail!("of {} documents none is taken: `max_bytes` or `max_bytes_per_source` is too small", sum(|source| source.documents));
+        }
+        draft.count("learned_documents", sum(|source| source.taken_documents));
+        draft.count("learned_bytes", sum(|source| source.taken_bytes));
         draft.count("different_pieces", counts.different_pieces() as i64);
         counts.learn(self.vocabulary_size, self.min_frequency)
     }
+}
 
-    fn kind(&self) -> text::Kind {
-        match self.kind {
-            TokenizerKind::ByteLevelBpe => text::Kind::ByteLevelBpe,
-            TokenizerKind::WordPiece => text::Kind::WordPiece { lowercase: self.lowercase },
-        }
+fn entry<'a>(sources: &'a mut BTreeMap<String, Source>, name: &str) -> &'a mut Source {
+    if !sources.contains_key(name) {
+        sources.insert(name.to_string(), Source::default());
     }
+    sources.get_mut(name).expect("it was inserted")
+}
+
+fn sample_table(sources: &BTreeMap<String, Source>) -> Result<RecordBatch> {
+    let column = |of: fn(&Source) -> i64| -> Arc<dyn Array> { Arc::new(Int64Array::from_iter_values(sources.values().map(of))) };
+    let columns = vec![
+        Arc::new(StringArray::from_iter_values(sources.keys())) as Arc<dyn Array>,
+        column(|source| source.documents),
+        column(|source| source.bytes),
+        column(|source| source.taken_documents),
+        column(|source| source.taken_bytes),
+    ];
+    Ok(RecordBatch::try_new(schema::sample(), columns)?)
 }
 
 fn head(hash: &[u8]) -> u64 {
     u64::from_le_bytes(hash[..8].try_into().expect("hashes have 16 bytes"))
-}
-
-/// The bytes of a column before compression, from the file's footer.
-fn bytes_of_column(table: &Table, file: usize, column: &str) -> Result<u64> {
-    let path = table.files[file].data();
-    let reader = File::open(path).map_err(anyhow::Error::from).and_then(|file| Ok(SerializedFileReader::new(file)?));
-    let reader = reader.with_context(|| format!("opening `{}`", path.display()))?;
-    let groups = reader.metadata().row_groups().iter();
-    let columns = groups.flat_map(|group| group.columns()).filter(|chunk| chunk.column_path().string() == column);
-    Ok(columns.map(|chunk| chunk.uncompressed_size() as u64).sum())
 }

@@ -17,6 +17,7 @@ use crate::tokenize::Tokenize;
 
 mod exchange;
 mod layouts;
+mod learn;
 mod packings;
 mod tokenizers;
 

@@ -1,0 +1,157 @@
+//! The form of tokenizer.json for each kind and style, as the projects that the styles are named after have it.
+
+use std::str::FromStr;
+
+use anyhow::{Result, anyhow};
+use serde_json::{Map, Value, json};
+
+use super::WORDPIECE_MAX_CHARACTERS;
+use super::recipe::{Kind, Recipe, Style, UNKNOWN, WORDPIECE_UNKNOWN};
+
+/// What was learned: symbols in order of their ids, with merges (numbers of symbols) or scores (log probabilities).
+#[derive(Default)]
+pub(super) struct Vocabulary {
+    pub(super) symbols: Vec<String>,
+    pub(super) merges: Vec<(u32, u32)>,
+    pub(super) scores: Vec<f64>,
+}
+
+/// The score of special tokens and bytes in a unigram model: far below any characters that spell the same.
+const NEVER: f64 = -10_000.0;
+
+/// The tokenizer with a learned vocabulary.
+pub(super) fn build(recipe: &Recipe, learned: &Vocabulary) -> Result<tokenizers::Tokenizer> {
+    let added: Vec<Value> = recipe
+        .special_tokens()
+        .iter()
+        .enumerate()
+        .map(|(id, token)| {
+            json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})
+        })
+        .collect();
+    let file = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added,
+        "normalizer": normalizer(recipe),
+        "pre_tokenizer": pre_tokenizer(recipe),
+        "post_processor": post_processor(recipe),
+        "decoder": decoder(recipe),
+        "model": model(recipe, learned),
+    });
+    tokenizers::Tokenizer::from_str(&file.to_string()).map_err(|error| anyhow!("building the tokenizer: {error}"))
+}
+
+fn normalizer(recipe: &Recipe) -> Value {
+    let bert = |lowercase: bool| json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": lowercase});
+    let one_blank = json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "});
+    match recipe.style() {
+        Style::Gpt2 | Style::Cl100k | Style::Llama3 | Style::O200k => Value::Null,
+        Style::Qwen2 => json!({"type": "NFC"}),
+        Style::BertCased => bert(false),
+        Style::BertUncased | Style::BertChinese => bert(true),
+        Style::Llama2 => json!({"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+        ]}),
+        // As `SentencePieceUnigramTokenizer` of tokenizers; `Nmt` drops control characters and takes all white space for blanks.
+        Style::SentencePiece => json!({"type": "Sequence", "normalizers": [{"type": "Nmt"}, {"type": "NFKC"}, one_blank]}),
+        Style::T5 => json!({"type": "Sequence", "normalizers": [
+            {"type": "Nmt"},
+            {"type": "NFKC"},
+            {"type": "Strip", "strip_left": false, "strip_right": true},
+            one_blank,
+        ]}),
+    }
+}
+
+fn pre_tokenizer(recipe: &Recipe) -> Value {
+    let style = recipe.style();
+    match (style.pattern(), style) {
+        (Some(_), Style::Gpt2) => json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}),
+        (Some(pattern), _) => json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": pattern.regex()}, "behavior": "Isolated", "invert": false},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
+        ]}),
+        (None, Style::Llama2) => Value::Null,
+        (None, Style::SentencePiece | Style::T5) => metaspace(),
+        (None, _) => json!({"type": "BertPreTokenizer"}),
+    }
+}
+
+fn metaspace() -> Value {
+    json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true})
+}
+
+/// Special tokens around one text and around two, for users who ask for them; the stages never do.
+fn post_processor(recipe: &Recipe) -> Value {
+    let known = |token: &str| recipe.special_tokens().iter().any(|known| known == token);
+    let template = |first: &[&str], between: &[&str], last: &[&str]| -> Value {
+        let special = |token: &&str, kind: u32| known(token).then(|| json!({"SpecialToken": {"id": token, "type_id": kind}}));
+        let sequence = |name: &str, kind: u32| json!({"Sequence": {"id": name, "type_id": kind}});
+        let specials = |tokens: &[&str], kind: u32| tokens.iter().filter_map(|token| special(token, kind)).collect::<Vec<Value>>();
+        let second = u32::from(recipe.kind() == Kind::WordPiece);
+        let single = [specials(first, 0), vec![sequence("A", 0)], specials(last, 0)].concat();
+        let pair = [specials(first, 0), vec![sequence("A", 0)], specials(between, 0), vec![sequence("B", second)], specials(last, second)];
+        let named = recipe
+            .special_tokens()
+            .iter()
+            .enumerate()
+            .filter(|(_, token)| first.contains(&token.as_str()) || last.contains(&token.as_str()));
+        let tokens: Map<String, Value> =
+            named.map(|(id, token)| (token.clone(), json!({"id": token, "ids": [id], "tokens": [token]}))).collect();
+        json!({"type": "TemplateProcessing", "single": single, "pair": pair.concat(), "special_tokens": tokens})
+    };
+    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true});
+    match recipe.style() {
+        Style::Gpt2 | Style::Cl100k | Style::Qwen2 | Style::O200k => byte_level,
+        Style::Llama3 => json!({"type": "Sequence", "processors": [
+            byte_level,
+            template(&["<|begin_of_text|>"], &["<|begin_of_text|>"], &[]),
+        ]}),
+        Style::BertCased | Style::BertUncased | Style::BertChinese => template(&["[CLS]"], &["[SEP]"], &["[SEP]"]),
+        Style::Llama2 | Style::SentencePiece => template(&["<s>"], &["<s>"], &[]),
+        Style::T5 => template(&[], &["</s>"], &["</s>"]),
+    }
+}
+
+fn decoder(recipe: &Recipe) -> Value {
+    match recipe.kind() {
+        Kind::ByteLevelBpe => json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
+        Kind::WordPiece => json!({"type": "WordPiece", "prefix": "##", "cleanup": false}),
+        _ if recipe.has_byte_tokens() => json!({"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+            {"type": "ByteFallback"},
+            {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+        ]}),
+        _ => metaspace(),
+    }
+}
+
+fn model(recipe: &Recipe, learned: &Vocabulary) -> Value {
+    let fixed = recipe.fixed_tokens();
+    let tokens = || fixed.iter().chain(&learned.symbols);
+    let vocabulary = || -> Map<String, Value> { tokens().cloned().zip(0u32..).map(|(token, id)| (token, id.into())).collect() };
+    let unknown = recipe.special_tokens().iter().position(|token| token == UNKNOWN);
+    match recipe.kind() {
+        Kind::ByteLevelBpe | Kind::ByteFallbackBpe => {
+            let text = |id: u32| learned.symbols[id as usize].as_str();
+            let merges: Vec<Value> = learned.merges.iter().map(|(left, right)| json!([text(*left), text(*right)])).collect();
+            let fallback = recipe.has_byte_tokens();
+            json!({"type": "BPE", "dropout": null, "unk_token": unknown.filter(|_| fallback).map(|_| UNKNOWN),
+                "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": fallback, "byte_fallback": fallback,
+                "ignore_merges": false, "vocab": vocabulary(), "merges": merges})
+        }
+        Kind::WordPiece => json!({"type": "WordPiece", "unk_token": WORDPIECE_UNKNOWN, "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": WORDPIECE_MAX_CHARACTERS, "vocab": vocabulary()}),
+        Kind::Unigram => {
+            // Six decimals are read back exactly by every parser, and more say nothing.
+            let scores = learned.scores.iter().map(|score| (score * 1e6).round() / 1e6);
+            let scores = std::iter::repeat_n(NEVER, fixed.len()).chain(scores);
+            let vocabulary: Vec<Value> = tokens().zip(scores).map(|(token, score)| json!([token, score])).collect();
+            json!({"type": "Unigram", "unk_id": unknown, "vocab": vocabulary, "byte_fallback": recipe.has_byte_tokens()})
+        }
+    }
+}
