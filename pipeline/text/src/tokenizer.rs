@@ -87,10 +87,6 @@ impl Tokenizer {
         Ok(Tokenizer { inner, special, fast: Arc::default() })
     }
 
-    pub(crate) fn inner(&self) -> &tokenizers::Tokenizer {
-        &self.inner
-    }
-
     /// The tokens of a text, without special ones.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 3);
@@ -277,7 +273,7 @@ mod tests {
         let special = tokenizer.special();
         assert_eq!((special.pad, special.unk, special.cls, special.sep, special.mask), (Some(0), Some(1), Some(2), Some(3), Some(4)));
         let ids = tokenizer.encode("The FOX 机器 q☃").unwrap();
-        let tokens: Vec<_> = ids.iter().map(|id| tokenizer.inner().id_to_token(*id).unwrap()).collect();
+        let tokens: Vec<_> = ids.iter().map(|id| tokenizer.inner.id_to_token(*id).unwrap()).collect();
         assert_eq!(tokens, ["the", "fox", "机", "器", "[UNK]"]);
         let encoded = tokenizer.encode_with_offsets("The FOX").unwrap();
         assert_eq!(encoded.offsets, [(0, 3), (4, 7)]);
