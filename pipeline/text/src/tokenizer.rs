@@ -87,6 +87,11 @@ impl Tokenizer {
         Ok(Tokenizer { inner, special, fast: Arc::default() })
     }
 
+    #[cfg(test)]
+    pub(crate) fn inner(&self) -> &tokenizers::Tokenizer {
+        &self.inner
+    }
+
     /// The tokens of a text, without special ones.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 3);

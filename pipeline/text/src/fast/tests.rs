@@ -1,7 +1,7 @@
 //! The ids of every configuration that is encoded by ourselves against those of the crate `tokenizers`.
 
 use super::*;
-use crate::learn::{Kind, WordCounts};
+use crate::learn::{Kind, Recipe, WordCounts};
 use crate::tokenizer::Tokenizer;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn samples() -> &'static [String] {
     })
 }
 
-fn learn(kind: Kind, size: usize) -> Value {
+fn learn(kind: impl Into<Recipe>, size: usize) -> Value {
     let mut counts = WordCounts::new(kind);
     counts.add(&samples().iter().map(String::as_str).collect::<Vec<_>>());
     let tokenizer = counts.learn(size, 2).unwrap();
@@ -63,7 +63,7 @@ fn variants() -> &'static [Tokenizer] {
             }
             files.push(file);
         }
-        let words = [true, false].map(|lowercase| learn(Kind::WordPiece { lowercase }, 3000));
+        let words = ["bert-uncased", "bert-cased"].map(|style| learn(Recipe::new(Kind::WordPiece, Some(style), None).unwrap(), 3000));
         for (lowercase, han, clean, accents) in [
             (true, true, true, Value::Null),
             (false, true, true, Value::Null),
@@ -147,7 +147,7 @@ fn what_is_not_known_exactly_is_left_to_the_crate() {
     };
     let mut fewer = bytes.clone();
     fewer["model"]["vocab"].as_object_mut().unwrap().remove("\u{0}".replace('\0', "Ā").as_str());
-    let mut words = learn(Kind::WordPiece { lowercase: true }, 300);
+    let mut words = learn(Kind::WordPiece, 300);
     words["added_tokens"][4]["special"] = false.into();
     let files = [
         changed("/pre_tokenizer/add_prefix_space", true.into()),

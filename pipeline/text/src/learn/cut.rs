@@ -20,7 +20,7 @@ pub(super) fn for_each_piece(recipe: &Recipe, text: &str, mut sink: impl FnMut(&
             let text = if recipe.style() == Style::Qwen2 { nfc(text) } else { Cow::Borrowed(text) };
             pattern.for_each(&text, sink);
         }
-        (None, Kind::WordPiece) => for_each_bert_piece(text, true, |start, end, _| sink(&text[start..end])),
+        (None, Kind::WordPiece) => for_each_bert_piece(text, true, |start, end| sink(&text[start..end])),
         (None, _) => metaspace_pieces(text, recipe.style() == Style::Llama2, &mut sink),
     }
 }
