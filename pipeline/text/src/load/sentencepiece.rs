@@ -50,6 +50,8 @@ struct Model<'a> {
     add_dummy_prefix: bool,
     remove_extra_whitespaces: bool,
     escape_whitespaces: bool,
+    /// Whether settings of training and of normalization were found; they follow the pieces.
+    found: [bool; 2],
 }
 
 const UNIGRAM: u64 = 1;
@@ -99,6 +101,7 @@ impl<'a> Model<'a> {
             add_dummy_prefix: true,
             remove_extra_whitespaces: true,
             escape_whitespaces: true,
+            found: [false; 2],
         };
         for field in Fields::of(bytes) {
             match field? {
@@ -106,8 +109,10 @@ impl<'a> Model<'a> {
                     let id = model.pieces.len();
                     model.pieces.push(Piece::parse(piece.bytes()?).with_context(|| format!("piece {id}"))?);
                 }
-                (2, spec) => model.trainer(spec.bytes()?)?,
-                (3, spec) => model.normalization(spec.bytes()?)?,
+                (number @ 2..=3, spec) => {
+                    model.found[number as usize - 2] = true;
+                    if number == 2 { model.trainer(spec.bytes()?)? } else { model.normalization(spec.bytes()?)? }
+                }
                 _ => {}
             }
         }
@@ -177,6 +182,7 @@ impl<'a> Model<'a> {
                 ensure!(lacking.is_none(), "the character `{}` of the piece `{piece}` is no piece", lacking.unwrap_or_default());
             }
         }
+        ensure!(self.found == [true; 2], "it ends before its settings; is it cut off?");
         Ok(unknown[0])
     }
 

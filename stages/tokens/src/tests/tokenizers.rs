@@ -1,6 +1,6 @@
 //! `import-tokenizer` and `compare-tokenizers` as steps of a config.
 
-use arrow::array::Float64Array;
+use arrow::array::{Array, Float64Array};
 use engine::config::Config;
 use engine::plan::{Plan, PlannedStep, Selection, Status};
 use engine::run::Observer;
