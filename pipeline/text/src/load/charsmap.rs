@@ -17,7 +17,7 @@ pub(super) fn normalizer(charsmap: &[u8]) -> Result<Value> {
 fn check(charsmap: &[u8]) -> Result<()> {
     let (size, rest) = charsmap.split_first_chunk::<4>().context("it is shorter than its head")?;
     let size = u32::from_le_bytes(*size) as usize;
-    ensure!(size > 0 && size % 4 == 0 && size <= rest.len(), "its array of {size} bytes does not fit");
+    ensure!(size > 0 && size.is_multiple_of(4) && size <= rest.len(), "its array of {size} bytes does not fit");
     let (array, texts) = rest.split_at(size);
     let texts = std::str::from_utf8(texts).context("its texts are not UTF-8")?;
     let units: Vec<usize> =

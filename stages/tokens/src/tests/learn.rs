@@ -40,7 +40,10 @@ impl Stage for Sources {
 }
 
 /// Learns, and gives the table `sample`: source, documents, bytes, taken documents, taken bytes.
-fn sample(dir: &Path, documents: &[(&str, usize)], learn: Value) -> anyhow::Result<(Artifact, Vec<(String, [i64; 4])>)> {
+/// A source, and its four numbers in the table `sample`.
+type Sampled = (String, [i64; 4]);
+
+fn sample(dir: &Path, documents: &[(&str, usize)], learn: Value) -> anyhow::Result<(Artifact, Vec<Sampled>)> {
     let documents = documents.iter().map(|(name, count)| (name.to_string(), *count)).collect();
     let ctx = context(2);
     let documents = run_alone(&Sources { documents }, &ctx, &Inputs::new(Vec::new(), Vec::new()), &dir.join("documents"))?;

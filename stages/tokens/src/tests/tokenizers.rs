@@ -39,7 +39,7 @@ impl Stage for Texts {
         let schema = Arc::new(Schema::new(fields));
         draft.declare("documents", schema.clone())?;
         draft.count("records", self.rows.len() as i64);
-        let parts: Vec<&[(Option<String>, String, Option<String>, String)]> = self.rows.chunks(self.file).collect();
+        let parts: Vec<_> = self.rows.chunks(self.file).collect();
         draft.parts(ctx, &vec![Part { bytes: 1 }; parts.len()], |index, part| {
             let rows = parts[index];
             let hashes = rows.iter().map(|row| blake3::hash(row.0.as_deref().unwrap_or_default().as_bytes()).as_bytes()[..16].to_vec());
