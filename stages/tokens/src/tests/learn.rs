@@ -39,10 +39,10 @@ impl Stage for Sources {
     }
 }
 
-/// Learns, and gives the table `sample`: source, documents, bytes, taken documents, taken bytes.
 /// A source, and its four numbers in the table `sample`.
 type Sampled = (String, [i64; 4]);
 
+/// Learns, and gives the table `sample`: source, documents, bytes, taken documents, taken bytes.
 fn sample(dir: &Path, documents: &[(&str, usize)], learn: Value) -> anyhow::Result<(Artifact, Vec<Sampled>)> {
     let documents = documents.iter().map(|(name, count)| (name.to_string(), *count)).collect();
     let ctx = context(2);
