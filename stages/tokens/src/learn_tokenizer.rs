@@ -1,7 +1,6 @@
-//! `learn-tokenizer`: a vocabulary from the documents of the training split, or somebody else's tokenizer.json.
+//! `learn-tokenizer`: a vocabulary from the documents of the training split.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -63,9 +62,6 @@ pub struct LearnTokenizer {
     /// Of each source no more than about this many bytes, so that a large one does not drown the others; `max_bytes` holds besides.
     #[serde(default)]
     pub max_bytes_per_source: Option<u64>,
-    /// A tokenizer.json of somebody else, below the config's root, to use instead of learning. The settings above then mean nothing.
-    #[serde(default)]
-    pub file: Option<String>,
 }
 
 fn default_vocabulary_size() -> usize {
@@ -90,24 +86,12 @@ fn default_max_bytes() -> u64 {
 
 impl Stage for LearnTokenizer {
     const NAME: &'static str = "learn-tokenizer";
-    const ABOUT: &'static str = "Learns a BPE, WordPiece or unigram tokenizer, or takes over a tokenizer.json.";
+    const ABOUT: &'static str = "Learns a BPE, WordPiece or unigram tokenizer.";
     const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents)];
     const OUTPUT: Kind = Kind::Tokenizer;
 
-    fn prepare(&mut self, site: &mut Site) -> Result<()> {
-        if let Some(file) = &self.file {
-            let found = site.files(std::slice::from_ref(file))?;
-            if found.len() != 1 {
-                bail!("`file` must name one tokenizer.json, `{file}` matches {} files", found.len());
-            }
-            // It tells which special token has which role, so it is part of the key where it exists.
-            let beside = Path::new(file).with_file_name("tokenizer_config.json").to_string_lossy().into_owned();
-            if site.text_file(&beside)?.is_some() {
-                site.files(&[beside])?;
-            }
-            return Ok(());
-        }
+    fn prepare(&mut self, _: &mut Site) -> Result<()> {
         let recipe = self.recipe()?;
         recipe.check_size(self.vocabulary_size)?;
         if self.max_bytes == 0 || self.max_bytes_per_source == Some(0) {
@@ -119,16 +103,10 @@ impl Stage for LearnTokenizer {
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
-        let mut sources = BTreeMap::new();
-        let tokenizer = match inputs.files().iter().find(|file| !file.path.ends_with("tokenizer_config.json")) {
-            Some(file) => Tokenizer::load(&file.path)?,
-            None => {
-                let table = inputs.artifact("documents")?.table("documents")?;
-                table.column(&self.text)?;
-                sources = self.weigh(ctx, &table)?;
-                self.learn(ctx, &table, &mut sources, draft)?
-            }
-        };
+        let table = inputs.artifact("documents")?.table("documents")?;
+        table.column(&self.text)?;
+        let mut sources = self.weigh(ctx, &table)?;
+        let tokenizer = self.learn(ctx, &table, &mut sources, draft)?;
         tokenizer.save(draft.dir(), None)?;
         draft.fact("vocab_size", tokenizer.vocabulary_size())?;
         draft.declare("vocabulary", schema::vocabulary())?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-use engine::{Artifact, Context, Draft, InputFile, Inputs, Kind, Part, Port, Stage, stage::run_alone, testing::context};
+use engine::{Artifact, Context, Draft, Inputs, Kind, Part, Port, Stage, stage::run_alone, testing::context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -318,20 +318,6 @@ fn learning_reads_the_wanted_split_and_no_more_than_asked() {
     let vocabulary = text::Tokenizer::load(&tokenizer.dir).unwrap().vocabulary();
     assert!(!vocabulary.iter().any(|(_, token, _)| token.contains("zz")));
     assert_eq!(tokenizer.table("vocabulary").unwrap().rows, vocabulary.len() as u64);
-}
-
-#[test]
-fn a_tokenizer_of_somebody_else_is_taken_over() {
-    let dir = tempfile::tempdir().unwrap();
-    let artifact = tokenize(dir.path(), 1, corpus(1, 20), bpe(), json!({})).unwrap();
-    let documents = Artifact::open(&artifact.dir.with_file_name("documents")).unwrap();
-    let path = artifact.dir.with_file_name("tokenizer").join("tokenizer.json");
-    let file = InputFile { path: path.clone(), relative: "tokenizer.json".into(), bytes: 1, hash: String::new() };
-    let inputs = Inputs::new(vec![("documents".into(), documents)], vec![file]);
-    let stage = settings::<LearnTokenizer>(json!({"file": "tokenizer.json"}));
-    let taken = run_alone(&stage, &context(1), &inputs, &dir.path().join("taken")).unwrap();
-    assert_eq!(std::fs::read(taken.dir.join("tokenizer.json")).unwrap(), std::fs::read(path).unwrap());
-    assert_eq!(taken.fact::<usize>("vocab_size").unwrap(), 330);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
+use engine::InputFile;
 use shards::testing::write_packed;
 
 use super::*;
