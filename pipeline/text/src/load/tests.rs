@@ -238,7 +238,7 @@ fn bad_sentencepiece_models() {
         (vec![unknown(), trainer(&[35 << 3 & 0x7f | 0x80, 2, 1])], "it falls back to bytes, and has no piece `<0x00>`"),
         (vec![bpe(), unknown(), piece("ab", 0.0, 1), piece("a", -1.0, 1)], "the character `b` of the piece `ab` is no piece"),
         (
-            vec![bpe(), unknown(), piece("ab", 0.0, 1), piece("ba", 0.0, 1), piece("a", -1.0, 1), piece("b", -2.0, 1)],
+            vec![bpe(), field(3, &[]), unknown(), piece("ab", 0.0, 1), piece("ba", 0.0, 1), piece("a", -1.0, 1), piece("b", -2.0, 1)],
             "the pieces `ab` and `ba` have the same score, and a tokenizer.json cannot leave open which is merged first",
         ),
         (vec![unknown()], "it ends before its settings; is it cut off?"),
