@@ -7,8 +7,6 @@
 mod cache;
 mod composed;
 mod merges;
-#[cfg(test)]
-mod tests;
 mod wordpiece;
 
 use std::cell::RefCell;
@@ -265,3 +263,6 @@ fn any_of(tokens: &[AddedToken]) -> Result<regex::Regex> {
     let any: Vec<String> = tokens.iter().map(|token| regex::escape(&token.content)).collect();
     Ok(regex::Regex::new(&any.join("|"))?)
 }
+
+#[cfg(test)]
+mod tests;
