@@ -94,32 +94,16 @@ pub fn slimpajama_normal(text: &str) -> String {
 /// The text in lower case, its runs of white space as one space, none at the ends, into `out`: what is equal then is an exact copy.
 pub fn folded(text: &str, out: &mut String) {
     let mut bytes = std::mem::take(out).into_bytes();
-    // Every byte is written, at most one for one but for capitals like `İ`; what white space follows white space is overwritten.
     bytes.clear();
     bytes.reserve(text.len());
     let mut space = true;
     let mut at = 0;
     while at < text.len() {
         let chunk = &text.as_bytes()[at..text.len().min(at + CHUNK)];
-        if chunk.is_ascii() {
-            if let Some(folded) = chunk.try_into().ok().and_then(|chunk| fold_single_spaced(chunk, &mut space)) {
-                bytes.extend_from_slice(&folded);
-                at += CHUNK;
-                continue;
-            }
-            let mut end = bytes.len();
-            bytes.resize(end + chunk.len(), 0);
-            for byte in chunk {
-                let is_space = matches!(byte, b' ' | b'\t'..=b'\r');
-                bytes[end] = if is_space { b' ' } else { byte.to_ascii_lowercase() };
-                end += usize::from(!(is_space && space));
-                space = is_space;
-            }
-            bytes.truncate(end);
-            at += chunk.len();
-            continue;
-        }
-        for c in text[at..].chars() {
+        let ascii = if chunk.is_ascii() { chunk.len() } else { chunk.iter().take_while(|byte| byte.is_ascii()).count() };
+        fold_ascii(&chunk[..ascii], &mut space, &mut bytes);
+        at += ascii;
+        for c in text[at..].chars().take_while(|c| !c.is_ascii()) {
             if !(c.is_whitespace() && space) {
                 let mut buffer = [0; 4];
                 let lower = c.to_lowercase().map(|lower| if c.is_whitespace() { ' ' } else { lower });
@@ -127,9 +111,6 @@ pub fn folded(text: &str, out: &mut String) {
             }
             space = c.is_whitespace();
             at += c.len_utf8();
-            if at % CHUNK < 4 {
-                break;
-            }
         }
     }
     if bytes.last() == Some(&b' ') {
@@ -141,24 +122,37 @@ pub fn folded(text: &str, out: &mut String) {
 /// Bytes of ASCII that are folded at once.
 const CHUNK: usize = 64;
 
-/// A chunk in which no white space follows white space: nothing goes, so it is folded without a look at each byte's place.
-fn fold_single_spaced(chunk: &[u8; CHUNK], space: &mut bool) -> Option<[u8; CHUNK]> {
+/// Folds up to [`CHUNK`] bytes of ASCII. Conditions are numbers here, so that the loops become vector instructions.
+fn fold_ascii(chunk: &[u8], space: &mut bool, out: &mut Vec<u8>) {
+    if chunk.is_empty() {
+        return;
+    }
     let mut folded = [0; CHUNK];
-    let mut spaces = [0; CHUNK];
-    for i in 0..CHUNK {
-        let is_space = matches!(chunk[i], b' ' | b'\t'..=b'\r');
-        spaces[i] = u8::from(is_space);
-        folded[i] = if is_space { b' ' } else { chunk[i].to_ascii_lowercase() };
+    folded[..chunk.len()].copy_from_slice(chunk);
+    let mut spaces = [0; CHUNK + 1];
+    spaces[0] = u8::from(*space);
+    for (byte, is_space) in folded.iter_mut().zip(&mut spaces[1..]) {
+        *is_space = u8::from(*byte == b' ') | u8::from(byte.wrapping_sub(b'\t') < 5);
+        let is_capital = u8::from(byte.wrapping_sub(b'A') < 26);
+        let lower = *byte | (is_capital << 5);
+        *byte = if *is_space != 0 { b' ' } else { lower };
     }
-    let mut pairs = spaces[0] & u8::from(*space);
-    for i in 1..CHUNK {
-        pairs |= spaces[i] & spaces[i - 1];
+    let mut dropped = [0; CHUNK];
+    for (i, dropped) in dropped.iter_mut().enumerate() {
+        *dropped = spaces[i] & spaces[i + 1];
     }
-    if pairs != 0 {
-        return None;
+    *space = spaces[chunk.len()] != 0;
+    let start = out.len();
+    out.extend_from_slice(&folded[..chunk.len()]);
+    if dropped[..chunk.len()].iter().fold(0, |any, dropped| any | dropped) != 0 {
+        // White space after white space is overwritten by what follows.
+        let mut end = start;
+        for (byte, dropped) in folded[..chunk.len()].iter().zip(dropped) {
+            out[end] = *byte;
+            end += usize::from(1 - dropped);
+        }
+        out.truncate(end);
     }
-    *space = spaces[CHUNK - 1] != 0;
-    Some(folded)
 }
 
 /// A normal form while it is written.
