@@ -19,6 +19,8 @@ def use_tokenizers(path):
     tokenizer = tokenizers.Tokenizer.from_file(path)
     # As `mill` does: special tokens in a text are text.
     tokenizer.encode_special_tokens = True
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
 
     def encode(texts):
         ids = []

@@ -8,18 +8,19 @@ use hashbrown::HashMap;
 use serde_json::Value;
 use tokenizers::models::bpe::BPE;
 
+use super::characters::Characters;
 use crate::pieces::byte_characters;
 
-/// Longer pieces are merged by a queue, so that time grows with n log n.
+/// Pieces of more symbols are merged by a queue, so that time grows with n log n.
 const SCANNED_MAX: usize = 48;
 
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy)]
-struct Merge {
-    left: u32,
-    right: u32,
-    rank: u32,
+pub(super) struct Merge {
+    pub(super) left: u32,
+    pub(super) right: u32,
+    pub(super) rank: u32,
     id: u32,
 }
 
@@ -30,11 +31,13 @@ pub(super) struct Merges {
     table: Box<[Merge]>,
     /// Tokens by their bytes if a piece that is a token is never merged (`ignore_merges`).
     whole: Option<HashMap<Box<[u8]>, u32>>,
+    characters: Option<Characters>,
 }
 
 /// Reused from one long piece to the next.
 #[derive(Default)]
 pub(super) struct Scratch {
+    /// The symbols of a piece.
     ids: Vec<u32>,
     neighbours: Vec<(u32, u32)>,
     queue: BinaryHeap<Reverse<u64>>,
@@ -58,14 +61,16 @@ impl Merges {
         // The merges of a model are told by its file alone.
         let file = serde_json::to_value(model)?;
         let pairs = file["merges"].as_array().context("the model has no merges")?;
-        let mut merges = Merges { bytes, table: table(pairs.len()), whole: None };
+        let mut merges = Merges { bytes, table: table(pairs.len()), whole: None, characters: None };
         for (pair, rank) in pairs.iter().zip(0..) {
             let text = |index: usize| pair[index].as_str().context("a merge is no pair");
             let id = |token: &str| vocabulary.get(token).copied().context("a merge is not in the vocabulary");
             let (left, right) = (text(0)?, text(1)?);
             merges.add(Merge { left: id(left)?, right: id(right)?, rank, id: id(&format!("{left}{right}"))? });
         }
-        merges.whole = (file["ignore_merges"] == Value::Bool(true)).then(|| whole_tokens(&vocabulary));
+        let tokens = spelled_tokens(&vocabulary);
+        merges.characters = Some(Characters::of(&merges, tokens.iter().map(|(bytes, id)| (&**bytes, *id))));
+        merges.whole = (file["ignore_merges"] == Value::Bool(true)).then_some(tokens);
         Ok(merges)
     }
 
@@ -96,22 +101,57 @@ impl Merges {
         }
     }
 
+    /// All merges, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Merge> {
+        self.table.iter().filter(|merge| merge.rank != NONE)
+    }
+
+    /// The highest rank on the way from the bytes of a token to the token, if they become it.
+    pub(super) fn rank_of_whole(&self, token: &[u8], id: u32) -> Option<u32> {
+        let mut symbols: Vec<u32> = token.iter().map(|byte| self.bytes[*byte as usize]).collect();
+        let mut highest = 0;
+        while symbols.len() > 1 {
+            let lowest =
+                (1..symbols.len()).map(|at| (self.of_pair(symbols[at - 1], symbols[at]), at)).min_by_key(|((rank, _), at)| (*rank, *at));
+            let ((rank, merged), at) = lowest.filter(|((rank, _), _)| *rank != NONE)?;
+            highest = highest.max(rank);
+            symbols[at - 1] = merged;
+            symbols.remove(at);
+        }
+        (symbols == [id]).then_some(highest)
+    }
+
+    /// What a piece begins as: bytes, and whole characters where that comes to the same.
+    #[inline(always)]
+    fn symbols(&self, piece: &[u8], symbols: &mut Vec<u32>) {
+        symbols.clear();
+        let mut at = 0;
+        while at < piece.len() {
+            let character = self.characters.as_ref().filter(|_| !piece[at].is_ascii()).and_then(|characters| characters.at(piece, at));
+            let (symbol, length) = character.unwrap_or((self.bytes[piece[at] as usize], 1));
+            symbols.push(symbol);
+            at += length;
+        }
+    }
+
     /// Appends the tokens of a piece.
     pub(super) fn encode(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
         match self.whole.as_ref().and_then(|whole| whole.get(piece)) {
             Some(id) => ids.push(*id),
-            None if piece.len() <= SCANNED_MAX => self.merge_scanned(piece, ids),
-            None => self.merge_queued(piece, scratch, ids),
+            None => {
+                self.symbols(piece, &mut scratch.ids);
+                if scratch.ids.len() <= SCANNED_MAX { self.merge_scanned(&scratch.ids, ids) } else { self.merge_queued(scratch, ids) }
+            }
         }
     }
 
     /// Looks through all neighbours before each merge.
-    fn merge_scanned(&self, piece: &[u8], out: &mut Vec<u32>) {
-        let count = piece.len();
+    fn merge_scanned(&self, symbols: &[u32], out: &mut Vec<u32>) {
+        let count = symbols.len();
         let (mut ids, mut ranks, mut merged) = ([0; SCANNED_MAX], [NONE; SCANNED_MAX], [0; SCANNED_MAX]);
         let (mut before, mut next) = ([0u8; SCANNED_MAX], [0u8; SCANNED_MAX]);
-        for (at, byte) in piece.iter().enumerate().take(SCANNED_MAX) {
-            ids[at] = self.bytes[*byte as usize];
+        for (at, symbol) in symbols.iter().enumerate().take(SCANNED_MAX) {
+            ids[at] = *symbol;
             before[at] = (at as u8).wrapping_sub(1);
             next[at] = at as u8 + 1;
         }
@@ -143,10 +183,8 @@ impl Merges {
     }
 
     /// Takes the merges from a queue of (rank, place), which may be out of date; symbols that were merged into their left neighbour are [`NONE`].
-    fn merge_queued(&self, piece: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+    fn merge_queued(&self, scratch: &mut Scratch, out: &mut Vec<u32>) {
         let Scratch { ids, neighbours, queue } = scratch;
-        ids.clear();
-        ids.extend(piece.iter().map(|byte| self.bytes[*byte as usize]));
         let count = ids.len() as u32;
         neighbours.clear();
         neighbours.extend((0..count).map(|at| (at.wrapping_sub(1), at + 1)));
@@ -191,7 +229,7 @@ fn table(merges: usize) -> Box<[Merge]> {
 }
 
 /// Tokens by the bytes they stand for; those of other characters never occur in a piece.
-fn whole_tokens(vocabulary: &HashMap<String, u32>) -> HashMap<Box<[u8]>, u32> {
+fn spelled_tokens(vocabulary: &HashMap<String, u32>) -> HashMap<Box<[u8]>, u32> {
     let bytes: HashMap<char, u8> = byte_characters().iter().copied().zip(0..=u8::MAX).collect();
     let spelled = |token: &String| token.chars().map(|c| bytes.get(&c).copied()).collect::<Option<Box<[u8]>>>();
     vocabulary.iter().filter_map(|(token, id)| Some((spelled(token)?, *id))).collect()

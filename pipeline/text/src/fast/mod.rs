@@ -5,6 +5,7 @@
 //! the crate's are given out; after a difference, the crate encodes for good.
 
 mod cache;
+mod characters;
 mod composed;
 mod merges;
 mod wordpiece;

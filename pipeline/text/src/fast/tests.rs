@@ -111,6 +111,26 @@ fn long_pieces_have_the_ids_of_the_crate() {
     assert_eq!(variants()[0].decode(&ids).unwrap(), long);
 }
 
+/// Merges in any order, so that parts of characters merge over their edges, and whole ones before others are whole.
+#[test]
+fn merges_of_any_rank_give_the_ids_of_the_crate() {
+    let bytes = learn(Kind::ByteLevelBpe, 3000);
+    let texts: Vec<&String> = samples().iter().step_by(40).collect();
+    for seed in 0..6u64 {
+        let mut file = bytes.clone();
+        let merges = file["model"]["merges"].as_array_mut().unwrap();
+        merges.sort_by_cached_key(|merge| xxhash_rust::xxh3::xxh3_64_with_seed(merge.to_string().as_bytes(), seed));
+        let tokenizer = tokenizer(&file);
+        // Past the check of the first documents, which would give the crate's ids.
+        (0..CHECKED_DOCUMENTS).for_each(|_| drop(tokenizer.encode("word").unwrap()));
+        for text in &texts {
+            let short: String = text.chars().take(2000).collect();
+            assert_eq!(tokenizer.encode(&short).unwrap(), tokenizer.encode_with_offsets(&short).unwrap().ids, "seed {seed}");
+        }
+        assert!(tokenizer.is_fast());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
