@@ -102,8 +102,13 @@ impl Sample {
     }
 
     pub(crate) fn takes(&self, content_hash: &[u8]) -> bool {
-        u64::from_le_bytes(content_hash[..8].try_into().expect("hashes have 16 bytes")) <= self.limit
+        head(content_hash) <= self.limit
     }
+}
+
+/// A number from a hash, by which documents are chosen.
+pub(crate) fn head(content_hash: &[u8]) -> u64 {
+    u64::from_le_bytes(content_hash[..8].try_into().expect("hashes have 16 bytes"))
 }
 
 /// The bytes of a column before compression, from the file's footer.

@@ -62,7 +62,7 @@ impl Stage for ImportTokenizer {
         let beside = |path: &Path| FILES_BESIDE.iter().any(|name| path.ends_with(name));
         let file = inputs.files().iter().find(|file| !beside(&file.path)).context("no file was found while planning")?;
         let tokenizer = Tokenizer::load_foreign(&file.path, &self.options()?)?;
-        vocabulary::write(&tokenizer, ctx, draft)
+        vocabulary::write(&tokenizer, ctx, draft, |_| Ok(()))
     }
 }
 

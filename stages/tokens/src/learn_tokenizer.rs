@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, StringArray};
-use engine::{Context, Draft, Inputs, Kind, Part, Port, Site, Stage, Table, schema};
+use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
+use engine::{Context, Draft, Inputs, Kind, Port, Site, Stage, Table, schema};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use text::{Recipe, Tokenizer, WordCounts};
 
 use crate::documents::{self, TRAIN};
+use crate::vocabulary;
 
 /// The kind of model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -107,19 +108,8 @@ impl Stage for LearnTokenizer {
         table.column(&self.text)?;
         let mut sources = self.weigh(ctx, &table)?;
         let tokenizer = self.learn(ctx, &table, &mut sources, draft)?;
-        tokenizer.save(draft.dir(), None)?;
-        draft.fact("vocab_size", tokenizer.vocabulary_size())?;
-        draft.declare("vocabulary", schema::vocabulary())?;
         draft.declare("sample", schema::sample())?;
-        draft.parts(ctx, &[Part { bytes: 0 }], |_, part| {
-            let vocabulary = tokenizer.vocabulary();
-            let ids = Int64Array::from_iter_values(vocabulary.iter().map(|(id, _, _)| i64::from(*id)));
-            let tokens = StringArray::from_iter_values(vocabulary.iter().map(|(_, token, _)| token));
-            let special = BooleanArray::from_iter(vocabulary.iter().map(|(_, _, special)| Some(*special)));
-            let columns: Vec<Arc<dyn Array>> = vec![Arc::new(ids), Arc::new(tokens), Arc::new(special)];
-            part.write("vocabulary", &RecordBatch::try_new(schema::vocabulary(), columns)?)?;
-            part.write("sample", &sample_table(&sources)?)
-        })
+        vocabulary::write(&tokenizer, ctx, draft, |part| part.write("sample", &sample_table(&sources)?))
     }
 }
 
@@ -145,11 +135,6 @@ impl LearnTokenizer {
         Recipe::new(kind, self.style.as_deref(), self.special_tokens.as_deref())
     }
 
-    /// The files that hold documents of the split.
-    fn files(&self, table: &Table) -> Vec<usize> {
-        (0..table.files.len()).filter(|file| table.files[*file].split.as_ref().is_none_or(|split| *split == self.split)).collect()
-    }
-
     /// Documents and bytes of each source, and which share of them will be taken.
     fn weigh(&self, ctx: &Context, table: &Table) -> Result<BTreeMap<String, Source>> {
         let weigh_file = |file: &usize| -> Result<BTreeMap<String, Source>> {
@@ -166,7 +151,7 @@ impl LearnTokenizer {
             }
             Ok(sources)
         };
-        let files = self.files(table);
+        let files = documents::files_of_split(table, &self.split);
         let mut sources: BTreeMap<String, Source> = BTreeMap::new();
         for found in files.par_iter().map(weigh_file).collect::<Result<Vec<_>>>()? {
             for (name, found) in found {
@@ -189,7 +174,7 @@ impl LearnTokenizer {
         let total = sources.values().map(|source| source.bytes as u64).sum();
         let mut counts = WordCounts::new(self.recipe()?);
         let mut read = 0;
-        for file in self.files(table) {
+        for file in documents::files_of_split(table, &self.split) {
             for batch in documents::read(table, file, &[&self.text, "source", "content_hash"])? {
                 ctx.check_stop()?;
                 let batch = batch?;
@@ -198,7 +183,7 @@ impl LearnTokenizer {
                 for row in (0..batch.len()).filter(|row| texts.is_valid(*row) && batch.split(*row) == self.split) {
                     let (text, source) = (texts.value(row), entry(sources, names.value(row)));
                     read += text.len() as u64;
-                    if head(hashes.value(row)) <= source.limit {
+                    if documents::head(hashes.value(row)) <= source.limit {
                         source.taken_documents += 1;
                         source.taken_bytes += text.len() as i64;
                         taken.push(text);
@@ -239,8 +224,4 @@ fn sample_table(sources: &BTreeMap<String, Source>) -> Result<RecordBatch> {
         column(|source| source.taken_bytes),
     ];
     Ok(RecordBatch::try_new(schema::sample(), columns)?)
-}
-
-fn head(hash: &[u8]) -> u64 {
-    u64::from_le_bytes(hash[..8].try_into().expect("hashes have 16 bytes"))
 }

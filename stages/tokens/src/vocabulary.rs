@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{BooleanArray, Int64Array, RecordBatch, StringArray};
-use engine::{Context, Draft, Kind, Part, schema};
+use engine::{Context, Draft, Kind, Part, PartWriter, schema};
 use text::Tokenizer;
 
-/// Writes the files and the table `vocabulary`, and notes how many ids there are.
-pub(crate) fn write(tokenizer: &Tokenizer, ctx: &Context, draft: &Draft) -> Result<()> {
+/// Writes the files and the table `vocabulary`, notes how many ids there are, and lets `others` write further tables, which are declared before.
+pub(crate) fn write(
+    tokenizer: &Tokenizer,
+    ctx: &Context,
+    draft: &Draft,
+    others: impl Fn(&mut PartWriter) -> Result<()> + Sync,
+) -> Result<()> {
     tokenizer.save(draft.dir(), None)?;
     draft.fact("vocab_size", tokenizer.vocabulary_size())?;
     let table = Kind::Tokenizer.main_table();
@@ -18,6 +23,7 @@ pub(crate) fn write(tokenizer: &Tokenizer, ctx: &Context, draft: &Draft) -> Resu
         let ids = Int64Array::from_iter_values(vocabulary.iter().map(|(id, _, _)| i64::from(*id)));
         let tokens = StringArray::from_iter_values(vocabulary.iter().map(|(_, token, _)| token));
         let special = BooleanArray::from_iter(vocabulary.iter().map(|(_, _, special)| Some(*special)));
-        part.write(table, &RecordBatch::try_new(schema::vocabulary(), vec![Arc::new(ids), Arc::new(tokens), Arc::new(special)])?)
+        part.write(table, &RecordBatch::try_new(schema::vocabulary(), vec![Arc::new(ids), Arc::new(tokens), Arc::new(special)])?)?;
+        others(part)
     })
 }
