@@ -29,11 +29,11 @@ impl Characters {
             found.tear(token);
             let Ok(text) = std::str::from_utf8(token) else { continue };
             let mut characters = text.chars();
-            if let (Some(c @ '\u{80}'..='\u{ffff}'), None) = (characters.next(), characters.next()) {
-                if let Some(rank) = merges.rank_of_whole(token, id) {
-                    found.ids[c as usize] = id;
-                    ranks.insert(id, (rank, c));
-                }
+            if let (Some(c @ '\u{80}'..='\u{ffff}'), None) = (characters.next(), characters.next())
+                && let Some(rank) = merges.rank_of_whole(token, id)
+            {
+                found.ids[c as usize] = id;
+                ranks.insert(id, (rank, c));
             }
         }
         for merge in merges.all() {

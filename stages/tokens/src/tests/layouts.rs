@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use arrow::array::{Float64Array, Int64Builder, ListBuilder, StringBuilder};
+use engine::InputFile;
 use shards::examples::Value as Cell;
 
 use super::*;
+use crate::import_tokenizer::ImportTokenizer;
 use crate::tokenize::examples::prepare;
 
 mod pairs;
@@ -96,16 +98,17 @@ fn run(threads: usize, parts: &[Vec<Value>], tokenizer: &Value, tokenize: Value)
     let ctx = context(threads);
     let none = Inputs::new(Vec::new(), Vec::new());
     let documents = run_alone(&Rows { parts: parts.to_vec() }, &ctx, &none, &dir.path().join("documents"))?;
-    let (learn, files) = if tokenizer["model"].is_object() {
+    let folder = dir.path().join("tokenizer");
+    let tokenizer = if tokenizer["model"].is_object() {
         let path = dir.path().join("tokenizer.json");
         std::fs::write(&path, tokenizer.to_string()).unwrap();
         let file = InputFile { path, relative: "tokenizer.json".into(), bytes: 1, hash: String::new() };
-        (json!({"file": "tokenizer.json"}), vec![file])
+        let import = settings::<ImportTokenizer>(json!({"file": "tokenizer.json"}));
+        run_alone(&import, &ctx, &Inputs::new(Vec::new(), vec![file]), &folder)?
     } else {
-        (tokenizer.clone(), Vec::new())
+        let inputs = Inputs::new(vec![("documents".into(), documents.clone())], Vec::new());
+        run_alone(&settings::<LearnTokenizer>(tokenizer.clone()), &ctx, &inputs, &folder)?
     };
-    let inputs = Inputs::new(vec![("documents".into(), documents.clone())], files);
-    let tokenizer = run_alone(&settings::<LearnTokenizer>(learn), &ctx, &inputs, &dir.path().join("tokenizer"))?;
     let inputs = Inputs::new(vec![("documents".into(), documents), ("tokenizer".into(), tokenizer)], Vec::new());
     let mut stage: Tokenize = serde_json::from_value(tokenize)?;
     prepare(&mut stage, ctx.seed)?;
