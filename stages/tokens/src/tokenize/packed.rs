@@ -21,12 +21,22 @@ use crate::documents::{self, Documents, id};
 
 const ENCODE: &str = "encode";
 const COUNT: &str = "count";
-/// Documents that one thread encodes at a time.
+/// Documents that one thread encodes at a time, where one file is spread over several.
 const CHUNK: usize = 16;
+/// So many files for each thread keep all threads busy without that.
+const FILES_PER_THREAD: usize = 4;
 /// Rejects that are written at once.
 const REJECTS_BATCH: usize = 1 << 12;
 /// Columns that a reject tells of its document.
 const PLACE: [&str; 4] = ["source", "path", "position", "line"];
+
+/// Documents that are to be encoded.
+struct Source<'a> {
+    settings: &'a Tokenize,
+    ctx: &'a Context,
+    table: &'a Table,
+    encoder: &'a Encoder,
+}
 
 /// What all parts need.
 pub(super) struct Job<'a> {
@@ -51,7 +61,10 @@ pub(super) fn run(settings: &Tokenize, ctx: &Context, table: &Table, encoder: &E
     for column in ["id", settings.text.as_str()] {
         table.column(column)?;
     }
-    run_encoded(settings, ctx, &table.plan(), encoder, draft, |file, out| encode(settings, ctx, table, file, encoder, out))
+    let parts = table.plan();
+    let source = Source { settings, ctx, table, encoder };
+    let spread = parts.len() < FILES_PER_THREAD * ctx.threads;
+    run_encoded(settings, ctx, &parts, encoder, draft, |file, out| encode(&source, file, spread, out))
 }
 
 /// Packs the documents that `encode` hands over for each part.
@@ -121,28 +134,41 @@ fn unigrams_schema() -> SchemaRef {
     ]))
 }
 
-/// Encodes one file of documents.
-fn encode(settings: &Tokenize, ctx: &Context, table: &Table, file: usize, encoder: &Encoder, out: &mut EncodedWriter) -> Result<()> {
+/// Tokens of documents, one after another, and where each ends.
+type Encoded = (Vec<u32>, Vec<usize>);
+
+/// Encodes one file of documents; `spread` over threads where there are too few files for all of them.
+fn encode(job: &Source, file: usize, spread: bool, out: &mut EncodedWriter) -> Result<()> {
+    let Source { settings, ctx, table, encoder } = job;
     let mut columns = vec!["id", settings.text.as_str()];
     columns.extend(PLACE.iter().filter(|column| **column != settings.text));
     let frame = out.frame;
+    let encode_texts = |texts: &[&str], (tokens, ends): &mut Encoded| -> Result<()> {
+        for text in texts.iter().filter(|text| text.len() <= settings.document_bytes_max) {
+            tokens.extend(frame.bos);
+            encoder.tokenizer.encode_into(text, tokens)?;
+            tokens.extend(frame.eos);
+            ends.push(tokens.len());
+        }
+        Ok(())
+    };
+    let mut chunks = vec![Encoded::default()];
     for batch in documents::read(table, file, &columns)? {
         ctx.check_stop()?;
         let batch = batch?;
         let (ids, texts) = (batch.ids("id")?, batch.strings(&settings.text)?);
         // A null text is an empty one; `import` lets none through.
         let texts: Vec<&str> = texts.iter().map(Option::unwrap_or_default).collect();
-        let encode_chunk = |texts: &[&str]| -> Result<(Vec<u32>, Vec<usize>)> {
-            let (mut tokens, mut ends) = (Vec::new(), Vec::with_capacity(CHUNK));
-            for text in texts.iter().filter(|text| text.len() <= settings.document_bytes_max) {
-                tokens.extend(frame.bos);
-                encoder.tokenizer.encode_into(text, &mut tokens)?;
-                tokens.extend(frame.eos);
-                ends.push(tokens.len());
-            }
-            Ok((tokens, ends))
-        };
-        let chunks = texts.par_chunks(CHUNK).map(encode_chunk).collect::<Result<Vec<_>>>()?;
+        let size = if spread { CHUNK } else { texts.len().max(1) };
+        chunks.resize(texts.len().div_ceil(size), Encoded::default());
+        for (tokens, ends) in &mut chunks {
+            tokens.clear();
+            ends.clear();
+        }
+        match spread {
+            true => chunks.par_iter_mut().zip(texts.par_chunks(size)).try_for_each(|(chunk, texts)| encode_texts(texts, chunk))?,
+            false => chunks.iter_mut().zip(texts.chunks(size)).try_for_each(|(chunk, texts)| encode_texts(texts, chunk))?,
+        }
         let mut documents = chunks.iter().flat_map(|(tokens, ends)| {
             let starts = std::iter::once(0).chain(ends.iter().copied());
             starts.zip(ends).map(|(start, end)| &tokens[start..*end])
