@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use anyhow::{Context as _, Result, ensure};
 use hashbrown::HashMap;
-use serde_json::Value;
+use serde::Deserialize;
 use tokenizers::models::bpe::BPE;
 
 use super::characters::Characters;
@@ -22,6 +22,14 @@ pub(super) struct Merge {
     pub(super) right: u32,
     pub(super) rank: u32,
     id: u32,
+}
+
+/// What of a model's file is not told by its methods.
+#[derive(Deserialize)]
+struct ModelFile {
+    merges: Vec<(String, String)>,
+    #[serde(default)]
+    ignore_merges: bool,
 }
 
 /// The merges of a vocabulary that has all bytes.
@@ -59,18 +67,16 @@ impl Merges {
             bytes[byte] = *vocabulary.get(&*character.encode_utf8(&mut buffer)).context("a byte is no token")?;
         }
         // The merges of a model are told by its file alone.
-        let file = serde_json::to_value(model)?;
-        let pairs = file["merges"].as_array().context("the model has no merges")?;
-        let mut merges = Merges { bytes, table: table(pairs.len()), whole: None, characters: None };
-        for (pair, rank) in pairs.iter().zip(0..) {
-            let text = |index: usize| pair[index].as_str().context("a merge is no pair");
+        let text = serde_json::to_string(model)?;
+        let file: ModelFile = serde_json::from_str(&text).context("the model has no list of merges")?;
+        let mut merges = Merges { bytes, table: table(file.merges.len()), whole: None, characters: None };
+        for ((left, right), rank) in file.merges.iter().zip(0..) {
             let id = |token: &str| vocabulary.get(token).copied().context("a merge is not in the vocabulary");
-            let (left, right) = (text(0)?, text(1)?);
             merges.add(Merge { left: id(left)?, right: id(right)?, rank, id: id(&format!("{left}{right}"))? });
         }
         let tokens = spelled_tokens(&vocabulary);
         merges.characters = Some(Characters::of(&merges, tokens.iter().map(|(bytes, id)| (&**bytes, *id))));
-        merges.whole = (file["ignore_merges"] == Value::Bool(true)).then_some(tokens);
+        merges.whole = file.ignore_merges.then_some(tokens);
         Ok(merges)
     }
 
