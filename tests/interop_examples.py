@@ -80,14 +80,14 @@ def documents():
     texts = sample("text/speeches")[:400] + sample("text/tang-poems")[:300] + sample("text/help-zh")[:300]
     for number, row in enumerate(texts):
         text = row["text"]
-        start = draw.randrange(len(text) - 30)
+        start = draw.randrange(max(1, len(text) - 30))
         answer = text[start:start + draw.randrange(2, 30)]
         start += len(answer) - len(answer.lstrip())
         answer = "" if number % 8 == 0 else answer.strip()
         other = draw.choice(texts)["text"]
         found.append({
             "kind": "answer", "text": text, "question": row["title"][:20], "answer": answer, "start": start,
-            "second": other[:draw.randrange(len(other))] or "x",
+            "second": other[:draw.randrange(len(other) + 1)] or "x",
         })
     return found
 
