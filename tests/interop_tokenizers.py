@@ -107,7 +107,7 @@ def run(mill, folder, files, texts):
 
     def sql(query):
         out = subprocess.run([mill, "sql", "x.toml", "--format", "ndjson", "-c", query], cwd=folder, check=True, capture_output=True, text=True).stdout
-        return [json.loads(line) for line in out.splitlines()]
+        return [json.loads(line) for line in out.split("\n") if line]
 
     documents = {row["id"]: row["text"] for row in sql("select id, text from documents")}
     stored = {}
