@@ -69,11 +69,7 @@ fn normalizer(recipe: &Recipe) -> Value {
 fn pre_tokenizer(recipe: &Recipe) -> Value {
     let style = recipe.style();
     match (style.pattern(), style) {
-        (Some(_), Style::Gpt2) => json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}),
-        (Some(pattern), _) => json!({"type": "Sequence", "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": pattern.regex()}, "behavior": "Isolated", "invert": false},
-            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
-        ]}),
+        (Some(pattern), _) => pattern.pre_tokenizer(),
         (None, Style::Llama2) => Value::Null,
         (None, Style::SentencePiece | Style::T5) => metaspace(),
         (None, _) => json!({"type": "BertPreTokenizer"}),

@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::{Built, ForeignOptions, IDS_MAX, merges};
+use crate::patterns;
 use crate::pieces::byte_characters;
 
 /// How texts are cut before their bytes are merged.
@@ -72,23 +73,13 @@ impl Pattern {
         })
     }
 
-    /// `None` where ByteLevel's own is the same.
-    fn regex(self) -> Option<String> {
-        const CONTRACTIONS: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-        let digits = if self == Pattern::Qwen2 { r"\p{N}" } else { r"\p{N}{1,3}" };
-        let rest = r"\s*[\r\n]+|\s+(?!\S)|\s+";
+    /// The pre-tokenizer.
+    fn cut(self) -> patterns::Pattern {
         match self {
-            Pattern::Gpt2 => None,
-            Pattern::Cl100k | Pattern::Qwen2 | Pattern::Llama3 => {
-                Some(format!(r"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{rest}"))
-            }
-            Pattern::O200k => {
-                let (upper, lower) = (r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]");
-                let first = r"[^\r\n\p{L}\p{N}]?";
-                Some(format!(
-                    r"{first}{upper}*{lower}+{CONTRACTIONS}?|{first}{upper}+{lower}*{CONTRACTIONS}?|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{rest}"
-                ))
-            }
+            Pattern::Gpt2 => patterns::Pattern::Gpt2,
+            Pattern::Cl100k | Pattern::Llama3 => patterns::Pattern::Cl100k,
+            Pattern::O200k => patterns::Pattern::O200k,
+            Pattern::Qwen2 => patterns::Pattern::Qwen2,
         }
     }
 }
@@ -117,18 +108,9 @@ pub(super) fn read(path: &Path, bytes: &[u8], options: &ForeignOptions) -> Resul
     let mut vocabulary: BTreeMap<u32, String> = tokens.iter().map(|(token, rank)| (*rank, text(token))).collect();
     vocabulary.extend(special.iter().map(|(token, id)| (*id, token.clone())));
     let vocabulary: Map<String, Value> = vocabulary.into_iter().map(|(id, token)| (token, id.into())).collect();
-    let byte_level =
-        |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
-    let pre_tokenizer = match pattern.regex() {
-        None => byte_level(true),
-        Some(regex) => {
-            let split = json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
-            json!({"type": "Sequence", "pretokenizers": [split, byte_level(false)]})
-        }
-    };
     let file = json!({
         "normalizer": (pattern == Pattern::Qwen2).then(|| json!({"type": "NFC"})),
-        "pre_tokenizer": pre_tokenizer,
+        "pre_tokenizer": pattern.cut().pre_tokenizer(),
         "post_processor": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true},
         "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
         // A piece that is a token needs no merges, as in tiktoken: some tokens never come from merges.

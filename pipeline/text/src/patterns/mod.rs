@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 pub(crate) use bert::for_each_bert_piece;
 use classes::{CASES, KINDS, classes};
 use scan::Scanner;
+use serde_json::{Value, json};
 use window::Window;
 
 /// A pre-tokenizer that cuts text into pieces.
@@ -46,6 +47,17 @@ impl Pattern {
                 r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
             ),
         }
+    }
+
+    /// The pre-tokenizer, as tokenizer.json files write it; GPT-2's pattern is ByteLevel's own.
+    pub(crate) fn pre_tokenizer(self) -> Value {
+        let byte_level =
+            |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
+        if self == Pattern::Gpt2 {
+            return byte_level(true);
+        }
+        let split = json!({"type": "Split", "pattern": {"Regex": self.regex()}, "behavior": "Isolated", "invert": false});
+        json!({"type": "Sequence", "pretokenizers": [split, byte_level(false)]})
     }
 
     /// The pattern with this regular expression, letter for letter.
