@@ -202,6 +202,8 @@ pub(crate) fn describe(draft: &Draft, identity: Identity, usage: Usage) -> Resul
             Some(file) => (*file).clone(),
             None => {
                 let foreign = state.foreign.iter().any(|prefix| path.starts_with(prefix.as_str()));
+                let absolute = draft.dir().join(path);
+                File::open(&absolute).and_then(|file| file.sync_all()).with_context(|| format!("syncing `{}`", absolute.display()))?;
                 describe_file(draft.dir(), path, state.rows.get(path).copied(), foreign)?
             }
         };
@@ -247,7 +249,6 @@ pub(crate) fn describe_file(dir: &Path, relative: &str, rows: Option<u64>, forei
         None if parquet => open_parquet(&path)?.metadata().file_metadata().num_rows() as u64,
         None => 0,
     };
-    File::open(&path).and_then(|file| file.sync_all()).with_context(|| format!("syncing `{}`", path.display()))?;
     Ok(FileManifest { path: relative.to_string(), table, split, rows, of: None, bytes, blake3, volatile: false })
 }
 

@@ -3,12 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,14 +14,14 @@ use serde_json::Value;
 use crate::manifest::{FileManifest, Identity, Usage};
 use crate::part::TableWriter;
 use crate::stage::Inputs;
-use crate::{Artifact, Context, Part, PartWriter};
+use crate::{Artifact, Context, Part, PartWriter, workers};
 
 const JOURNAL: &str = "journal.jsonl";
 const SCRATCH: &str = "scratch";
 /// A process that writes into the draft from outside holds an advisory lock on this file.
 pub const LOCK: &str = "lock";
 /// The phase of [`Draft::parts`] in the journal.
-const PARTS: &str = "";
+pub(crate) const PARTS: &str = "";
 
 /// An artifact in the making. All methods take `&self` and may be called from any thread.
 pub struct Draft {
@@ -47,10 +45,13 @@ pub(crate) struct State {
 /// A finished part in the journal.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Line {
-    phase: String,
-    part: usize,
+    pub(crate) phase: String,
+    pub(crate) part: usize,
     pub(crate) files: Vec<FileManifest>,
     pub(crate) counts: BTreeMap<String, i64>,
+    /// The start of the system in which scratch was written, when it was not synced: after another one it may be lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) boot: Option<String>,
 }
 
 impl Draft {
@@ -59,10 +60,13 @@ impl Draft {
         let dir = dir.into();
         std::fs::create_dir_all(&dir).with_context(|| format!("creating `{}`; is the workspace writable?", dir.display()))?;
         let mut state = State::default();
+        let boot = workers::boot();
         let journal = std::fs::read_to_string(dir.join(JOURNAL)).unwrap_or_default();
         // A line cut off by a kill is no finished part.
         for line in journal.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-            if let Ok(line) = serde_json::from_str::<Line>(line) {
+            if let Ok(line) = serde_json::from_str::<Line>(line)
+                && (line.boot.is_none() || line.boot == boot)
+            {
                 let id = (line.phase.clone(), line.part);
                 state.resumed.insert(id.clone());
                 state.done.insert(id, line);
@@ -133,7 +137,7 @@ impl Draft {
     /// Runs `work` for every part that is not finished yet, up to `ctx.threads` at once. Rows go to the artifact's tables.
     pub fn parts(&self, ctx: &Context, plan: &[Part], work: impl Fn(usize, &mut PartWriter) -> Result<()> + Sync) -> Result<()> {
         let schemas = self.state().schemas.clone();
-        self.each(ctx, PARTS, plan, |index| {
+        workers::each(self, ctx, PARTS, plan, |index| {
             let mut part = PartWriter::new(&self.dir, index, &schemas);
             work(index, &mut part)?;
             part.finish()
@@ -144,10 +148,8 @@ impl Draft {
     pub fn task(&self, ctx: &Context, phase: &str, plan: &[Part], work: impl Fn(usize, &Path) -> Result<()> + Sync) -> Result<()> {
         let folder = self.dir.join(SCRATCH).join(phase);
         std::fs::create_dir_all(&folder).with_context(|| format!("creating `{}`", folder.display()))?;
-        self.each(ctx, phase, plan, |index| {
-            let path = self.scratch_path(phase, index);
-            work(index, &path)?;
-            File::open(&path).and_then(|file| file.sync_all()).with_context(|| format!("phase `{phase}` wrote no `{}`", path.display()))?;
+        workers::each(self, ctx, phase, plan, |index| {
+            work(index, &self.scratch_path(phase, index))?;
             Ok((Vec::new(), BTreeMap::new()))
         })
     }
@@ -157,61 +159,18 @@ impl Draft {
         self.dir.join(SCRATCH).join(phase).join(format!("part-{index:05}"))
     }
 
-    fn each(
-        &self,
-        ctx: &Context,
-        phase: &str,
-        plan: &[Part],
-        work: impl Fn(usize) -> Result<(Vec<FileManifest>, BTreeMap<String, i64>)> + Sync,
-    ) -> Result<()> {
-        let total: u64 = plan.iter().map(|part| part.bytes).sum();
-        let todo: Vec<usize> = {
-            let state = self.state();
-            (0..plan.len()).filter(|index| !state.done.contains_key(&(phase.to_string(), *index))).collect()
-        };
-        let finished = Mutex::new(total - todo.iter().map(|index| plan[*index].bytes).sum::<u64>());
-        let next = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let errors = Mutex::new(BTreeMap::new());
-        let worker = || {
-            while let Some(index) = todo.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
-                if failed.load(Ordering::Relaxed) {
-                    return;
-                }
-                let result = ctx.check_stop().and_then(|()| guarded(index, &work)).and_then(|(files, counts)| {
-                    self.note(Line { phase: phase.to_string(), part: index, files, counts })?;
-                    let mut done = finished.lock().map_err(|_| anyhow!("a part panicked"))?;
-                    *done += plan[index].bytes;
-                    ctx.progress(*done, total, "B");
-                    Ok(())
-                });
-                if let Err(error) = result {
-                    failed.store(true, Ordering::Relaxed);
-                    errors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(index, error);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..ctx.threads.min(todo.len()) {
-                scope.spawn(worker);
-            }
-        });
-        // The error of the first part, whichever failed first in time.
-        match errors.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_first() {
-            Some((_, error)) => Err(error),
-            None => Ok(()),
-        }
-    }
-
-    /// Appends a finished part to the journal. Its files were synced before.
-    fn note(&self, line: Line) -> Result<()> {
+    /// Appends a finished part to the journal.
+    pub(crate) fn note(&self, line: Line, synced: bool) -> Result<()> {
         let mut state = self.state();
         let path = self.dir.join(JOURNAL);
         let mut text = serde_json::to_string(&line)?;
         text.push('\n');
-        let mut journal =
-            OpenOptions::new().create(true).append(true).open(&path).with_context(|| format!("writing `{}`", path.display()))?;
-        journal.write_all(text.as_bytes()).and_then(|()| journal.sync_all()).with_context(|| format!("writing `{}`", path.display()))?;
+        let journal = OpenOptions::new().create(true).append(true).open(&path);
+        let written = journal.and_then(|mut journal| {
+            journal.write_all(text.as_bytes())?;
+            if synced { journal.sync_all() } else { Ok(()) }
+        });
+        written.with_context(|| format!("writing `{}`", path.display()))?;
         state.done.insert((line.phase.clone(), line.part), line);
         Ok(())
     }
@@ -237,14 +196,6 @@ impl Draft {
         }
         Ok(())
     }
-}
-
-/// A panic within a part is a defect, but no reason to lose the parts that are finished or to end without a message.
-fn guarded<T>(index: usize, work: &impl Fn(usize) -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(|| work(index))).unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Err(anyhow!("part {index} panicked: {}; this is a defect, please report it", words.unwrap_or("no message")))
-    })
 }
 
 /// Clears the bookkeeping of a draft whose manifest stands and renames it. A kill in between leaves a draft that this finishes.

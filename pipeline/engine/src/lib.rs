@@ -25,6 +25,7 @@ pub mod stage;
 pub mod suggest;
 pub mod testing;
 pub mod usage;
+mod workers;
 pub mod workspace;
 
 pub use artifact::{Artifact, Table, TableFile};

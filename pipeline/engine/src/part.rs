@@ -189,8 +189,7 @@ impl HashingWriter {
     }
 
     fn finish(self) -> io::Result<(u64, String)> {
-        let file = self.file.into_inner().map_err(|error| error.into_error())?;
-        file.sync_all()?;
+        self.file.into_inner().map_err(|error| error.into_error())?;
         Ok((self.bytes, self.hasher.finalize().to_hex().to_string()))
     }
 }

@@ -16,6 +16,7 @@ pub enum Kind {
     Tokenizer,
     Tokens,
     Model,
+    Vectors,
     Predictions,
     Scores,
 }
@@ -28,6 +29,7 @@ impl Kind {
             Kind::Tokenizer => "tokenizer",
             Kind::Tokens => "tokens",
             Kind::Model => "model",
+            Kind::Vectors => "vectors",
             Kind::Predictions => "predictions",
             Kind::Scores => "scores",
         }
@@ -40,6 +42,7 @@ impl Kind {
             Kind::Tokenizer => "vocabulary",
             Kind::Tokens => "tokens",
             Kind::Model => "parameters",
+            Kind::Vectors => "vectors",
             Kind::Predictions => "predictions",
             Kind::Scores => "scores",
         }

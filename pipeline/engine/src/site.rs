@@ -112,7 +112,8 @@ impl Site<'_> {
         self.sql
     }
 
-    fn step(&self, name: &str) -> Option<&StepView> {
+    /// A step above by its name.
+    pub fn step(&self, name: &str) -> Option<&StepView> {
         self.above.iter().find(|step| step.name == name)
     }
 }

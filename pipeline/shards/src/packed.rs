@@ -129,7 +129,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the rest and syncs the file; returns the number of rows.
+    /// Writes the rest; returns the number of rows.
     pub fn finish(mut self) -> Result<u64> {
         self.flush()?;
         self.shard.finish()?;

@@ -78,8 +78,8 @@ impl ShardWriter {
             Format::Arrow(writer) => writer.into_inner().with_context(failed)?,
             Format::Parquet(writer) => writer.into_inner().with_context(failed)?,
         };
-        let file = buffer.into_inner().map_err(|error| error.into_error()).with_context(failed)?;
-        file.sync_all().with_context(failed)
+        buffer.into_inner().map_err(|error| error.into_error()).with_context(failed)?;
+        Ok(())
     }
 }
 

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::Encoder;
 use super::packing::Frame;
 
+/// Bytes of tokens that are written at once.
+const WRITTEN_AT_ONCE: usize = 1 << 18;
+
 /// One entry of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Entry {
@@ -18,7 +21,7 @@ pub(super) enum Entry {
     Split(String),
     Document(Document),
     Reject(Reject),
-    /// How often each token occurs in a split, at the end of the list: ids with their counts.
+    /// How often each token occurs in a split, ids with their counts; several of a split add up.
     Counts {
         split: u32,
         counts: Vec<(u32, u64)>,
@@ -58,20 +61,26 @@ pub(super) fn list_of(tokens: &Path) -> PathBuf {
 /// Writes the tokens and the list of one file of documents.
 pub(crate) struct EncodedWriter<'a> {
     path: PathBuf,
-    tokens: BufWriter<File>,
+    tokens: File,
     list: BufWriter<File>,
     encoder: &'a Encoder,
     pub(super) frame: &'a Frame,
-    splits: Vec<(String, Vec<u64>)>,
+    splits: Vec<Split>,
+    /// Tokens that are not written yet.
     bytes: Vec<u8>,
+}
+
+struct Split {
+    name: String,
+    /// How often each token occurred since the counts were written last.
+    counts: Vec<u32>,
+    counted: u32,
 }
 
 impl<'a> EncodedWriter<'a> {
     pub(super) fn create(path: &Path, encoder: &'a Encoder, frame: &'a Frame) -> Result<EncodedWriter<'a>> {
-        let create = |path: &Path| -> Result<BufWriter<File>> {
-            Ok(BufWriter::with_capacity(1 << 18, File::create(path).with_context(|| format!("creating `{}`", path.display()))?))
-        };
-        let (tokens, list) = (create(path)?, create(&list_of(path))?);
+        let create = |path: &Path| File::create(path).with_context(|| format!("creating `{}`", path.display()));
+        let (tokens, list) = (create(path)?, BufWriter::new(create(&list_of(path))?));
         Ok(EncodedWriter { path: path.to_path_buf(), tokens, list, encoder, frame, splits: Vec::new(), bytes: Vec::new() })
     }
 
@@ -86,8 +95,23 @@ impl<'a> EncodedWriter<'a> {
             (Some(eos), Some((_, kept))) => (kept, Some(eos)),
             _ => (kept, None),
         };
-        let counts = &mut self.splits[number].1;
-        for token in kept.iter().chain(&last) {
+        let length = u32::try_from(tokens.len()).context("a document has more tokens than 32 bits can count")? - cut as u32;
+        self.count(number, length, kept.iter().chain(&last))?;
+        self.encoder.width.append_bytes(kept, &mut self.bytes);
+        self.encoder.width.append_bytes(last.as_slice(), &mut self.bytes);
+        if self.bytes.len() >= WRITTEN_AT_ONCE {
+            self.write()?;
+        }
+        self.note(&Entry::Document(Document { id: *id, split: number as u32, length, cut: cut as u32 }))
+    }
+
+    fn count<'t>(&mut self, split: usize, length: u32, tokens: impl Iterator<Item = &'t u32>) -> Result<()> {
+        if self.splits[split].counted.checked_add(length).is_none() {
+            self.note_counts(split)?;
+        }
+        let Split { counts, counted, .. } = &mut self.splits[split];
+        *counted += length;
+        for token in tokens {
             match counts.get_mut(*token as usize) {
                 Some(count) => *count += 1,
                 None => {
@@ -96,35 +120,44 @@ impl<'a> EncodedWriter<'a> {
                 }
             }
         }
-        self.bytes.clear();
-        self.encoder.width.append_bytes(kept, &mut self.bytes);
-        self.encoder.width.append_bytes(last.as_slice(), &mut self.bytes);
+        Ok(())
+    }
+
+    /// Writes the counts of a split and begins anew.
+    fn note_counts(&mut self, split: usize) -> Result<()> {
+        let Split { counts, counted, .. } = &mut self.splits[split];
+        *counted = 0;
+        let found = (0..).zip(counts.iter_mut()).filter(|(_, count)| **count > 0);
+        let counts = found.map(|(token, count)| (token, std::mem::take(count).into())).collect();
+        self.note(&Entry::Counts { split: split as u32, counts })
+    }
+
+    fn write(&mut self) -> Result<()> {
         self.tokens.write_all(&self.bytes).with_context(|| format!("writing `{}`", self.path.display()))?;
-        let length = u32::try_from(tokens.len()).context("a document has more tokens than 32 bits can count")? - cut as u32;
-        self.note(&Entry::Document(Document { id: *id, split: number as u32, length, cut: cut as u32 }))
+        self.bytes.clear();
+        Ok(())
     }
 
     pub(crate) fn reject(&mut self, reject: Reject) -> Result<()> {
         self.note(&Entry::Reject(reject))
     }
 
-    /// Writes what is left and syncs the list; the engine syncs the tokens.
+    /// Writes what is left.
     pub(super) fn finish(mut self) -> Result<()> {
-        for (split, (_, counts)) in (0..).zip(std::mem::take(&mut self.splits)) {
-            let counts = (0..).zip(counts).filter(|(_, count)| *count > 0).collect();
-            self.note(&Entry::Counts { split, counts })?;
+        for split in 0..self.splits.len() {
+            self.note_counts(split)?;
         }
-        let flushed = self.tokens.flush().and_then(|()| self.list.flush()).and_then(|()| self.list.get_ref().sync_all());
-        flushed.with_context(|| format!("writing `{}` and its list", self.path.display()))
+        self.write()?;
+        self.list.flush().with_context(|| format!("writing the list of `{}`", self.path.display()))
     }
 
     /// The number of a split.
     fn split(&mut self, name: &str) -> Result<usize> {
-        if let Some(number) = self.splits.iter().rposition(|(split, _)| split == name) {
+        if let Some(number) = self.splits.iter().rposition(|split| split.name == name) {
             return Ok(number);
         }
         self.note(&Entry::Split(name.to_string()))?;
-        self.splits.push((name.to_string(), vec![0; self.encoder.vocabulary_size]));
+        self.splits.push(Split { name: name.to_string(), counts: vec![0; self.encoder.vocabulary_size], counted: 0 });
         Ok(self.splits.len() - 1)
     }
 

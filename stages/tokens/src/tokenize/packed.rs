@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
+use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use engine::{Context, Draft, Part, PartWriter, Stage, Table, schema};
 use rayon::prelude::*;
@@ -17,13 +17,13 @@ use super::packing::{Frame, Packing, shard_rows};
 use super::plan::{self, Plan, Window};
 use super::summary::{self, Shard};
 use super::{Encoder, Tokenize};
-use crate::documents::{self, Documents, id};
+use crate::documents::{self, id};
 
 const ENCODE: &str = "encode";
 const COUNT: &str = "count";
 /// Documents that one thread encodes at a time, where one file is spread over several.
 const CHUNK: usize = 16;
-/// So many files for each thread keep all threads busy without that.
+/// So many files for each thread keep all threads busy without that, until the last files.
 const FILES_PER_THREAD: usize = 4;
 /// Rejects that are written at once.
 const REJECTS_BATCH: usize = 1 << 12;
@@ -63,8 +63,8 @@ pub(super) fn run(settings: &Tokenize, ctx: &Context, table: &Table, encoder: &E
     }
     let parts = table.plan();
     let source = Source { settings, ctx, table, encoder };
-    let spread = parts.len() < FILES_PER_THREAD * ctx.threads;
-    run_encoded(settings, ctx, &parts, encoder, draft, |file, out| encode(&source, file, spread, out))
+    let spread = |file| parts.len() < FILES_PER_THREAD * ctx.threads || file + ctx.threads >= parts.len();
+    run_encoded(settings, ctx, &parts, encoder, draft, |file, out| encode(&source, file, spread(file), out))
 }
 
 /// Packs the documents that `encode` hands over for each part.
@@ -140,9 +140,9 @@ type Encoded = (Vec<u32>, Vec<usize>);
 /// Encodes one file of documents; `spread` over threads where there are too few files for all of them.
 fn encode(job: &Source, file: usize, spread: bool, out: &mut EncodedWriter) -> Result<()> {
     let Source { settings, ctx, table, encoder } = job;
-    let mut columns = vec!["id", settings.text.as_str()];
-    columns.extend(PLACE.iter().filter(|column| **column != settings.text));
+    let columns = ["id", settings.text.as_str()];
     let frame = out.frame;
+    let (mut rejected, mut first_row) = (Vec::new(), 0);
     let encode_texts = |texts: &[&str], (tokens, ends): &mut Encoded| -> Result<()> {
         for text in texts.iter().filter(|text| text.len() <= settings.document_bytes_max) {
             tokens.extend(frame.bos);
@@ -175,34 +175,55 @@ fn encode(job: &Source, file: usize, spread: bool, out: &mut EncodedWriter) -> R
         });
         for (row, text) in texts.iter().enumerate() {
             let id = id(&ids, row);
+            let mut reject = |rule, value| rejected.push(Rejected { row: first_row + row, id, rule, value });
             if text.len() > settings.document_bytes_max {
-                let value = Some((text.len() as f64, settings.document_bytes_max as f64));
-                out.reject(reject(&batch, row, id, "too_long", value)?)?;
+                reject("too_long", Some((text.len() as f64, settings.document_bytes_max as f64)));
                 continue;
             }
             match documents.next().context("a document was not encoded")? {
-                [] => out.reject(reject(&batch, row, id, "empty", None)?)?,
+                [] => reject("empty", None),
                 tokens => out.push(&id, batch.split(row), tokens)?,
             }
         }
+        first_row += texts.len();
     }
-    Ok(())
+    write_rejected(table, file, &rejected, out)
 }
 
-fn reject(batch: &Documents, row: usize, id: [u8; 16], rule: &str, value: Option<(f64, f64)>) -> Result<Reject> {
-    let [source, path, position, line] = PLACE.map(|name| batch.strings(name));
-    let (source, path, position, line) = (source?, path?, position?, line?);
-    let line = line.iter().nth(row).flatten().map(str::parse).transpose()?;
-    Ok(Reject {
-        id,
-        source: source.value(row).to_string(),
-        path: path.value(row).to_string(),
-        position: position.value(row).parse()?,
-        line,
-        stage: Tokenize::NAME.to_string(),
-        rule: rule.to_string(),
-        value,
-    })
+/// A document that is in no row, by its row in the file of documents.
+struct Rejected {
+    row: usize,
+    id: [u8; 16],
+    rule: &'static str,
+    value: Option<(f64, f64)>,
+}
+
+/// Rejects are few: where their documents came from is read for them alone.
+fn write_rejected(table: &Table, file: usize, rejected: &[Rejected], out: &mut EncodedWriter) -> Result<()> {
+    let mut rejected = rejected.iter().peekable();
+    let mut first = 0;
+    let mut places = documents::read(table, file, &PLACE)?;
+    while rejected.peek().is_some() {
+        let batch = places.next().context("documents are fewer than they were")??;
+        let [source, path, position, line] = PLACE.map(|name| batch.strings(name));
+        let (source, path, position, line) = (source?, path?, position?, line?);
+        while let Some(Rejected { row, id, rule, value }) = rejected.next_if(|reject| reject.row < first + batch.len()) {
+            let row = row - first;
+            let line = line.is_valid(row).then(|| line.value(row).parse()).transpose()?;
+            out.reject(Reject {
+                id: *id,
+                source: source.value(row).to_string(),
+                path: path.value(row).to_string(),
+                position: position.value(row).parse()?,
+                line,
+                stage: Tokenize::NAME.to_string(),
+                rule: rule.to_string(),
+                value: *value,
+            })?;
+        }
+        first += batch.len();
+    }
+    Ok(())
 }
 
 /// The number of the first row of each shard in its split.
