@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
+use crate::fast::sentencepiece::{KEY as SENTENCEPIECE, Settings as SentencePiece};
 use crate::fast::{Fast, encode_by_crate};
 
 /// Ids of the tokens with a role; `None` where the tokenizer has no such token.
@@ -47,6 +48,8 @@ pub struct Encoded {
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special: SpecialIds,
+    /// Of a tokenizer that came from SentencePiece, and encodes as that does.
+    sentencepiece: Option<Arc<SentencePiece>>,
     /// Made when the first text is encoded; `None` where the crate must encode.
     fast: Arc<OnceLock<Option<Fast>>>,
 }
@@ -63,9 +66,10 @@ impl Tokenizer {
             Ok(bytes) => Some(serde_json::from_slice(&bytes).with_context(|| format!("`{}` is no valid JSON", beside.display()))?),
             Err(_) => None,
         };
-        Tokenizer::new(inner, config.as_ref())
+        Tokenizer::new(inner, config.as_ref()).with_context(|| format!("`{}`", beside.display()))
     }
 
+    /// `config` is that of tokenizer_config.json.
     pub(crate) fn new(mut inner: tokenizers::Tokenizer, config: Option<&Value>) -> Result<Tokenizer> {
         // Texts are stored whole and as they are; whoever needs rows cuts and pads later.
         inner.with_padding(None);
@@ -84,7 +88,14 @@ impl Tokenizer {
             }
         };
         let special = SpecialIds { bos: id(0), eos: id(1), unk: id(2), pad: id(3), cls: id(4), sep: id(5), mask: id(6) };
-        Ok(Tokenizer { inner, special, fast: Arc::default() })
+        let entry = config.map(|config| &config[SENTENCEPIECE]).filter(|entry| !entry.is_null());
+        let sentencepiece: Option<SentencePiece> =
+            entry.map(|entry| serde_json::from_value(entry.clone())).transpose().with_context(|| format!("its key `{SENTENCEPIECE}`"))?;
+        let fast = match &sentencepiece {
+            Some(settings) => OnceLock::from(Some(Fast::of_sentencepiece(&inner, settings).context("the SentencePiece model")?)),
+            None => OnceLock::new(),
+        };
+        Ok(Tokenizer { inner, special, sentencepiece: sentencepiece.map(Arc::new), fast: Arc::new(fast) })
     }
 
     #[cfg(test)]
@@ -128,6 +139,9 @@ impl Tokenizer {
 
     /// The tokens of a text with the bytes they stand for.
     pub fn encode_with_offsets(&self, text: &str) -> Result<Encoded> {
+        if let Some(encoded) = self.fast().and_then(|fast| fast.encode_with_offsets(text)) {
+            return encoded;
+        }
         let encoding = self.inner.encode(text, false).map_err(|error| anyhow!("encoding a text: {error}"))?;
         Ok(Encoded { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
     }
@@ -209,6 +223,9 @@ impl Tokenizer {
         });
         for (name, token) in &roles {
             config[name] = token.clone();
+        }
+        if let Some(settings) = &self.sentencepiece {
+            config[SENTENCEPIECE] = serde_json::to_value(&**settings)?;
         }
         write(&folder.join("tokenizer_config.json"), &format!("{config:#}\n"))?;
         write(&folder.join("special_tokens_map.json"), &format!("{:#}\n", Value::Object(roles)))

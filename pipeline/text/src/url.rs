@@ -79,6 +79,7 @@ mod tests {
 
         #[test]
         fn scheme_www_and_fragment_say_nothing(host in "[a-z]{1,8}\\.[a-z]{2,3}", path in "(/[a-zA-Z0-9%]{1,5}){0,3}", query in "(\\?[a-z]=[0-9])?") {
+            prop_assume!(!host.starts_with("www."));
             let plain = url_normal(&format!("{host}{path}{query}"));
             prop_assert_eq!(url_normal(&format!("https://www.{host}{path}/{query}#part")), plain.clone());
             prop_assert_eq!(url_normal(&plain), plain);

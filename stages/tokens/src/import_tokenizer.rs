@@ -32,7 +32,7 @@ pub struct ImportTokenizer {
 impl Stage for ImportTokenizer {
     const NAME: &'static str = "import-tokenizer";
     const ABOUT: &'static str = "Takes over a tokenizer.json, BERT vocab.txt, tiktoken file or SentencePiece model.";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[];
     const OUTPUT: Kind = Kind::Tokenizer;
 

@@ -26,17 +26,21 @@ pub(super) struct Merge {
 
 /// What of a model's file is not told by its methods.
 #[derive(Deserialize)]
-struct ModelFile {
-    merges: Vec<(String, String)>,
+pub(super) struct ModelFile {
+    pub(super) merges: Vec<(String, String)>,
     #[serde(default)]
     ignore_merges: bool,
 }
 
+/// Merges by the two symbols that they join.
+///
+/// A power of two, at most half in use; `rank` [`NONE`] where there is nothing.
+pub(super) struct Table(Box<[Merge]>);
+
 /// The merges of a vocabulary that has all bytes.
 pub(super) struct Merges {
     bytes: Box<[u32; 256]>,
-    /// A power of two, at most half in use; `rank` [`NONE`] where there is nothing.
-    table: Box<[Merge]>,
+    table: Table,
     /// Tokens by their bytes if a piece that is a token is never merged (`ignore_merges`).
     whole: Option<HashMap<Box<[u8]>, u32>>,
     characters: Option<Characters>,
@@ -46,52 +50,74 @@ pub(super) struct Merges {
 #[derive(Default)]
 pub(super) struct Scratch {
     /// The symbols of a piece.
-    ids: Vec<u32>,
+    pub(super) ids: Vec<u32>,
     neighbours: Vec<(u32, u32)>,
     queue: BinaryHeap<Reverse<u64>>,
 }
 
-impl Merges {
-    /// An error says what these merges cannot do as the crate does.
-    pub(super) fn of(model: &BPE) -> Result<Merges> {
-        let empty = |affix: &Option<String>| affix.as_deref().unwrap_or_default().is_empty();
-        ensure!(model.dropout.is_none_or(|share| share == 0.0), "merges are dropped at random");
-        ensure!(empty(&model.continuing_subword_prefix) && empty(&model.end_of_word_suffix), "tokens carry a prefix or suffix");
-        let vocabulary: HashMap<String, u32> = model.get_vocab().into_iter().collect();
-        let mut ids: Vec<u32> = vocabulary.values().copied().collect();
-        ids.sort_unstable();
-        ensure!(ids.windows(2).all(|pair| pair[0] < pair[1]), "two tokens have one id");
-        let mut bytes = Box::new([0; 256]);
-        for (byte, character) in byte_characters().iter().enumerate() {
-            let mut buffer = [0; 4];
-            bytes[byte] = *vocabulary.get(&*character.encode_utf8(&mut buffer)).context("a byte is no token")?;
+/// The vocabulary of a model that does nothing but merge.
+pub(super) fn vocabulary_of(model: &BPE) -> Result<HashMap<String, u32>> {
+    let empty = |affix: &Option<String>| affix.as_deref().unwrap_or_default().is_empty();
+    ensure!(model.dropout.is_none_or(|share| share == 0.0), "merges are dropped at random");
+    ensure!(empty(&model.continuing_subword_prefix) && empty(&model.end_of_word_suffix), "tokens carry a prefix or suffix");
+    let vocabulary: HashMap<String, u32> = model.get_vocab().into_iter().collect();
+    let mut ids: Vec<u32> = vocabulary.values().copied().collect();
+    ids.sort_unstable();
+    ensure!(ids.windows(2).all(|pair| pair[0] < pair[1]), "two tokens have one id");
+    Ok(vocabulary)
+}
+
+impl ModelFile {
+    /// The merges of a model are told by its file alone.
+    pub(super) fn of(model: &BPE) -> Result<ModelFile> {
+        serde_json::from_str(&serde_json::to_string(model)?).context("the model has no list of merges")
+    }
+}
+
+impl Table {
+    pub(super) fn of(file: &ModelFile, vocabulary: &HashMap<String, u32>) -> Result<Table> {
+        let id = |token: &str| vocabulary.get(token).copied().context("a merge is not in the vocabulary");
+        let merges = file
+            .merges
+            .iter()
+            .zip(0..)
+            .map(|((left, right), rank)| Ok(Merge { left: id(left)?, right: id(right)?, rank, id: id(&format!("{left}{right}"))? }));
+        Ok(Table::of_merges(&merges.collect::<Result<Vec<_>>>()?))
+    }
+
+    /// Any two tokens that make a third are merged, by the rank of the third.
+    pub(super) fn of_pieces(ranks: &HashMap<u32, u32>, vocabulary: &HashMap<String, u32>) -> Table {
+        let mut merges = Vec::new();
+        for (text, id) in vocabulary {
+            let Some(rank) = ranks.get(id) else { continue };
+            for (middle, _) in text.char_indices().skip(1) {
+                if let (Some(left), Some(right)) = (vocabulary.get(&text[..middle]), vocabulary.get(&text[middle..])) {
+                    merges.push(Merge { left: *left, right: *right, rank: *rank, id: *id });
+                }
+            }
         }
-        // The merges of a model are told by its file alone.
-        let text = serde_json::to_string(model)?;
-        let file: ModelFile = serde_json::from_str(&text).context("the model has no list of merges")?;
-        let mut merges = Merges { bytes, table: table(file.merges.len()), whole: None, characters: None };
-        for ((left, right), rank) in file.merges.iter().zip(0..) {
-            let id = |token: &str| vocabulary.get(token).copied().context("a merge is not in the vocabulary");
-            merges.add(Merge { left: id(left)?, right: id(right)?, rank, id: id(&format!("{left}{right}"))? });
-        }
-        let tokens = spelled_tokens(&vocabulary);
-        merges.characters = Some(Characters::of(&merges, tokens.iter().map(|(bytes, id)| (&**bytes, *id))));
-        merges.whole = file.ignore_merges.then_some(tokens);
-        Ok(merges)
+        Table::of_merges(&merges)
+    }
+
+    fn of_merges(merges: &[Merge]) -> Table {
+        let nothing = Merge { left: NONE, right: NONE, rank: NONE, id: 0 };
+        let mut table = Table(vec![nothing; (2 * merges.len()).next_power_of_two().max(2)].into_boxed_slice());
+        merges.iter().for_each(|merge| table.add(*merge));
+        table
     }
 
     fn add(&mut self, merge: Merge) {
         let mut at = self.home(merge.left, merge.right);
-        while self.table[at].rank != NONE {
-            at = (at + 1) & (self.table.len() - 1);
+        while self.0[at].rank != NONE {
+            at = (at + 1) & (self.0.len() - 1);
         }
-        self.table[at] = merge;
+        self.0[at] = merge;
     }
 
     #[inline(always)]
     fn home(&self, left: u32, right: u32) -> usize {
         let hash = (u64::from(left) << 32 | u64::from(right)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (hash ^ hash >> 32) as usize & (self.table.len() - 1)
+        (hash ^ hash >> 32) as usize & (self.0.len() - 1)
     }
 
     /// Rank and result of a merge; ([`NONE`], 0) if there is none.
@@ -99,56 +125,18 @@ impl Merges {
     fn of_pair(&self, left: u32, right: u32) -> (u32, u32) {
         let mut at = self.home(left, right);
         loop {
-            let merge = self.table[at];
+            let merge = self.0[at];
             if merge.left == left && merge.right == right || merge.rank == NONE {
                 return (merge.rank, merge.id);
             }
-            at = (at + 1) & (self.table.len() - 1);
+            at = (at + 1) & (self.0.len() - 1);
         }
     }
 
-    /// All merges, in no order.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Merge> {
-        self.table.iter().filter(|merge| merge.rank != NONE)
-    }
-
-    /// The highest rank on the way from the bytes of a token to the token, if they become it.
-    pub(super) fn rank_of_whole(&self, token: &[u8], id: u32) -> Option<u32> {
-        let mut symbols: Vec<u32> = token.iter().map(|byte| self.bytes[*byte as usize]).collect();
-        let mut highest = 0;
-        while symbols.len() > 1 {
-            let lowest =
-                (1..symbols.len()).map(|at| (self.of_pair(symbols[at - 1], symbols[at]), at)).min_by_key(|((rank, _), at)| (*rank, *at));
-            let ((rank, merged), at) = lowest.filter(|((rank, _), _)| *rank != NONE)?;
-            highest = highest.max(rank);
-            symbols[at - 1] = merged;
-            symbols.remove(at);
-        }
-        (symbols == [id]).then_some(highest)
-    }
-
-    /// What a piece begins as: bytes, and whole characters where that comes to the same.
+    /// Merges the symbols in `scratch` and appends what they become.
     #[inline(always)]
-    fn symbols(&self, piece: &[u8], symbols: &mut Vec<u32>) {
-        symbols.clear();
-        let mut at = 0;
-        while at < piece.len() {
-            let character = self.characters.as_ref().filter(|_| !piece[at].is_ascii()).and_then(|characters| characters.at(piece, at));
-            let (symbol, length) = character.unwrap_or((self.bytes[piece[at] as usize], 1));
-            symbols.push(symbol);
-            at += length;
-        }
-    }
-
-    /// Appends the tokens of a piece.
-    pub(super) fn encode(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        match self.whole.as_ref().and_then(|whole| whole.get(piece)) {
-            Some(id) => ids.push(*id),
-            None => {
-                self.symbols(piece, &mut scratch.ids);
-                if scratch.ids.len() <= SCANNED_MAX { self.merge_scanned(&scratch.ids, ids) } else { self.merge_queued(scratch, ids) }
-            }
-        }
+    pub(super) fn merge(&self, scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        if scratch.ids.len() <= SCANNED_MAX { self.merge_scanned(&scratch.ids, ids) } else { self.merge_queued(scratch, ids) }
     }
 
     /// Looks through all neighbours before each merge.
@@ -229,9 +217,67 @@ impl Merges {
     }
 }
 
-fn table(merges: usize) -> Box<[Merge]> {
-    let nothing = Merge { left: NONE, right: NONE, rank: NONE, id: 0 };
-    vec![nothing; (2 * merges).next_power_of_two().max(2)].into_boxed_slice()
+impl Merges {
+    /// An error says what these merges cannot do as the crate does.
+    pub(super) fn of(model: &BPE) -> Result<Merges> {
+        let vocabulary = vocabulary_of(model)?;
+        let mut bytes = Box::new([0; 256]);
+        for (byte, character) in byte_characters().iter().enumerate() {
+            let mut buffer = [0; 4];
+            bytes[byte] = *vocabulary.get(&*character.encode_utf8(&mut buffer)).context("a byte is no token")?;
+        }
+        let file = ModelFile::of(model)?;
+        let mut merges = Merges { bytes, table: Table::of(&file, &vocabulary)?, whole: None, characters: None };
+        let tokens = spelled_tokens(&vocabulary);
+        merges.characters = Some(Characters::of(&merges, tokens.iter().map(|(bytes, id)| (&**bytes, *id))));
+        merges.whole = file.ignore_merges.then_some(tokens);
+        Ok(merges)
+    }
+
+    /// All merges, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Merge> {
+        self.table.0.iter().filter(|merge| merge.rank != NONE)
+    }
+
+    /// The highest rank on the way from the bytes of a token to the token, if they become it.
+    pub(super) fn rank_of_whole(&self, token: &[u8], id: u32) -> Option<u32> {
+        let mut symbols: Vec<u32> = token.iter().map(|byte| self.bytes[*byte as usize]).collect();
+        let mut highest = 0;
+        while symbols.len() > 1 {
+            let lowest = (1..symbols.len())
+                .map(|at| (self.table.of_pair(symbols[at - 1], symbols[at]), at))
+                .min_by_key(|((rank, _), at)| (*rank, *at));
+            let ((rank, merged), at) = lowest.filter(|((rank, _), _)| *rank != NONE)?;
+            highest = highest.max(rank);
+            symbols[at - 1] = merged;
+            symbols.remove(at);
+        }
+        (symbols == [id]).then_some(highest)
+    }
+
+    /// What a piece begins as: bytes, and whole characters where that comes to the same.
+    #[inline(always)]
+    fn symbols(&self, piece: &[u8], symbols: &mut Vec<u32>) {
+        symbols.clear();
+        let mut at = 0;
+        while at < piece.len() {
+            let character = self.characters.as_ref().filter(|_| !piece[at].is_ascii()).and_then(|characters| characters.at(piece, at));
+            let (symbol, length) = character.unwrap_or((self.bytes[piece[at] as usize], 1));
+            symbols.push(symbol);
+            at += length;
+        }
+    }
+
+    /// Appends the tokens of a piece.
+    pub(super) fn encode(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        match self.whole.as_ref().and_then(|whole| whole.get(piece)) {
+            Some(id) => ids.push(*id),
+            None => {
+                self.symbols(piece, &mut scratch.ids);
+                self.table.merge(scratch, ids)
+            }
+        }
+    }
 }
 
 /// Tokens by the bytes they stand for; those of other characters never occur in a piece.

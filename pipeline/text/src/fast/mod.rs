@@ -1,13 +1,14 @@
 //! Encoding by ourselves, for tokenizers of which we can say that the ids are those of the crate `tokenizers`: byte-level BPE with a known
-//! [`Pattern`], and BERT's WordPiece.
+//! [`Pattern`], and BERT's WordPiece; and for those that came from SentencePiece, whose ids are that program's and not the crate's.
 //!
 //! A text is cut into pieces, and pieces seen before cost one look-up. Until the first documents have been encoded both ways with the same ids,
-//! the crate's are given out; after a difference, the crate encodes for good.
+//! the crate's are given out; after a difference, the crate encodes for good. Not so for [`sentencepiece`]: the crate does something else there.
 
 mod cache;
 mod characters;
 mod composed;
 mod merges;
+pub(crate) mod sentencepiece;
 mod wordpiece;
 
 use std::cell::RefCell;
@@ -20,8 +21,10 @@ use tokenizers::pre_tokenizers::split::SplitPattern;
 use tokenizers::{AddedToken, ModelWrapper, NormalizedString, Normalizer, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use crate::patterns::{Pattern, for_each_bert_piece};
+use crate::tokenizer::Encoded;
 use cache::{Batch, Cache, Out};
 use merges::{Merges, Scratch};
+use sentencepiece::{Buffers, SentencePiece, Settings};
 use wordpiece::Pieces;
 
 /// So many documents or bytes are encoded both ways.
@@ -46,6 +49,7 @@ pub(crate) struct Fast {
 enum Model {
     Bytes { pattern: Pattern, nfc: bool, merges: Merges },
     Words { han: bool, pieces: Pieces },
+    SentencePiece(Box<SentencePiece>),
 }
 
 /// What one thread remembers of one tokenizer.
@@ -55,6 +59,7 @@ struct State {
     batch: Batch,
     scratch: Scratch,
     normal: Vec<u8>,
+    sentencepiece: Buffers,
 }
 
 thread_local! {
@@ -80,21 +85,35 @@ impl Fast {
             }
             _ => bail!("neither byte-level BPE nor BERT's WordPiece"),
         };
-        let tokens: Vec<AddedToken> = inner.get_added_tokens_decoder().into_values().filter(|token| !token.special).collect();
+        let tokens = found_tokens(inner);
         let added = match &model {
             _ if tokens.is_empty() => None,
-            Model::Bytes { .. } => Some(any_of(&tokens)?),
             Model::Words { .. } => bail!("tokens are added to a WordPiece vocabulary"),
+            _ => {
+                ensure!(tokens.iter().all(|token| token.content.is_ascii()), "an added token is not ASCII");
+                Some(any_of(&tokens)?)
+            }
         };
+        Ok(Fast::new(model, added))
+    }
+
+    /// For a tokenizer that came from SentencePiece.
+    pub(crate) fn of_sentencepiece(inner: &tokenizers::Tokenizer, settings: &Settings) -> Result<Fast> {
+        let tokens = found_tokens(inner);
+        let added = (!tokens.is_empty()).then(|| any_of(&tokens)).transpose()?;
+        Ok(Fast::new(Model::SentencePiece(Box::new(SentencePiece::of(inner, settings)?)), added))
+    }
+
+    fn new(model: Model, added: Option<regex::Regex>) -> Fast {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Ok(Fast {
+        Fast {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             model,
             added,
             checked_documents: AtomicU64::new(0),
             checked_bytes: AtomicU64::new(0),
             difference: OnceLock::new(),
-        })
+        }
     }
 
     /// Where the ids were not the crate's.
@@ -104,6 +123,9 @@ impl Fast {
 
     /// Appends the tokens of a text.
     pub(crate) fn encode(&self, inner: &tokenizers::Tokenizer, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        if matches!(self.model, Model::SentencePiece(_)) {
+            return self.encode_unchecked(inner, text, ids);
+        }
         let checked = || {
             self.checked_documents.load(Ordering::Relaxed) >= CHECKED_DOCUMENTS
                 || self.checked_bytes.load(Ordering::Relaxed) >= CHECKED_BYTES
@@ -158,7 +180,15 @@ impl Fast {
             }
             Model::Bytes { pattern, merges, .. } => self.with_state(|state| encode_bytes(*pattern, merges, state, text, ids)),
             Model::Words { han, pieces } => self.with_state(|state| encode_words(inner, *han, pieces, state, text, ids)),
+            Model::SentencePiece(model) => self.with_state(|state| model.encode(state, text, ids)),
         }
+    }
+
+    /// The tokens of a text with the bytes they stand for; `None` where the crate tells them.
+    pub(crate) fn encode_with_offsets(&self, text: &str) -> Option<Result<Encoded>> {
+        let Model::SentencePiece(model) = &self.model else { return None };
+        let found = self.added.as_ref().is_some_and(|added| added.is_match(text));
+        (!found).then(|| self.with_state(|state| model.encode_with_offsets(state, text)))
     }
 
     fn with_state<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
@@ -170,7 +200,14 @@ impl Fast {
                         states.remove(0);
                     }
                     let (cache, batch, scratch) = (Cache::new(), Batch::new(), Scratch::default());
-                    states.push_mut(State { number: self.number, cache, batch, scratch, normal: Vec::new() })
+                    states.push_mut(State {
+                        number: self.number,
+                        cache,
+                        batch,
+                        scratch,
+                        normal: Vec::new(),
+                        sentencepiece: Buffers::default(),
+                    })
                 }
             };
             work(state)
@@ -258,9 +295,14 @@ fn pattern_of(pre_tokenizer: &PreTokenizerWrapper) -> Option<Pattern> {
     }
 }
 
+/// The added tokens that the crate finds in texts.
+fn found_tokens(inner: &tokenizers::Tokenizer) -> Vec<AddedToken> {
+    inner.get_added_tokens_decoder().into_values().filter(|token| !token.special).collect()
+}
+
 /// Finds any of the tokens, wherever they stand: what the crate requires besides makes it find fewer.
 fn any_of(tokens: &[AddedToken]) -> Result<regex::Regex> {
-    ensure!(tokens.iter().all(|token| !token.content.is_empty() && token.content.is_ascii()), "an added token is not ASCII");
+    ensure!(tokens.iter().all(|token| !token.content.is_empty()), "an added token is empty");
     let any: Vec<String> = tokens.iter().map(|token| regex::escape(&token.content)).collect();
     Ok(regex::Regex::new(&any.join("|"))?)
 }

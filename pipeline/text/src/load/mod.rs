@@ -1,9 +1,9 @@
-//! Other people's tokenizers, each turned into a tokenizer.json of the crate `tokenizers` that gives the same ids: BERT's vocab.txt, tiktoken's
-//! rank files and SentencePiece models. Roles of special tokens and further tokens come from the files that `transformers` puts beside them.
+//! Other people's tokenizers, each turned into a tokenizer.json of the crate `tokenizers`: BERT's vocab.txt, tiktoken's rank files and SentencePiece
+//! models. Roles of special tokens and further tokens come from the files that `transformers` puts beside them.
 //!
-//! Whatever cannot be said in a tokenizer.json with the same ids for every text is an error, never an approximation.
+//! The ids are the original's for every text; whatever cannot be said is an error, never an approximation. SentencePiece's way of normalizing and
+//! of adding up scores is not the crate's, so its models also keep [`Settings`](crate::fast::sentencepiece::Settings), by which we encode.
 
-mod charsmap;
 mod merges;
 mod protobuf;
 mod sentencepiece;
@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Tokenizer;
 pub use tiktoken::Pattern;
+pub(crate) use tiktoken::from_base64;
 
 /// Files beside a tokenizer's that tell of its special and added tokens, read where they exist.
 pub const FILES_BESIDE: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
@@ -72,7 +73,7 @@ impl Format {
 struct Built {
     file: Value,
     special: Vec<String>,
-    /// Role to token, as in tokenizer_config.json.
+    /// Role to token and whatever else tokenizer_config.json tells.
     roles: Map<String, Value>,
 }
 

@@ -1,17 +1,20 @@
 //! SentencePiece models of the types unigram and bpe: `ModelProto` of sentencepiece_model.proto, turned into normalizer, cut and model.
 //!
-//! Followed is the C++ of google/sentencepiece (normalizer.cc, bpe_model.cc, unigram_model.cc), whose settings all stand in the file. Pieces that
+//! Followed is the C++ of google/sentencepiece (normalizer.cc, bpe_model.cc, unigram_model.cc), whose settings all stand in the file. Our own
+//! encoder does what that does, by the [`Settings`] that are kept; the tokenizer.json, for other tools, comes as near as the crate does. Pieces that
 //! control, are unknown or stand for bytes never match a text there, while the crate's models know one vocabulary only; so texts are
 //! cut inside of whatever spells such a piece, at a place that no other piece spans.
 
 use std::fmt::Write;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use hashbrown::{HashMap, HashSet};
 use serde_json::{Map, Value, json};
+use tokenizers::normalizers::precompiled::Precompiled;
 
 use super::protobuf::{Fields, Wire};
-use super::{Built, charsmap, merges};
+use super::{Built, merges};
+use crate::fast::sentencepiece::{Charsmap, KEY, Settings, user_defined_score};
 
 /// What stands for a space.
 const SPACE: &str = "▁";
@@ -67,7 +70,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Built> {
         json!({"type": "BPE", "dropout": null, "unk_token": model.pieces[unknown].text, "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": model.byte_fallback,
             // User-defined pieces are cut out whole.
-            "ignore_merges": !user_defined.is_empty(), "vocab": vocabulary(), "merges": model.merges()?})
+            "ignore_merges": !user_defined.is_empty(), "vocab": vocabulary(), "merges": model.merges()})
     } else {
         json!({"type": "Unigram", "unk_id": unknown, "byte_fallback": model.byte_fallback, "vocab": model.scored()})
     };
@@ -85,6 +88,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Built> {
             roles.insert(role.to_string(), piece.text.into());
         }
     }
+    roles.insert(KEY.to_string(), serde_json::to_value(model.settings())?);
     let special = model.texts(Kind::Control).chain(model.texts(Kind::Unknown)).map(str::to_string).collect();
     Ok(Built { file, special, roles })
 }
@@ -186,33 +190,51 @@ impl<'a> Model<'a> {
         Ok(unknown[0])
     }
 
-    /// Merges by falling score.
-    fn merges(&self) -> Result<Vec<Value>> {
-        let normal = || self.pieces.iter().filter(|piece| piece.kind == Kind::Normal);
-        let mut long: Vec<&Piece> = normal().filter(|piece| piece.text.chars().nth(1).is_some()).collect();
-        long.sort_by(|a, b| b.score.total_cmp(&a.score));
-        if let Some(pair) = long.windows(2).find(|pair| pair[0].score == pair[1].score) {
-            let (one, other) = (pair[0].text, pair[1].text);
-            bail!("the pieces `{one}` and `{other}` have the same score, and a tokenizer.json cannot leave open which is merged first");
+    fn settings(&self) -> Settings {
+        let ids = |kind: Kind| self.pieces.iter().zip(0..).filter(|(piece, _)| piece.kind == kind).map(|(_, id)| id).collect();
+        Settings {
+            add_dummy_prefix: self.add_dummy_prefix,
+            remove_extra_whitespaces: self.remove_extra_whitespaces,
+            escape_whitespaces: self.escape_whitespaces,
+            control: ids(Kind::Control),
+            user_defined: ids(Kind::UserDefined),
+            ties: match self.kind {
+                BPE => {
+                    let merged = self.merged();
+                    let groups = merged.chunk_by(|(a, _), (b, _)| a.score == b.score).filter(|group| group.len() > 1);
+                    groups.map(|group| group.iter().map(|(_, id)| *id).collect()).collect()
+                }
+                _ => Vec::new(),
+            },
         }
-        let ranks: HashMap<&[u8], u32> = long.iter().map(|piece| piece.text.as_bytes()).zip(0..).collect();
-        let pairs = long.iter().zip(0..).filter_map(|(piece, rank)| {
+    }
+
+    /// Pieces that merges make, with their ids: by falling score, short ones first among equals, so that their parts come before them.
+    fn merged(&self) -> Vec<(&Piece<'_>, u32)> {
+        let normal = self.pieces.iter().zip(0..).filter(|(piece, _)| piece.kind == Kind::Normal && piece.text.chars().nth(1).is_some());
+        let mut merged: Vec<_> = normal.collect();
+        merged.sort_by(|(a, _), (b, _)| b.score.total_cmp(&a.score).then_with(|| a.text.chars().count().cmp(&b.text.chars().count())));
+        merged
+    }
+
+    fn merges(&self) -> Vec<Value> {
+        let merged = self.merged();
+        let ranks: HashMap<&[u8], u32> = merged.iter().map(|(piece, _)| piece.text.as_bytes()).zip(0..).collect();
+        let pairs = merged.iter().zip(0..).filter_map(|((piece, _), rank)| {
             let starts = piece.text.char_indices().map(|(start, _)| start).collect();
             let middle = merges::split(piece.text.as_bytes(), starts, rank, |part| ranks.get(part).copied())?;
             Some(json!([&piece.text[..middle], &piece.text[middle..]]))
         });
-        Ok(pairs.collect())
+        pairs.collect()
     }
 
     /// Pieces with the scores that they have in the search for the best path.
     fn scored(&self) -> Vec<Value> {
-        let best = self.pieces.iter().filter(|piece| piece.kind == Kind::Normal).map(|piece| piece.score).fold(f32::MIN_POSITIVE, f32::max);
         let score = |piece: &Piece| match piece.kind {
-            // A bonus, so that these are taken before others.
-            Kind::UserDefined => f64::from(piece.text.len() as f32 * best) - 0.1,
-            _ => f64::from(piece.score),
+            Kind::UserDefined => user_defined_score(piece.text),
+            _ => piece.score,
         };
-        self.pieces.iter().map(|piece| json!([piece.text, score(piece)])).collect()
+        self.pieces.iter().map(|piece| json!([piece.text, f64::from(score(piece))])).collect()
     }
 
     fn normalizer(&self) -> Result<Value> {
@@ -220,7 +242,9 @@ impl<'a> Model<'a> {
         let space = if self.escape_whitespaces { SPACE } else { " " };
         let mut steps = Vec::new();
         if !self.charsmap.is_empty() {
-            steps.push(charsmap::normalizer(self.charsmap).context("its map of characters")?);
+            Charsmap::new(self.charsmap).context("it is damaged").context("its map of characters")?;
+            let precompiled = Precompiled::from(self.charsmap).map_err(|error| anyhow!("its map of characters: {error}"))?;
+            steps.push(serde_json::to_value(precompiled)?);
         }
         if self.remove_extra_whitespaces {
             steps.extend([regex(r"\A +", ""), regex(" {2,}", " ")]);

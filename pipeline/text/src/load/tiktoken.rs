@@ -151,7 +151,7 @@ fn parse_line(line: &[u8]) -> Result<(Vec<u8>, u32)> {
 }
 
 /// RFC 4648 with padding.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
         return None;
