@@ -3,7 +3,7 @@
 use engine::StageEntry;
 
 pub fn stages() -> Vec<StageEntry> {
-    [corpus::stages(), tokens::stages(), model::stages(), score::stages()].concat()
+    [corpus::stages(), tokens::stages(), model::stages(), vectors::stages(), score::stages()].concat()
 }
 
 #[cfg(test)]
@@ -14,7 +14,11 @@ mod tests {
     fn every_stage_and_setting_is_named_and_documented() {
         let stages = stages();
         for (index, stage) in stages.iter().enumerate() {
-            assert!(stage.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{} is not kebab-case", stage.name);
+            assert!(
+                stage.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+                "{} is not kebab-case",
+                stage.name
+            );
             assert!(stage.about.ends_with('.') && stage.about.len() > 20, "{} needs a sentence of help", stage.name);
             assert!(!stages[..index].iter().any(|other| other.name == stage.name), "two stages are named {}", stage.name);
             for (name, schema) in stage.schema["properties"].as_object().into_iter().flatten() {
