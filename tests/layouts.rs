@@ -1,4 +1,4 @@
-//! The examples layouts from outside: sample corpora become shards that SQL reads, and what cannot be trained on yet is refused while planning.
+//! The examples layouts from outside: sample corpora become shards that SQL reads. What is learned from them is in `heads`.
 
 use serde_json::{Value, json};
 
@@ -91,23 +91,4 @@ fn sql_reads_the_columns_of_every_layout() {
     let changed = CONFIG.replace("seed = 5", "seed = 6");
     site.write("x.toml", changed);
     assert_eq!(site.to_run().into_iter().map(|(step, _)| step).collect::<Vec<_>>(), ["orders"]);
-}
-
-#[cfg(feature = "model")]
-#[test]
-fn training_on_a_layout_that_it_cannot_read_is_refused_while_planning() {
-    let check = |step: &str, what: &str| {
-        let train = "[[step]]\nstage = \"train\"\nmodel = { family = \"bert\", layers = 1, width = 16, heads = 2 }\nsteps = 2\n";
-        let site = site(&format!("{CONFIG}\n{train}inputs = {{ tokens = \"{step}\", tokenizer = \"learn_tokenizer\" }}\n"));
-        for command in [&["plan", "x.toml"][..], &["trace", "x.toml", "train", "1"]] {
-            let done = site.mill(command);
-            let expected = format!(
-                "step `{step}` makes tokens with {what}, which `train` and `predict` cannot read yet; they read the layouts packed"
-            );
-            assert!(done.code == 2 && done.stderr.contains(&expected), "{}: {}", done.code, done.stderr);
-        }
-    };
-    check("entities", "layout = \"tag\"");
-    check("orders", "layout = \"pairs\"");
-    check("authors", "layout = \"classify\" and `text_pair`");
 }

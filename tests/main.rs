@@ -5,6 +5,8 @@
 mod cli;
 mod harness;
 #[cfg(feature = "model")]
+mod heads;
+#[cfg(feature = "model")]
 mod kill;
 mod layouts;
 #[cfg(feature = "model")]

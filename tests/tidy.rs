@@ -97,7 +97,7 @@ fn dependencies(folder: &str) -> Vec<String> {
         .collect()
 }
 
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "pipeline/engine",
     "pipeline/text",
     "pipeline/shards",
@@ -106,6 +106,7 @@ const CRATES: [&str; 9] = [
     "stages/tokens",
     "stages/model",
     "stages/torch",
+    "stages/vectors",
     "stages/score",
 ];
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use engine::config::Config;
 use engine::plan::{Plan, PlannedStep, Status};
 use engine::{Artifact, ConfigError, list};
@@ -107,7 +107,13 @@ fn texts(plan: &Plan, step: &PlannedStep, pieces: &[Piece], length: usize) -> Re
     let mut found = HashMap::new();
     for tokens in inputs(plan, step, "tokens") {
         let settings = &tokens.key_parts["settings"];
-        let column = if settings["layout"] == "complete" { &settings["prompt"] } else { &settings["text"] };
+        let column = &settings[match settings["layout"].as_str() {
+            Some("complete") => "prompt",
+            Some("translate") => "source",
+            Some("tag") => "words",
+            Some("answer") => "question",
+            _ => "text",
+        }];
         for documents in inputs(plan, tokens, "documents") {
             let (Status::Cached(artifact), Some(column)) = (&documents.status, column.as_str()) else { continue };
             let table = artifact.table(artifact.main())?;
@@ -135,12 +141,13 @@ fn take(
 ) -> Result<()> {
     let of = |name: &str| batch.column_by_name(name).with_context(|| format!("the documents have no column `{name}`"));
     let Some(ids) = of("id")?.as_fixed_size_binary_opt() else { bail!("the column `id` holds no ids") };
-    let texts = cast(of(column)?, &DataType::Utf8)?;
-    let texts = texts.as_string::<i32>();
+    // Words may stand in lists.
+    let options = FormatOptions::default();
+    let texts = ArrayFormatter::try_new(of(column)?, &options)?;
     for row in 0..batch.num_rows() {
         let Ok(id) = <[u8; 16]>::try_from(ids.value(row)) else { bail!("the column `id` holds no 16-byte ids") };
         if missing.remove(&id) {
-            found.insert(id, texts.value(row).chars().take(length).collect());
+            found.insert(id, texts.value(row).to_string().chars().take(length).collect());
         }
     }
     Ok(())

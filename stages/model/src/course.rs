@@ -24,8 +24,7 @@ pub struct Course {
     /// With weights each artifact is a source of its own; without, all of them are one.
     mixed: bool,
     seed: u64,
-    batch_size: u64,
-    accumulate: u64,
+    settings: Train,
     /// The last window that was sorted, with its number.
     sorted: Mutex<Option<(u64, Vec<Sample>)>>,
 }
@@ -53,8 +52,7 @@ impl Course {
             [] => Order::new(seed, rows.count(), shuffle)?,
             phases => Order::mixed(seed, &rows.counts(), phases, shuffle).context("`weights` and the rows of the split do not fit")?,
         };
-        let Train { batch_size, accumulate, .. } = *settings;
-        Ok(Course { rows, order, mixed: !phases.is_empty(), seed, batch_size, accumulate, sorted: Mutex::default() })
+        Ok(Course { rows, order, mixed: !phases.is_empty(), seed, settings: settings.clone(), sorted: Mutex::default() })
     }
 
     pub fn rows(&self) -> &Rows {
@@ -63,13 +61,16 @@ impl Course {
 
     /// The numbers of the batches of a step; the first step is 1.
     pub fn batches_of(&self, step: u64) -> std::ops::Range<u64> {
-        (step - 1) * self.accumulate..step * self.accumulate
+        self.settings.batches_before(step - 1)..self.settings.batches_before(step)
     }
 
     /// The rows of batch number `batch`. Rows of equal length come in the order of samples. Of examples, the samples of a window of batches are
     /// sorted by length and cut into batches, and these come in another order.
     pub fn batch(&self, batch: u64) -> Result<Vec<Sample>> {
-        let size = self.batch_size;
+        let size = self.settings.batch_size;
+        if self.settings.carry_state {
+            return Ok(lanes(self.rows.count(), size, batch).collect());
+        }
         if self.rows.equal_lengths() {
             return Ok((batch * size..(batch + 1) * size).map(|sample| self.sample(sample)).collect());
         }
@@ -84,7 +85,7 @@ impl Course {
     }
 
     fn sort(&self, window: u64) -> Result<Vec<Sample>> {
-        let count = SORTED_BATCHES * self.batch_size;
+        let count = SORTED_BATCHES * self.settings.batch_size;
         let samples = (window * count..(window + 1) * count).map(|sample| self.sample(sample));
         let mut samples = samples.map(|sample| Ok((self.rows.length(sample.row)?, sample))).collect::<Result<Vec<_>>>()?;
         samples.sort_by_key(|(length, sample)| (*length, sample.sample));
@@ -95,6 +96,13 @@ impl Course {
         let place = self.order.place(sample);
         Sample { sample, row: if self.mixed { self.rows.of_source(place.source, place.row) } else { place.row } }
     }
+}
+
+/// The rows of batch number `batch` where lane l of `size` begins at the l-th part of `rows` rows and goes on to the next row with each batch,
+/// from the last one to the first. So every row is read once in rows / size batches, and a lane's row follows its row of the batch before.
+pub fn lanes(rows: u64, size: u64, batch: u64) -> impl Iterator<Item = Sample> {
+    let first = move |lane: u64| (u128::from(lane) * u128::from(rows) / u128::from(size)) as u64;
+    (0..size).map(move |lane| Sample { sample: batch * size + lane, row: (first(lane) + batch % rows) % rows })
 }
 
 /// First samples of the phases with the weights of the sources; none when no weights are given.
@@ -109,7 +117,7 @@ fn phases(settings: &Train, rows: u64) -> Result<Vec<(u64, Vec<f64>)>> {
     let steps = settings.total_steps(rows);
     for phase in &settings.curriculum {
         let step = phase.from_step.unwrap_or_else(|| (phase.from_share.unwrap_or(0.0) * steps as f64).round() as u64);
-        let first = step * settings.batch_size * settings.accumulate;
+        let first = settings.batches_before(step) * settings.batch_size;
         match phases.last() {
             Some((before, _)) if *before >= first => {
                 bail!("`curriculum`: a phase begins at step {step}, the one before does not begin earlier; of {steps} steps in all")
@@ -118,4 +126,24 @@ fn phases(settings: &Train, rows: u64) -> Result<Vec<(u64, Vec<f64>)>> {
         }
     }
     Ok(phases)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_read_on_and_read_every_row() {
+        let (rows, size) = (23, 4);
+        let batches: Vec<Vec<u64>> = (0..60).map(|batch| lanes(rows, size, batch).map(|sample| sample.row).collect()).collect();
+        assert_eq!((batches[0].clone(), batches[22].clone()), (vec![0, 5, 11, 17], vec![22, 4, 10, 16]));
+        for (before, after) in batches.iter().zip(&batches[1..]) {
+            assert!(before.iter().zip(after).all(|(before, after)| *after == (before + 1) % rows));
+        }
+        let mut seen: Vec<u64> = batches[..6].iter().flatten().copied().collect();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen, (0..rows).collect::<Vec<_>>());
+        assert_eq!(lanes(rows, size, 7).map(|sample| sample.sample).collect::<Vec<_>>(), [28, 29, 30, 31]);
+    }
 }

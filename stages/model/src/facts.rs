@@ -5,16 +5,21 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use engine::Artifact;
 
-use crate::{Family, NetworkConfig};
+use crate::{Head, LabelType, NetworkConfig, Objective};
 
 /// The facts of tokens artifacts that are read as one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
-    /// `packed`, `classify` or `complete`.
+    /// `packed`, `classify`, `complete`, `translate`, `tag`, `answer` or `pairs`.
     pub layout: String,
+    /// Of the layout classify.
+    pub label_type: LabelType,
+    /// Whether rows hold two texts.
+    pub segments: bool,
+    /// Of translations, that of the longer side.
     pub sequence_length: i64,
     pub vocab_size: i64,
-    /// `causal` or `masked`.
+    /// `causal`, `masked` or `encoder-decoder`.
     pub model: String,
     pub pad_id: Option<i64>,
     pub bos_id: Option<i64>,
@@ -54,22 +59,24 @@ impl Facts {
 
     fn of(tokens: &Artifact) -> Result<Facts> {
         let layout: String = tokens.fact("layout")?;
-        let label_type: Option<String> = tokens.fact("label_type").unwrap_or_default();
-        let segments = tokens.fact("segments").unwrap_or(false);
-        check_layout(&tokens.manifest.step, &layout, label_type.as_deref(), segments)?;
+        check_layout(&tokens.manifest.step, &layout)?;
         let id = |name: &str| tokens.fact::<Option<i64>>(name);
         let table = tokens.table("tokens")?;
         let mut splits: Vec<String> = table.files.iter().filter(|file| file.rows > 0).filter_map(|file| file.split.clone()).collect();
         splits.dedup();
+        let model: String = tokens.fact("model")?;
         let ids = [id("pad_id")?, id("bos_id")?, id("eos_id")?, id("cls_id")?, id("sep_id")?, id("mask_id")?];
         Ok(Facts {
             layout,
-            sequence_length: tokens.fact("sequence_length")?,
+            label_type: tokens.fact("label_type").unwrap_or_default(),
+            segments: tokens.fact("segments").unwrap_or(false),
+            sequence_length: tokens.fact::<i64>("sequence_length")?.max(tokens.fact("target_length").unwrap_or(0)),
             vocab_size: tokens.fact("vocab_size")?,
-            model: tokens.fact("model")?,
+            // What both texts of a translation end in.
+            eos_id: if model == "encoder-decoder" { ids[2].or(ids[4]) } else { ids[2] },
+            model,
             pad_id: ids[0],
             bos_id: ids[1],
-            eos_id: ids[2],
             mask_id: ids[5],
             special_ids: ids.into_iter().flatten().map(|id| id as u32).collect(),
             classes: tokens.fact::<Option<Vec<String>>>("classes").unwrap_or_default(),
@@ -81,9 +88,33 @@ impl Facts {
         self.splits.iter().any(|name| name == split)
     }
 
+    /// What must stand on top of a network to learn this.
+    pub fn head(&self, objective: Objective) -> Result<Head> {
+        let classes = || match &self.classes {
+            Some(classes) if !classes.is_empty() => Ok(classes.clone()),
+            _ => bail!("the tokens name no classes; run `tokenize` again"),
+        };
+        Ok(match (objective, self.label_type) {
+            (Objective::Causal | Objective::Complete | Objective::Translate | Objective::Denoise, _) => Head::Causal,
+            (Objective::Masked, _) => Head::Masked,
+            (Objective::Classify, LabelType::Class) => Head::Classify { classes: classes()? },
+            (Objective::Classify, LabelType::MultiLabel) => Head::MultiLabel { classes: classes()? },
+            (Objective::Classify, LabelType::Number) => Head::Number,
+            (Objective::Tag, _) => Head::Tag { classes: classes()? },
+            (Objective::Answer, _) => Head::Answer,
+            (Objective::Pairs, _) => Head::Pairs { classes: classes()? },
+        })
+    }
+
+    /// What fills up short rows, and what a decoder begins with.
+    pub fn filler(&self) -> i64 {
+        self.pad_id.or(self.eos_id).unwrap_or(0)
+    }
+
     /// Whether a network can read these tokens.
     pub fn check(&self, config: &NetworkConfig) -> Result<()> {
-        if config.vocab_size != self.vocab_size {
+        // Vocabularies of others are often filled up to a round size.
+        if config.vocab_size < self.vocab_size {
             bail!(
                 "the model has a vocabulary of {}, the tokens one of {}; they come from different tokenizers",
                 config.vocab_size,
@@ -98,46 +129,47 @@ impl Facts {
                 config.positions
             );
         }
-        let wanted = match config.family {
-            Family::Gpt => "causal",
-            Family::Bert => "masked",
-        };
-        if self.model != wanted {
-            bail!("a model of the family {} needs tokens for {wanted} models, these are for {} ones", config.family.name(), self.model);
+        let wanted = config.family.reads();
+        if !wanted.contains(&self.model.as_str()) {
+            let (family, wanted) = (config.family.name(), wanted.join(" or "));
+            bail!("a model of the family {family} needs tokens for {wanted} models, these are for {} ones", self.model);
         }
         Ok(())
     }
 }
 
 /// Refuses tokens that nothing is trained on or predicted from yet.
-pub(crate) fn check_layout(step: &str, layout: &str, label_type: Option<&str>, segments: bool) -> Result<()> {
-    let what = match (layout, label_type) {
-        ("classify", Some(other)) if other != "class" => format!("layout = \"classify\" and label_type = \"{other}\""),
-        ("classify", _) if segments => "layout = \"classify\" and `text_pair`".to_string(),
-        ("packed" | "classify" | "complete", _) => return Ok(()),
-        (other, _) => format!("layout = \"{other}\""),
-    };
-    bail!(
-        "step `{step}` makes tokens with {what}, which `train` and `predict` cannot read yet; they read the layouts packed, classify (one text, label_type = \"class\") and complete"
-    )
+pub(crate) fn check_layout(step: &str, layout: &str) -> Result<()> {
+    match layout {
+        "packed" | "classify" | "complete" | "translate" | "tag" | "answer" | "pairs" => Ok(()),
+        other => bail!(
+            "step `{step}` makes tokens with layout = \"{other}\", which `train` and `predict` cannot read yet; they read the layouts packed, classify, complete, translate, tag, answer and pairs"
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::check_layout;
+    use super::*;
 
     #[test]
     fn layouts_that_nothing_reads_are_refused() {
-        let check = |layout: &str, label_type: Option<&str>, segments: bool| {
-            check_layout("x", layout, label_type, segments).map_err(|error| error.to_string().split(", which").next().map(String::from))
-        };
-        for layout in ["packed", "classify", "complete"] {
-            assert_eq!((check(layout, None, false), check(layout, Some("class"), false)), (Ok(()), Ok(())));
+        for layout in ["packed", "classify", "complete", "translate", "tag", "answer", "pairs"] {
+            assert!(check_layout("x", layout).is_ok());
         }
-        let refused = |what: &str| Err(Some(format!("step `x` makes tokens with {what}")));
-        assert_eq!(check("tag", Some("class"), false), refused("layout = \"tag\""));
-        assert_eq!(check("pairs", None, true), refused("layout = \"pairs\""));
-        assert_eq!(check("classify", Some("class"), true), refused("layout = \"classify\" and `text_pair`"));
-        assert_eq!(check("classify", Some("number"), false), refused("layout = \"classify\" and label_type = \"number\""));
+        let error = check_layout("x", "trees").unwrap_err().to_string();
+        assert!(error.starts_with("step `x` makes tokens with layout = \"trees\", which `train`"), "{error}");
+    }
+
+    #[test]
+    fn heads_follow_from_the_labels() {
+        let classes = || vec!["a".to_string(), "b".to_string()];
+        let facts = |label_type| Facts { label_type, classes: Some(classes()), ..Facts::default() };
+        let head = |objective, label_type| facts(label_type).head(objective).unwrap();
+        assert_eq!(head(Objective::Classify, LabelType::MultiLabel), Head::MultiLabel { classes: classes() });
+        assert_eq!(head(Objective::Classify, LabelType::Number), Head::Number);
+        assert_eq!(head(Objective::Tag, LabelType::Class), Head::Tag { classes: classes() });
+        let error = Facts::default().head(Objective::Classify).unwrap_err().to_string();
+        assert_eq!(error, "the tokens name no classes; run `tokenize` again");
     }
 }

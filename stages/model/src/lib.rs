@@ -3,28 +3,43 @@
 //! No tensor and no LibTorch here: the work itself is done by the executable `mill-model` (crate `torch`), which gets a [`Job`] as a file
 //! and answers with [`Event`]s. Both sides share the types of this crate, and so the rows that every step learns from ([`Course`]).
 
+mod architectures;
 mod course;
+mod design;
+mod entities;
 mod facts;
+mod fitting;
 mod huggingface;
 mod job;
 mod launch;
 mod network;
+mod optimizer;
 mod predict;
+pub mod recurrent;
 mod rows;
 pub mod seeds;
+pub mod seq2seq;
 mod sources;
+mod start;
 mod train;
 
 use engine::{StageEntry, entry};
 
-pub use course::{Course, Sample};
+pub use course::{Course, Sample, lanes};
+pub use design::{Activation, Design, LocalAttention, NormKind, PositionEmbedding, Style};
+pub use entities::{Entity, Tags};
 pub use facts::Facts;
+pub use fitting::{LabelType, Objective, objective_for};
 pub use job::{Event, Job, Report, STOPPED, Task};
 pub use network::{Family, Head, ModelSettings, NetworkConfig, SpecialTokens};
-pub use predict::Predict;
-pub use rows::{Piece, Place, Row, Rows};
+pub use optimizer::{Adversarial, Attack, BestMetric, Group, OnSpike, Optimizer, Schedule};
+pub use predict::{AnswerColumns, Predict};
+pub use recurrent::Recurrent;
+pub use rows::{Piece, Place, Row, Rows, Window};
+pub use seq2seq::{Denoise, Seq2seq};
 pub use sources::{Curriculum, Masking, Shuffle};
-pub use train::{Objective, Precision, Schedule, Train};
+pub use start::{Files, TOKENIZERS};
+pub use train::{Lora, Precision, Train};
 
 /// The stages of this crate.
 pub fn stages() -> Vec<StageEntry> {

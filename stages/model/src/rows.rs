@@ -4,14 +4,17 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use engine::Artifact;
+use shards::examples::Value;
 use shards::{ShardFile, examples, packed};
 
-use crate::Facts;
+use crate::{Facts, LabelType};
 
 /// The rows of a split.
 pub struct Rows {
     split: String,
     vocab_size: i64,
+    /// Classes of the labels; 0 where there are none.
+    classes: i64,
     reader: Reader,
     sources: Vec<Source>,
     equal_lengths: bool,
@@ -26,8 +29,22 @@ struct Source {
 
 enum Reader {
     Packed(packed::Reader),
-    Classify(examples::Reader),
-    Complete(examples::Reader),
+    Examples { reader: examples::Reader, answer: Answer, segments: bool },
+}
+
+/// What examples are to be answered with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Answer {
+    /// `label`: classify and pairs.
+    Class,
+    /// `label`, a list.
+    Classes,
+    /// `label`, a number.
+    Number,
+    /// `labels`: tokens, of the layouts complete and translate, or classes of tokens, of the layout tag.
+    Labels,
+    /// `start_token` and `end_token`.
+    Span,
 }
 
 /// A row taken out of a shard.
@@ -35,12 +52,31 @@ enum Reader {
 pub struct Row {
     /// Without padding.
     pub tokens: Vec<i64>,
-    /// What to predict at each place, or −100: examples of the layout complete.
+    /// 0 or 1, which text a token is of; empty of rows of one text.
+    pub segments: Vec<i64>,
+    /// What to predict at each place, or −100: examples of the layouts complete (tokens) and tag (classes). The target: those of the layout
+    /// translate.
     pub labels: Vec<i64>,
-    /// Index of the class: examples of the layout classify.
+    /// Index of the class: examples of the layouts classify and pairs.
     pub class: i64,
+    /// Indices of the classes: examples with several.
+    pub classes: Vec<i64>,
+    /// Examples with a number.
+    pub number: f64,
+    /// First and last token of the answer, both 0 without one: examples of the layout answer.
+    pub span: [i64; 2],
     /// Where documents begin, and the end, as [`shards::boundaries`] has it; of packed rows alone, and only when asked for.
     pub boundaries: Vec<usize>,
+}
+
+/// Where the tokens of a row of the layout answer stand in their context.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// The first token of the context that the row holds; 0 begins another question.
+    pub start: i64,
+    /// The characters of the context that each token stands for, from the first to before the second; −1 of other tokens.
+    pub starts: Vec<i32>,
+    pub ends: Vec<i32>,
 }
 
 /// A piece of a document in a row.
@@ -81,22 +117,36 @@ impl Rows {
             sources.push(Source { step: artifact.manifest.step.clone(), first, rows });
             files.extend(shards);
         }
-        let reader = match facts.layout.as_str() {
-            "packed" => Reader::Packed(packed::Reader::new(&files)),
-            "classify" => Reader::Classify(examples::Reader::new(&files)),
-            "complete" => Reader::Complete(examples::Reader::new(&files)),
-            layout => bail!("tokens have the unknown layout `{layout}`; known are packed, classify and complete"),
+        let answer = match (facts.layout.as_str(), facts.label_type) {
+            ("packed", _) => None,
+            ("classify", LabelType::Class) | ("pairs", _) => Some(Answer::Class),
+            ("classify", LabelType::MultiLabel) => Some(Answer::Classes),
+            ("classify", LabelType::Number) => Some(Answer::Number),
+            ("complete" | "translate" | "tag", _) => Some(Answer::Labels),
+            ("answer", _) => Some(Answer::Span),
+            (layout, _) => {
+                bail!("tokens have the unknown layout `{layout}`; known are packed, classify, complete, translate, tag, answer and pairs")
+            }
+        };
+        let reader = match answer {
+            None => Reader::Packed(packed::Reader::new(&files)),
+            Some(answer) => Reader::Examples { reader: examples::Reader::new(&files), answer, segments: facts.segments },
+        };
+        let labels = match facts.layout.as_str() {
+            "complete" | "translate" => Some(facts.vocab_size),
+            _ => facts.classes.as_ref().map(|all| all.len() as i64),
         };
         // Of earlier versions there is no such fact, nor another packing.
         let padded = |tokens: &Artifact| tokens.fact::<String>("packing").is_ok_and(|packing| packing == "one-per-row");
         let equal_lengths = matches!(reader, Reader::Packed(_)) && !tokens.iter().any(padded);
-        Ok(Rows { split: split.to_string(), vocab_size: facts.vocab_size, reader, sources, equal_lengths })
+        let classes = labels.unwrap_or(0);
+        Ok(Rows { split: split.to_string(), vocab_size: facts.vocab_size, classes, reader, sources, equal_lengths })
     }
 
     pub fn count(&self) -> u64 {
         match &self.reader {
             Reader::Packed(reader) => reader.rows(),
-            Reader::Classify(reader) | Reader::Complete(reader) => reader.rows(),
+            Reader::Examples { reader, .. } => reader.rows(),
         }
     }
 
@@ -119,7 +169,7 @@ impl Rows {
     pub fn length(&self, row: u64) -> Result<usize> {
         match &self.reader {
             Reader::Packed(reader) => reader.used(row),
-            Reader::Classify(reader) | Reader::Complete(reader) => reader.length(row),
+            Reader::Examples { reader, .. } => reader.length(row),
         }
         .with_context(|| self.failed(row))
     }
@@ -135,19 +185,20 @@ impl Rows {
                     out.boundaries = reader.boundaries(row).with_context(failed)?;
                 }
             }
-            Reader::Classify(reader) => {
+            Reader::Examples { reader, answer, segments } => {
                 reader.append_tokens(row, &mut out.tokens).with_context(failed)?;
-                out.class = reader.label(row).with_context(failed)?;
-            }
-            Reader::Complete(reader) => {
-                reader.append_tokens(row, &mut out.tokens).with_context(failed)?;
-                reader.append_labels(row, &mut out.labels).with_context(failed)?;
+                example(reader, row, *answer, *segments, &mut out).with_context(failed)?;
             }
         }
         // All at once, so that the usual case is a few vector instructions.
-        if out.tokens.iter().chain(&out.labels).fold(false, |wrong, token| wrong | (*token >= self.vocab_size)) {
+        let wrong = |numbers: &[i64], end: i64| numbers.iter().fold(false, |wrong, number| wrong | (*number >= end));
+        if wrong(&out.tokens, self.vocab_size) {
             let shard = self.place(row)?.shard.display().to_string();
             bail!("shard `{shard}` holds a token that is not below {}, the size of the vocabulary; run `tokenize` again", self.vocab_size);
+        }
+        if wrong(&out.labels, self.classes) || wrong(&out.classes, self.classes) || (out.class > 0 && out.class >= self.classes) {
+            let shard = self.place(row)?.shard.display().to_string();
+            bail!("shard `{shard}` holds a label that is not below {}; run `tokenize` again", self.classes);
         }
         Ok(out)
     }
@@ -161,9 +212,18 @@ impl Rows {
                 let piece = |span: shards::Span| Piece { document: span.document, start: Some(span.start), length: span.length.into() };
                 Ok(spans.into_iter().map(piece).collect())
             }
-            Reader::Classify(reader) | Reader::Complete(reader) => {
+            Reader::Examples { reader, .. } => {
                 let length = reader.length(row).with_context(failed)? as i64;
-                Ok(vec![Piece { document: reader.id(row).with_context(failed)?, start: None, length }])
+                let id = reader.id(row).with_context(failed)?;
+                let piece = |document, length| Piece { document, start: None, length };
+                match reader.value(row, "other") {
+                    // The second segment is of another document.
+                    Ok(Value::Id(other)) if other != id => {
+                        let second: i64 = self.row(row, false)?.segments.iter().sum();
+                        Ok(vec![piece(id, length - second), piece(other, second)])
+                    }
+                    _ => Ok(vec![piece(id, length)]),
+                }
             }
         }
     }
@@ -172,7 +232,7 @@ impl Rows {
     pub fn place(&self, row: u64) -> Result<Place<'_>> {
         let (shard, _) = match &self.reader {
             Reader::Packed(reader) => reader.file(row),
-            Reader::Classify(reader) | Reader::Complete(reader) => reader.file(row),
+            Reader::Examples { reader, .. } => reader.file(row),
         }?;
         let source = &self.sources[self.sources.partition_point(|source| source.first + source.rows <= row)];
         Ok(Place { step: &source.step, row: row - source.first, shard })
@@ -180,11 +240,78 @@ impl Rows {
 
     /// The document ids of the first `rows` rows of examples.
     pub fn ids(&self, rows: u64) -> Result<Vec<[u8; 16]>> {
-        let (Reader::Classify(reader) | Reader::Complete(reader)) = &self.reader else { bail!("packed rows have no id") };
+        let reader = self.examples()?;
         (0..rows).map(|row| reader.id(row)).collect()
+    }
+
+    /// Of the layout tag: the number of each token's word, or −1.
+    pub fn words(&self, row: u64) -> Result<Vec<i32>> {
+        int32s(self.examples()?, row, "words").with_context(|| self.failed(row))
+    }
+
+    /// Of the layout answer: where the tokens of a row stand in their context.
+    pub fn window(&self, row: u64) -> Result<Window> {
+        let (reader, failed) = (self.examples()?, || self.failed(row));
+        let start = match reader.value(row, "start").with_context(failed)? {
+            Value::Int32(start) => i64::from(start),
+            other => bail!("{}: `start` is {other:?}", failed()),
+        };
+        let [starts, ends] = ["starts", "ends"].map(|name| int32s(reader, row, name));
+        Ok(Window { start, starts: starts.with_context(failed)?, ends: ends.with_context(failed)? })
+    }
+
+    fn examples(&self) -> Result<&examples::Reader> {
+        match &self.reader {
+            Reader::Examples { reader, .. } => Ok(reader),
+            Reader::Packed(_) => bail!("packed rows are no examples"),
+        }
     }
 
     fn failed(&self, row: u64) -> String {
         format!("row {row} of the split `{}`", self.split)
     }
+}
+
+/// A list of numbers with one of them for each token.
+fn int32s(reader: &examples::Reader, row: u64, name: &str) -> Result<Vec<i32>> {
+    match reader.value(row, name)? {
+        Value::Int32s(numbers) if numbers.len() == reader.length(row)? => Ok(numbers),
+        other => bail!("the column `{name}` holds {other:?}, which is no number for each token; run `tokenize` again"),
+    }
+}
+
+/// What an example holds besides its tokens.
+fn example(reader: &examples::Reader, row: u64, answer: Answer, segments: bool, out: &mut Row) -> Result<()> {
+    if segments {
+        match reader.value(row, "segments")? {
+            Value::UInt8s(numbers) if numbers.len() == out.tokens.len() => out.segments = numbers.into_iter().map(i64::from).collect(),
+            other => bail!("the column `segments` holds {other:?}, which is no number for each token; run `tokenize` again"),
+        }
+    }
+    match answer {
+        Answer::Class => out.class = reader.label(row)?,
+        Answer::Labels => {
+            reader.append_labels(row, &mut out.labels)?;
+            if out.labels.len() != out.tokens.len() {
+                bail!("the column `labels` holds {} labels for {} tokens; run `tokenize` again", out.labels.len(), out.tokens.len());
+            }
+        }
+        Answer::Classes => match reader.value(row, "label")? {
+            Value::Int32s(classes) => out.classes = classes.into_iter().map(i64::from).collect(),
+            other => bail!("the column `label` holds {other:?}, no list of classes"),
+        },
+        Answer::Number => match reader.value(row, "label")? {
+            Value::Float64(number) => out.number = number,
+            other => bail!("the column `label` holds {other:?}, no number"),
+        },
+        Answer::Span => {
+            for (place, name) in out.span.iter_mut().zip(["start_token", "end_token"]) {
+                *place = match reader.value(row, name)? {
+                    Value::Int32(token) if (0..out.tokens.len() as i32).contains(&token) => i64::from(token),
+                    other => bail!("the column `{name}` holds {other:?}, which is no token of the row; run `tokenize` again"),
+                };
+            }
+        }
+    }
+    Ok(())
 }

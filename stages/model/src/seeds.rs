@@ -9,6 +9,7 @@ pub enum Purpose {
     Masks = 4,
     ValidMasks = 5,
     PredictMasks = 6,
+    Noise = 21,
 }
 
 /// The finalizer of SplitMix64 (Steele et al. 2014).

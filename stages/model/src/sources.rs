@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use engine::{Site, StepView, list, suggest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Train;
 use crate::facts::check_layout;
+use crate::fitting::Kind;
 use crate::train::NetworkLimits;
-use crate::{Family, Train};
+use crate::{Objective, objective_for};
 
 /// Weights from a step on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -91,9 +93,18 @@ impl Train {
 }
 
 /// Refuses tokens that the network cannot take, and a tokenizer that is not the one the tokens were made with.
-pub(crate) fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>) -> Result<()> {
+pub(crate) fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>, objective: Option<Objective>) -> Result<()> {
     readable_tokens(site)?;
     let tokens = site.upstreams("tokens");
+    let mut kinds = tokens.iter().filter_map(|step| Some((step, Kind::of(&step.settings)?)));
+    if let Some((first, kind)) = kinds.next() {
+        if let Some((other, found)) = kinds.find(|(_, other)| *other != kind) {
+            bail!("step `{}` makes tokens with {kind}, step `{}` with {found}; one model learns from one kind", first.name, other.name);
+        }
+        if let Some(network) = network {
+            objective_for(objective, network.family, kind.layout).map_err(|error| anyhow!("step `{}`: {error}", first.name))?;
+        }
+    }
     let Some(tokenizer) = site.upstream("tokenizer") else { return Ok(()) };
     for step in tokens.iter().copied().chain(site.upstream("model")) {
         let used = step.inputs.iter().filter(|(port, _)| port == "tokenizer").flat_map(|(_, steps)| steps);
@@ -118,26 +129,51 @@ pub(crate) fn readable_tokens(site: &Site) -> Result<()> {
                 step.name
             );
         }
-        let Some(layout) = step.settings["layout"].as_str() else { return Ok(()) };
-        check_layout(&step.name, layout, step.settings["label_type"].as_str(), step.settings["text_pair"].is_string())
+        Kind::of(&step.settings).map_or(Ok(()), |kind| check_layout(&step.name, kind.layout))
     })
 }
 
+/// Refuses tokens of another kind than those that the model was trained on.
+pub(crate) fn trained_tokens(site: &Site) -> Result<()> {
+    let (Some(model), Some(tokens)) = (site.upstream("model"), site.upstream("tokens")) else { return Ok(()) };
+    let learned = model.inputs.iter().filter(|(port, _)| port == "tokens").flat_map(|(_, steps)| steps);
+    let mut learned = learned.filter_map(|name| site.step(name));
+    let Some(learned) = learned.next() else { return Ok(()) };
+    let (Some(kind), Some(trained)) = (Kind::of(&tokens.settings), Kind::of(&learned.settings)) else { return Ok(()) };
+    if kind.layout == "packed" && model.settings["network"]["family"] == "seq2seq" {
+        bail!(
+            "the model of step `{}` is of the family seq2seq and gives no likelihood of packed rows; predict tokens of the layout translate",
+            model.name
+        );
+    }
+    if !kind.suits(&trained) {
+        bail!("step `{}` learned from tokens with {trained} and cannot predict those of step `{}` with {kind}", model.name, tokens.name);
+    }
+    Ok(())
+}
+
+/// Tokens of the longest row that a step makes, of either side.
+pub(crate) fn longest(tokens: &StepView) -> Option<i64> {
+    ["sequence_length", "target_length"].iter().filter_map(|setting| tokens.settings[*setting].as_i64()).max()
+}
+
 fn fitting_rows(tokens: &StepView, NetworkLimits { family, positions }: &NetworkLimits) -> Result<()> {
-    if tokens.settings["sequence_length"].as_i64().is_some_and(|rows| rows > *positions) {
+    let rows = longest(tokens);
+    if rows.is_some_and(|rows| rows > *positions) {
         bail!(
             "the rows of step `{}` have {} tokens, the model takes at most {positions}; tokenize with a shorter sequence_length or build the model with more `positions`",
             tokens.name,
-            tokens.settings["sequence_length"]
+            rows.unwrap_or_default()
         );
     }
-    let wanted = if *family == Family::Gpt { "causal" } else { "masked" };
-    if tokens.settings["model"].as_str().is_some_and(|made_for| made_for != wanted) {
+    let wanted = family.reads();
+    if tokens.settings["model"].as_str().is_some_and(|made_for| !wanted.contains(&made_for)) {
         bail!(
-            "step `{}` made tokens with model = {}, a model of the family {} needs model = \"{wanted}\"",
+            "step `{}` made tokens with model = {}, a model of the family {} needs model = \"{}\"",
             tokens.name,
             tokens.settings["model"],
-            family.name()
+            family.name(),
+            wanted.join("\" or \"")
         );
     }
     Ok(())

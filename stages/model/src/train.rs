@@ -7,32 +7,8 @@ use engine::{Context, Draft, Inputs, Kind, Port, Site, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Curriculum, Family, Masking, ModelSettings, Shuffle, Task, launch};
-
-/// What is learned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Objective {
-    /// The next token of packed rows (gpt).
-    Causal,
-    /// Masked tokens of packed rows: 80 % shown as the mask, 10 % as a random token, 10 % unchanged (bert).
-    Masked,
-    /// The class of an example (bert).
-    Classify,
-    /// The target after a prompt; the loss is on the target alone (gpt).
-    Complete,
-}
-
-impl Objective {
-    pub fn name(self) -> &'static str {
-        match self {
-            Objective::Causal => "causal",
-            Objective::Masked => "masked",
-            Objective::Classify => "classify",
-            Objective::Complete => "complete",
-        }
-    }
-}
+use crate::optimizer::{Adversarial, BestMetric, Group, OnSpike, Optimizer, Schedule};
+use crate::{Curriculum, Family, Masking, ModelSettings, Objective, Shuffle, Task, launch, start};
 
 /// Kind of the large products; weights, sums and the optimizer stay f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,26 +20,45 @@ pub enum Precision {
     Bf16,
 }
 
-/// The learning rate after the warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Schedule {
-    /// Half a cosine down to min_learning_rate.
-    Cosine,
-    /// A straight line down to min_learning_rate.
-    Linear,
-    /// Stays at learning_rate.
-    Constant,
+/// Low-rank adapters of projections (Hu et al. 2021).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lora {
+    /// Rank of the product that is added to a projection.
+    #[serde(default = "default_rank")]
+    pub rank: i64,
+    /// The product counts alpha / rank times.
+    #[serde(default = "default_alpha")]
+    pub alpha: f64,
+    /// Last names of the projections that are adapted, `["q_proj", "v_proj"]`; all of the blocks' unless given.
+    #[serde(default)]
+    pub targets: Vec<String>,
+}
+
+fn default_rank() -> i64 {
+    8
+}
+
+fn default_alpha() -> f64 {
+    16.0
 }
 
 /// Settings of `train`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
-    /// The network to train from scratch; leave it out when the input `model` gives an earlier one as the start.
+    /// The network to train from scratch; leave it out when `from` or the input `model` gives an earlier one as the start.
     #[serde(default)]
     pub model: Option<ModelSettings>,
-    /// `causal`, `masked`, `classify` or `complete`; follows from the tokens and the family unless given.
+    /// A folder in the layout of transformers to start from: config.json, model.safetensors (or its parts with their index) and a tokenizer,
+    /// which must be the run's: `import-tokenizer` takes it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Trains low-rank adapters (and heads) alone, for networks that start from others; saved as part of the weights that they adapt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Lora>,
+    /// `causal`, `masked`, `classify`, `complete`, `translate`, `denoise`, `tag`, `answer` or `pairs`; follows from the tokens and the family
+    /// unless given.
     #[serde(default)]
     pub objective: Option<Objective>,
     /// The split to learn from.
@@ -84,33 +79,81 @@ pub struct Train {
     /// Batches whose gradients are summed for one step.
     #[serde(default = "default_accumulate")]
     pub accumulate: u64,
+    /// Steps over which these batches grow from 1 to `accumulate`; 0 has all of them from the start.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub batch_ramp_steps: u64,
     /// Highest learning rate.
     #[serde(default = "default_learning_rate")]
     pub learning_rate: f64,
     /// Steps over which the learning rate rises from 0.
     #[serde(default)]
     pub warmup_steps: u64,
-    /// Course of the learning rate after the warm-up: `cosine`, `linear` or `constant`.
+    /// Course of the learning rate after the warm-up: `cosine`, `linear`, `constant`, `inverse-sqrt`, `exponential`, `step`, `wsd` or `one-cycle`.
     #[serde(default = "default_schedule")]
     pub schedule: Schedule,
     /// Learning rate at the last step; a tenth of learning_rate unless given.
     #[serde(default)]
     pub min_learning_rate: Option<f64>,
-    /// AdamW's decay, on matrices alone.
+    /// Of wsd: the last steps, over which the rate falls; a fifth of all unless given. Of step: steps between two drops; a third of all unless given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub decay_steps: Option<u64>,
+    /// Of step: what a drop leaves of the rate; a tenth unless given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub decay_factor: Option<f64>,
+    /// `adamw`, `adam`, `sgd`, `adagrad`, `lion` or `muon`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub optimizer: Optimizer,
+    /// Decay of the weights, on matrices alone.
     #[serde(default = "default_weight_decay")]
     pub weight_decay: f64,
-    /// AdamW's decay rates of the two averages.
+    /// Decay rates of the two averages of adamw, adam and lion; the paper of lion has [0.9, 0.99].
     #[serde(default = "default_betas")]
     pub betas: [f64; 2],
-    /// AdamW's epsilon.
+    /// Epsilon of adamw, adam and adagrad.
     #[serde(default = "default_epsilon")]
     pub epsilon: f64,
+    /// Decay of the average of gradients in sgd (0.9 unless given) and muon (0.95).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub momentum: Option<f64>,
+    /// Whether sgd (off unless given) and muon (on) look one step ahead.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub nesterov: Option<bool>,
+    /// L1 penalty: this times the sign of each weight is added to its gradient, of matrices alone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub l1: f64,
     /// Largest global norm of the gradients; 0 clips nothing.
     #[serde(default = "default_grad_clip")]
     pub grad_clip: f64,
+    /// Largest absolute value of a gradient, after grad_clip; 0 clips nothing.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub clip_value: f64,
+    /// Settings of parameters by their names, `[{ pattern = "bert.embeddings.*", freeze = true }]`; the first pattern that fits counts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub groups: Vec<Group>,
+    /// Decay of a moving average of the weights, such as 0.999, with which the model is tried and saved; 0 keeps none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ema: f64,
     /// Dropout after the embeddings and after each half of a block.
     #[serde(default)]
     pub dropout: f64,
+    /// Share of the target's probability that is spread over all tokens or classes (Szegedy et al. 2016). The loss in `metrics` is without it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub label_smoothing: f64,
+    /// Share of the input tokens that are shown as the unknown or mask token; what is to be predicted stays.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub word_dropout: f64,
+    /// Share of the input tokens that are shown as a random token; what is to be predicted stays.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub token_noise: f64,
+    /// `{ method = "fgm", epsilon = 1.0 }` or `{ method = "pgd", epsilon = 1.0, steps = 3, step_size = 0.3 }`: learns from disturbed embeddings too.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub adversarial: Option<Adversarial>,
+    /// `stop` or `skip`: what becomes of a step whose loss or gradients are not finite, or whose loss is above spike_factor times the usual.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_spike: OnSpike,
+    /// Losses above this many times the mean of the last hundred or so are spikes; 0 lets all finite ones pass.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub spike_factor: f64,
     /// `auto`, `f32` or `bf16`: kind of the large products.
     #[serde(default = "default_precision")]
     pub precision: Precision,
@@ -123,9 +166,30 @@ pub struct Train {
     /// Batches of each try, always the same ones.
     #[serde(default = "default_eval_batches")]
     pub eval_batches: u64,
+    /// `loss`, `perplexity`, `bits_per_byte` or `accuracy` of the valid split: the saved model is the one that was best by it; the last one unless given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub best_metric: Option<BestMetric>,
+    /// Tries without a better best_metric after which the training ends; 0 goes on to the last step.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub patience: u64,
+    /// By how much a best_metric must be better to count.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub min_improvement: f64,
+    /// Beginnings of texts, which a model of the family gpt continues at every try; table `generations`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub prompts: Vec<String>,
+    /// Tokens of such a continuation; 64 unless given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub prompt_tokens: Option<u64>,
     /// Steps between two checkpoints; 0 saves only at the end and when stopped.
     #[serde(default = "default_checkpoint_interval_steps")]
     pub checkpoint_interval_steps: u64,
+    /// Models of so many of the last checkpoints are kept as folders `checkpoints/step-N/`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keep_last: u64,
+    /// Besides them the models of every so many steps are kept, a multiple of checkpoint_interval_steps; 0 keeps none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keep_every_steps: u64,
     /// Weights of the sources, `{ web = 0.7, books = 0.3 }`, in any scale, by the names of the steps on the input `tokens`. Sources are gone
     /// through again when they are at their end. Without weights all rows of all sources are shuffled together.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -142,6 +206,13 @@ pub struct Train {
     /// Whether tokens of packed rows see their own document alone, its positions beginning at 0.
     #[serde(default, skip_serializing_if = "is_default")]
     pub document_mask: bool,
+    /// Whether a recurrent network goes on with the state that the row before left (truncated backpropagation through time). Each of the
+    /// `batch_size` lanes of a batch then reads the split in its order, from a place of its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub carry_state: bool,
+    /// Share of the tokens that are cut out, and mean length of the spans, for the objective `denoise`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub denoise: crate::Denoise,
     /// Names of the steps on the input `tokens`, when weights speak of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(skip)]
@@ -160,7 +231,7 @@ pub struct NetworkLimits {
     pub positions: i64,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -227,13 +298,23 @@ fn default_checkpoint_interval_steps() -> u64 {
 impl Train {
     /// Checks all that can be checked without the inputs.
     pub fn check(&self, starts_from_model: bool) -> Result<()> {
-        match (&self.model, starts_from_model) {
-            (Some(_), true) => bail!("both the setting `model` and the input `model` are given; leave one out"),
-            (None, false) => bail!(
-                "no model: give `model = {{ family = \"gpt\" | \"bert\", … }}`, or an earlier model by `inputs = {{ model = \"STEP\" }}`"
+        let starts =
+            [("the setting `model`", self.model.is_some()), ("`from`", self.from.is_some()), ("the input `model`", starts_from_model)];
+        let starts: Vec<&str> = starts.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        match starts[..] {
+            [] => bail!(
+                "no model: give `model = {{ family = \"gpt\" | \"bert\" | \"rnn\" | \"seq2seq\", … }}`, `from = \"FOLDER\"` of transformers, or an earlier model by `inputs = {{ model = \"STEP\" }}`"
             ),
-            (Some(model), false) => model.check()?,
-            (None, true) => {}
+            [_] => {}
+            _ => bail!("both {} are given; a network has one start", starts.join(" and ")),
+        }
+        self.model.as_ref().map_or(Ok(()), ModelSettings::check)?;
+        match &self.lora {
+            Some(_) if self.model.is_some() => bail!("`lora` adapts a trained network; give `from` or the input `model`"),
+            Some(lora) if lora.rank < 1 || !(lora.alpha > 0.0 && lora.alpha.is_finite()) => {
+                bail!("lora.rank = {} must be at least 1 and lora.alpha = {} above 0", lora.rank, lora.alpha)
+            }
+            _ => {}
         }
         match (self.steps, self.epochs) {
             (Some(1..), None) => {}
@@ -260,27 +341,28 @@ impl Train {
         if !(self.masked_probability > 0.0 && self.masked_probability <= 1.0) {
             bail!("masked_probability is {}, it must be above 0 and at most 1", self.masked_probability);
         }
-        Ok(())
+        self.check_optimizer()
     }
 
-    /// The family and length of the network, from the settings or from the step it starts from.
-    fn limits(&self, site: &Site) -> Option<NetworkLimits> {
+    /// The family and length of the network, from the settings, the folder or the step it starts from.
+    fn limits(&self, site: &mut Site) -> Result<Option<NetworkLimits>> {
+        match &self.from {
+            Some(from) => start::folder(site, from).map(Some),
+            None => Ok(self.limits_of_steps(site)),
+        }
+    }
+
+    fn limits_of_steps(&self, site: &Site) -> Option<NetworkLimits> {
         let Some(model) = &self.model else {
             return serde_json::from_value(site.upstream("model")?.settings["network"].clone()).ok();
         };
-        let rows = site.upstream("tokens")?.settings["sequence_length"].as_i64();
-        Some(NetworkLimits { family: model.family, positions: model.positions.or(rows)? })
+        let rows = site.upstreams("tokens").into_iter().filter_map(crate::sources::longest).max()?;
+        Some(NetworkLimits { family: model.family, positions: model.longest(rows) })
     }
 
     /// The learning rate at the last step.
     pub fn lowest_learning_rate(&self) -> f64 {
         self.min_learning_rate.unwrap_or(self.learning_rate / 10.0)
-    }
-
-    /// Optimizer steps when the split has `rows` rows.
-    pub fn total_steps(&self, rows: u64) -> u64 {
-        let per_step = (self.batch_size * self.accumulate) as f64;
-        self.steps.unwrap_or_else(|| (rows as f64 * self.epochs.unwrap_or(1.0) / per_step).ceil().max(1.0) as u64)
     }
 }
 
@@ -288,7 +370,7 @@ impl Stage for Train {
     const NAME: &'static str = "train";
     const ABOUT: &'static str =
         "Trains a model on tokens, from scratch or on from an earlier model, and saves it as transformers reads it.";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const INPUTS: &'static [Port] =
         &[Port::many("tokens", Kind::Tokens), Port::one("tokenizer", Kind::Tokenizer), Port::optional("model", Kind::Model)];
     const OUTPUT: Kind = Kind::Model;
@@ -296,13 +378,20 @@ impl Stage for Train {
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {
         self.check(site.upstream("model").is_some())?;
-        self.network = self.limits(site);
+        self.network = self.limits(site)?;
+        let family = self.network.as_ref().map(|network| network.family);
+        crate::recurrent::check(self, family, &site.upstreams("tokens"))?;
+        crate::seq2seq::check(self, family, &site.upstreams("tokens"))?;
         self.name_sources(site.connected("tokens"))?;
-        crate::sources::fitting_tokens(site, self.network.as_ref())
+        crate::sources::fitting_tokens(site, self.network.as_ref(), self.objective)
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
-        launch::launch(Task::Train(Box::new(self.clone())), ctx, inputs, draft)
+        let mut settings = self.clone();
+        if settings.from.is_some() {
+            settings.from = Some(start::found(inputs)?);
+        }
+        launch::launch(Task::Train(Box::new(settings)), ctx, inputs, draft)
     }
 }
 
@@ -322,6 +411,10 @@ mod tests {
         check(r#"{"epochs": 2.5}"#, true, "");
         check(r#"{"model": {"family": "gpt"}, "steps": 10}"#, true, "both the setting `model` and the input `model`");
         check(r#"{"steps": 10}"#, false, "no model");
+        check(r#"{"from": "x", "steps": 10, "lora": {}}"#, false, "");
+        check(r#"{"from": "x", "steps": 10, "lora": {"rank": 0}}"#, false, "lora.rank = 0 must be at least 1");
+        check(r#"{"model": {"family": "gpt"}, "steps": 10, "lora": {}}"#, false, "`lora` adapts a trained network");
+        check(r#"{"from": "x", "steps": 10}"#, true, "both `from` and the input `model` are given; a network has one start");
         check(r#"{"model": {"family": "bert"}}"#, false, "give either `steps`");
         check(r#"{"model": {"family": "bert"}, "steps": 1, "epochs": 1}"#, false, "give either `steps`");
         check(r#"{"model": {"family": "bert"}, "steps": 1, "batch_size": 0}"#, false, "batch_size");

@@ -3,13 +3,17 @@
 //! Which row is read when, and what is masked, are pure functions of seed and sample number; see `model::Course` and the crate `shards`.
 //! Rows are gathered in plain memory, on any thread ([`Buffers::read`]), and become tensors where they are needed ([`Buffers::batch`]).
 
+mod target;
+
 use anyhow::{Context as _, Result, bail};
-use model::{Facts, Row, Rows, Sample};
+use model::{Facts, LabelType, Row, Rows, Sample, Tags};
 use shards::{Choose, Hidden, MaskSettings};
 use tch::{Device, Tensor};
 
 use crate::models::Seen;
-use crate::objective::{Batch, Targets};
+use crate::objective::{Batch, Scale, Targets};
+
+pub use target::{Denoising, sentinels};
 
 /// Seeded masking of 80/10/10.
 #[derive(Clone, Debug)]
@@ -34,8 +38,53 @@ pub struct Collate {
     pub facts: Facts,
     /// For masked models.
     pub masking: Option<Masking>,
+    /// For encoder–decoder models on packed rows.
+    pub denoising: Option<Denoising>,
     /// Whether tokens see their own document alone.
     pub documents: bool,
+}
+
+/// What the rows of a layout are answered with.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Answer {
+    /// The token that follows each: nothing is read from the last one.
+    #[default]
+    Next,
+    /// Tokens that were hidden.
+    Hidden,
+    /// Tokens that were hidden, and the class of the pair of segments.
+    Pair,
+    /// What a decoder is to say.
+    Target,
+    Class,
+    Classes,
+    Number,
+    Tags,
+    Span,
+}
+
+impl Collate {
+    fn answer(&self) -> Result<Answer> {
+        Ok(match (self.facts.layout.as_str(), self.facts.label_type) {
+            ("packed", _) if self.denoising.is_some() => Answer::Target,
+            ("translate", _) => Answer::Target,
+            ("packed", _) if self.masking.is_some() => Answer::Hidden,
+            ("packed" | "complete", _) => Answer::Next,
+            ("pairs", _) if self.masking.is_some() => Answer::Pair,
+            // Of text that is not hidden, the class of the pair alone is asked.
+            ("pairs", _) | ("classify", LabelType::Class) => Answer::Class,
+            ("classify", LabelType::MultiLabel) => Answer::Classes,
+            ("classify", LabelType::Number) => Answer::Number,
+            ("tag", _) => Answer::Tags,
+            ("answer", _) => Answer::Span,
+            (layout, _) => bail!("unknown layout `{layout}`"),
+        })
+    }
+}
+
+/// The scale of the batches of one step.
+pub fn scale(batches: &[Buffers]) -> Scale {
+    Scale::of(batches.iter().map(Buffers::predicted).sum(), batches.iter().map(|batch| batch.rows as u64).sum())
 }
 
 /// A batch in plain memory, to be used again for another one.
@@ -50,14 +99,25 @@ pub struct Buffers {
     /// Numbers of documents and positions within them, when documents are apart.
     documents: Vec<i64>,
     positions: Vec<i64>,
+    /// Which of two texts a token is of, when rows hold two.
+    segments: Vec<i64>,
+    /// The last token of each row that is no padding token, for causal heads.
+    last: Vec<i64>,
     /// Places of the flattened batch that are predicted.
     places: Vec<i64>,
-    /// What is predicted there, or the classes of the rows.
+    /// What is predicted there, or the classes or answers of the rows.
     labels: Vec<i64>,
-    classes: bool,
+    /// Classes of pairs.
+    pairs: Vec<i64>,
+    /// The numbers of the rows, or a 0 or 1 for each class.
+    numbers: Vec<f32>,
+    tags: Tags,
+    answer: Answer,
     /// Padding stands on the right, where no token looks.
     causal: bool,
     tokens: u64,
+    /// What a decoder reads.
+    targets: target::Targets,
     /// Tokens that masks hide in a row.
     hidden: Vec<Hidden>,
 }
@@ -71,18 +131,23 @@ impl Buffers {
 
     /// Makes a batch of rows; `samples` numbers them for the masks.
     pub fn fill(&mut self, collate: &Collate, mut rows: Vec<Row>, samples: impl IntoIterator<Item = u64>) -> Result<()> {
-        let causal = match (collate.facts.layout.as_str(), &collate.masking) {
-            ("packed", None) | ("complete", _) => true,
-            ("packed", Some(_)) | ("classify", _) => false,
-            (layout, _) => bail!("unknown layout `{layout}`"),
-        };
+        let samples: Vec<u64> = samples.into_iter().collect();
+        if let Some(denoising) = &collate.denoising {
+            rows.iter_mut().zip(&samples).for_each(|(row, sample)| denoising.apply(*sample, row));
+        }
+        let (facts, answer) = (&collate.facts, collate.answer()?);
         // What follows the last token is not read from it.
-        let length = |row: &Row| row.tokens.len() - usize::from(causal && !row.tokens.is_empty());
+        let length = |row: &Row| row.tokens.len() - usize::from(answer == Answer::Next && !row.tokens.is_empty());
         self.clear(rows.len(), rows.iter().map(length).max().unwrap_or(0));
-        let filler = collate.facts.pad_id.or(collate.facts.eos_id).unwrap_or(0);
+        self.causal = answer == Answer::Next || (facts.model == "causal" && answer != Answer::Target);
+        self.answer = answer;
+        if answer == Answer::Tags {
+            self.tags = Tags::new(facts.classes.as_deref().unwrap_or_default());
+        }
+        let filler = facts.filler();
         for ((i, row), sample) in rows.iter_mut().enumerate().zip(samples) {
-            if let ("packed", Some(masking)) = (collate.facts.layout.as_str(), &collate.masking) {
-                self.mask(&collate.facts, masking, sample, i, row)?;
+            if let Some(masking) = collate.masking.as_ref().filter(|_| matches!(answer, Answer::Hidden | Answer::Pair)) {
+                self.mask(facts, masking, sample, i, row)?;
             }
             let length = length(row);
             self.ids.extend_from_slice(&row.tokens[..length]);
@@ -94,21 +159,48 @@ impl Buffers {
                 self.documents.extend(shards::sequence_numbers(&row.boundaries, self.time));
                 self.positions.extend(shards::positions(&row.boundaries, self.time));
             }
-            match collate.facts.layout.as_str() {
-                "classify" => self.labels.push(row.class),
-                "complete" => self.predict(i, row.labels.get(1..).unwrap_or_default()),
-                _ if causal => self.predict(i, row.tokens.get(1..).unwrap_or_default()),
-                _ => {}
+            if facts.segments {
+                self.segments.extend_from_slice(&row.segments);
+                self.segments.resize(self.ids.len(), 0);
             }
+            if self.causal && answer != Answer::Next {
+                // As transformers finds it, so that its padded batches agree: padding may be the end-of-text token.
+                self.last.push(row.tokens.iter().rposition(|token| Some(*token) != facts.pad_id).unwrap_or(0) as i64);
+            }
+            self.answer(facts, i, row);
         }
-        (self.classes, self.causal) = (collate.facts.layout == "classify", causal);
+        if answer == Answer::Target {
+            self.teach(facts, &rows);
+        }
         Ok(())
     }
 
+    /// Notes what a row is answered with.
+    fn answer(&mut self, facts: &Facts, i: usize, row: &Row) {
+        match self.answer {
+            Answer::Next if facts.layout == "complete" => self.predict(i, row.labels.get(1..).unwrap_or_default()),
+            Answer::Next => self.predict(i, row.tokens.get(1..).unwrap_or_default()),
+            Answer::Tags => self.predict(i, &row.labels),
+            // Masks and decoders note theirs themselves.
+            Answer::Hidden | Answer::Target => {}
+            Answer::Pair => self.pairs.push(row.class),
+            Answer::Class => self.labels.push(row.class),
+            Answer::Span => self.labels.extend(row.span),
+            Answer::Number => self.numbers.push(row.number as f32),
+            Answer::Classes => {
+                let first = self.numbers.len();
+                self.numbers.resize(first + facts.classes.as_ref().map_or(0, Vec::len), 0.0);
+                row.classes.iter().for_each(|class| self.numbers[first + *class as usize] = 1.0);
+            }
+        }
+    }
+
     fn clear(&mut self, rows: usize, time: usize) {
-        let Buffers { ids, real, documents, positions, places, labels, .. } = self;
-        [ids, documents, positions, places, labels].into_iter().for_each(Vec::clear);
+        let Buffers { ids, real, documents, positions, segments, last, places, labels, pairs, numbers, .. } = self;
+        [ids, documents, positions, segments, last, places, labels, pairs].into_iter().for_each(Vec::clear);
         real.clear();
+        numbers.clear();
+        self.targets.clear();
         (self.rows, self.time, self.tokens) = (rows, time, 0);
     }
 
@@ -141,34 +233,57 @@ impl Buffers {
         Ok(())
     }
 
-    /// Tokens or examples that are predicted.
+    /// What the loss is a mean over: tokens, rows, or rows × classes of which each may be.
     pub fn predicted(&self) -> u64 {
-        self.labels.len() as u64
+        match self.answer {
+            Answer::Classes | Answer::Number => self.numbers.len() as u64,
+            Answer::Span => self.rows as u64,
+            _ => self.labels.len() as u64,
+        }
     }
 
-    /// Tokens without padding.
+    /// Tokens without padding, of both sides.
     pub fn tokens(&self) -> u64 {
-        self.tokens
+        self.tokens + self.targets.tokens
+    }
+
+    /// The input tokens of each row, with what is padding.
+    pub fn inputs(&mut self) -> impl Iterator<Item = (&mut [i64], &[bool])> {
+        let time = self.time.max(1);
+        self.ids.chunks_mut(time).zip(self.real.chunks(time))
     }
 
     /// The batch as tensors on a device.
     pub fn batch(&self, device: Device) -> Batch {
         let shape = [self.rows as i64, self.time as i64];
-        let (ids, labels) = (there(&self.ids, device).view(shape), there(&self.labels, device));
+        let table = |values: &[i64]| there(values, device).view(shape);
         let padded = self.tokens < self.ids.len() as u64;
         let apart = !self.documents.is_empty();
         let seen = Seen {
             real: (padded && !self.causal).then(|| there(&self.real, device).view(shape)),
-            documents: apart.then(|| there(&self.documents, device).view(shape)),
-            positions: apart.then(|| there(&self.positions, device).view(shape)),
+            documents: apart.then(|| table(&self.documents)),
+            positions: apart.then(|| table(&self.positions)),
+            segments: (!self.segments.is_empty()).then(|| table(&self.segments)),
+            last: (!self.last.is_empty()).then(|| there(&self.last, device)),
+            target: self.targets.tensor(device),
+            carried: Vec::new(),
         };
-        let targets = if self.classes {
-            Targets::Classes { labels }
-        } else {
-            let places = (self.labels.len() != self.ids.len()).then(|| there(&self.places, device));
-            Targets::Tokens { places, labels }
-        };
-        Batch { ids, seen, targets, predicted: self.predicted() }
+        Batch { ids: table(&self.ids), seen, targets: self.targets(device), predicted: self.predicted(), smoothing: 0.0 }
+    }
+
+    fn targets(&self, device: Device) -> Targets {
+        let (labels, places) = (|| there(&self.labels, device), || there(&self.places, device));
+        let all = if self.answer == Answer::Target { self.targets.places() } else { self.ids.len() };
+        let some_places = || (self.labels.len() != all).then(places);
+        match self.answer {
+            Answer::Next | Answer::Hidden | Answer::Target => Targets::Tokens { places: some_places(), labels: labels() },
+            Answer::Pair => Targets::Pairs { places: some_places(), labels: labels(), pairs: there(&self.pairs, device) },
+            Answer::Class => Targets::Classes { labels: labels() },
+            Answer::Classes => Targets::Sets { labels: there(&self.numbers, device).view([self.rows as i64, -1]) },
+            Answer::Number => Targets::Numbers { values: there(&self.numbers, device) },
+            Answer::Tags => Targets::Tags { places: places(), labels: labels(), tags: self.tags.clone() },
+            Answer::Span => Targets::Spans { labels: labels().view([-1, 2]) },
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! Checkpoints: weights, optimizer state and position of a run in one safetensors file, replaced whole.
+//! Checkpoints: weights, their average, optimizer state and position of a run in one safetensors file, replaced whole.
 //!
-//! Nothing else is needed to go on: the order of the data, masks and dropout follow from the seed and the step.
+//! Nothing else is needed to go on: the order of the data, masks, noise and dropout follow from the seed and the step. Only a recurrent network
+//! that carries its state on has that there too.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,9 +11,12 @@ use model::Job;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::ema::Ema;
+use crate::kept::Best;
 use crate::log::Lengths;
-use crate::optimizer::AdamW;
+use crate::optimizer::Optimizer;
 use crate::parameters::Parameters;
+use crate::spikes::Spikes;
 use crate::weights::{self, Weights};
 
 const FILE: &str = "checkpoint.safetensors";
@@ -30,28 +34,31 @@ pub struct Position {
     /// Tokens that went through the network so far.
     pub tokens: u64,
     pub logs: Lengths,
+    pub best: Best,
+    pub spikes: Spikes,
 }
 
-fn contents(parameters: &Parameters, optimizer: &AdamW) -> Vec<(String, Tensor)> {
+/// All tensors of a run under the names that checkpoints use; shared, not copied.
+pub fn tensors(parameters: &Parameters, optimizer: &Optimizer, ema: &Ema) -> Vec<(String, Tensor)> {
     let weights = parameters.named().into_iter().map(|(name, tensor)| (format!("weight.{name}"), tensor));
-    weights.chain(optimizer.state()).collect()
+    weights.chain(optimizer.state()).chain(ema.state()).chain(parameters.kept()).collect()
 }
 
 /// Saves the run as it stands.
-pub fn save(job: &Job, parameters: &Parameters, optimizer: &AdamW, position: &Position) -> Result<()> {
+pub fn save(job: &Job, tensors: &[(String, Tensor)], position: &Position) -> Result<()> {
     let metadata = HashMap::from([("format".into(), "pt".into()), (POSITION.into(), serde_json::to_string(position)?)]);
-    weights::save(&job.scratch(FILE), &contents(parameters, optimizer), metadata)
+    weights::save(&job.scratch(FILE), tensors, metadata)
 }
 
-/// Loads the last checkpoint into the network and the optimizer; `None` when there is none.
-pub fn load(job: &Job, parameters: &Parameters, optimizer: &AdamW) -> Result<Option<Position>> {
+/// Loads the last checkpoint into the tensors of a run; `None` when there is none.
+pub fn load(job: &Job, tensors: &[(String, Tensor)]) -> Result<Option<Position>> {
     let path = job.scratch(FILE);
     if !path.exists() {
         return Ok(None);
     }
     let file = Weights::open(&path)?;
     let position = file.metadata(POSITION)?.with_context(|| format!("`{}` has no position", path.display()))?;
-    let missing = file.load(&contents(parameters, optimizer))?;
+    let missing = file.load(tensors)?;
     if let Some(name) = missing.first() {
         bail!("`{}` lacks {name}; run the step again with --force to start over", path.display());
     }

@@ -47,19 +47,42 @@ pub fn config(folder: &Path) -> Result<NetworkConfig> {
 
 /// Builds the network of a folder with its weights.
 pub fn load(folder: &Path, device: Device) -> Result<Loaded> {
+    let (loaded, missing) = load_what_is_there(folder, device)?;
+    if !missing.is_empty() {
+        bail!("the weights in `{}` lack {}", folder.display(), missing.join(", "));
+    }
+    Ok(loaded)
+}
+
+/// As [`load`]; gives the names of variables that the folder lacks, which have random values.
+pub fn load_what_is_there(folder: &Path, device: Device) -> Result<(Loaded, Vec<String>)> {
     let config = config(folder)?;
     let parameters = Parameters::new(device, 0);
     let network = models::build(&parameters.root(), &config);
     let missing = load_weights(folder, &parameters)?;
-    if !missing.is_empty() {
-        bail!("`{}` lacks {}", folder.join(WEIGHTS).display(), missing.join(", "));
+    Ok((Loaded { config, parameters, network }, missing))
+}
+
+/// Refuses tokens of another tokenizer than the folder's, as far as the number of ids tells: the network itself may have more.
+pub fn check_vocabulary(folder: &Path, vocab_size: i64) -> Result<()> {
+    let own = text::Tokenizer::load(folder)?.vocabulary_size() as i64;
+    if own != vocab_size {
+        bail!("the model has a vocabulary of {own}, the tokens one of {vocab_size}; they come from different tokenizers");
     }
-    Ok(Loaded { config, parameters, network })
+    Ok(())
 }
 
 /// Copies the weights of a folder into the variables of the same names; gives the names it lacks.
 pub fn load_weights(folder: &Path, parameters: &Parameters) -> Result<Vec<String>> {
-    Weights::open(&folder.join(WEIGHTS))?.load(&parameters.named())
+    load_some(folder, parameters, |_| true)
+}
+
+/// As [`load_weights`], of the variables with such names alone; the others count as missing.
+pub fn load_some(folder: &Path, parameters: &Parameters, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let (wanted, other): (Vec<_>, Vec<_>) = parameters.named().into_iter().partition(|(name, _)| wanted(name));
+    let mut missing = Weights::of_folder(folder)?.load(&wanted)?;
+    missing.extend(other.into_iter().map(|(name, _)| name));
+    Ok(missing)
 }
 
 /// Writes the folder of a network.
@@ -69,7 +92,7 @@ pub fn save(folder: &Path, config: &NetworkConfig, parameters: &Parameters, toke
     if let Some(generation) = config.generation_json() {
         write_json(&folder.join("generation_config.json"), &generation)?;
     }
-    weights::save(&folder.join(WEIGHTS), &parameters.named(), HashMap::from([("format".into(), "pt".into())]))?;
+    weights::save(&folder.join(WEIGHTS), &parameters.merged(), HashMap::from([("format".into(), "pt".into())]))?;
     copy_tokenizer(tokenizer, folder, config.positions)
 }
 
@@ -87,7 +110,7 @@ fn copy_tokenizer(from: &Path, to: &Path, positions: i64) -> Result<()> {
 
 /// Writes the table `parameters`: one row per variable.
 pub fn describe(draft: &Path, parameters: &Parameters) -> Result<()> {
-    let named = parameters.named();
+    let named = parameters.merged();
     let mut shapes = ListBuilder::new(Int64Builder::new());
     for (_, tensor) in &named {
         shapes.append_value(tensor.size().into_iter().map(Some));

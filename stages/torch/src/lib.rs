@@ -2,24 +2,37 @@
 //!
 //! Alone knows LibTorch. Which steps there are and when they run is not decided here: a job comes as a file (crate `model`), the answer
 //! is files in the draft. Read in this order: `worker` (the process), `train` (the loop), `objective` and `loss` (one batch),
-//! `models` (the networks), `checkpoint` (going on after a kill), `predict`.
+//! `optimizer`, `models` (the networks), `checkpoint` (going on after a kill), `predict`.
 
+mod adversarial;
 mod batches;
+mod carry;
 mod checkpoint;
+mod decode;
+mod ema;
 mod folder;
 mod generate;
+mod heads;
+mod hidden;
+mod kept;
 mod log;
 mod logits;
 mod loss;
 mod models;
+mod noise;
 mod objective;
 mod optimizer;
 mod parameters;
 mod predict;
+mod prompts;
 mod samples;
 mod schedule;
 mod shim;
+mod speed;
+mod spikes;
+mod start;
 mod tables;
+mod tally;
 mod tensorboard;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 //!
 //! A checkpoint notes how long each file was; a resumed run cuts them there. So the final tables are the same as undisturbed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -9,9 +10,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use arrow::array::{Float64Array, Int64Array, StringArray};
+use arrow::array::{Array as _, FixedSizeBinaryArray, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field};
-use model::Job;
+use model::{Job, OnSpike, Train};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +26,11 @@ pub struct Metrics {
     pub step: u64,
     /// `train` or `valid`.
     pub split: String,
-    /// Mean over the predicted tokens or the examples, in nats.
-    pub loss: f64,
+    /// Mean over the predicted tokens or the examples, in nats; null when it was not finite.
+    pub loss: Option<f64>,
     pub perplexity: Option<f64>,
+    /// Of causal models with byte-level tokenizers, of the valid split.
+    pub bits_per_byte: Option<f64>,
     /// Share of right predictions; of the valid split alone.
     pub accuracy: Option<f64>,
     pub learning_rate: Option<f64>,
@@ -35,6 +38,9 @@ pub struct Metrics {
     pub grad_norm: Option<f64>,
     /// Predicted tokens, or examples.
     pub tokens: u64,
+    /// What single objectives measure besides, each a column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, f64>,
 }
 
 /// One row of the volatile table `timings`.
@@ -46,6 +52,30 @@ pub struct Timing {
     pub tokens_per_second: f64,
     /// Seconds that the network waited for its batch.
     pub data_wait_seconds: f64,
+    /// Share of what a plain product of large matrices reaches, see `speed`.
+    pub flops_utilization: f64,
+    /// Resident memory of the process.
+    pub memory_bytes: Option<u64>,
+}
+
+/// One row of the table `spikes`: a document of a step that was not learned from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spike {
+    pub step: u64,
+    pub reason: String,
+    /// The step that made the tokens, and the row in its split.
+    pub source: String,
+    pub row: u64,
+    /// In hexadecimal.
+    pub document: String,
+}
+
+/// One row of the table `generations`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Generation {
+    pub step: u64,
+    pub prompt: String,
+    pub text: String,
 }
 
 /// How long the files were at a checkpoint.
@@ -53,6 +83,8 @@ pub struct Timing {
 pub struct Lengths {
     metrics: u64,
     timings: u64,
+    spikes: u64,
+    generations: u64,
     events: u64,
 }
 
@@ -61,6 +93,8 @@ pub struct Log {
     draft: PathBuf,
     metrics: Growing,
     timings: Growing,
+    spikes: Growing,
+    generations: Growing,
     events: Growing,
 }
 
@@ -71,6 +105,8 @@ impl Log {
             draft: job.draft.clone(),
             metrics: Growing::open(&job.scratch("metrics.jsonl"), lengths.metrics)?,
             timings: Growing::open(&job.scratch("timings.jsonl"), lengths.timings)?,
+            spikes: Growing::open(&job.scratch("spikes.jsonl"), lengths.spikes)?,
+            generations: Growing::open(&job.scratch("generations.jsonl"), lengths.generations)?,
             events: Growing::open(&job.draft.join("tensorboard/events.out.tfevents.0.mill"), lengths.events)?,
         };
         if lengths.events == 0 {
@@ -82,13 +118,15 @@ impl Log {
     pub fn metrics(&mut self, row: &Metrics) -> Result<()> {
         let (seconds, split) = (now(), &row.split);
         let scalars = [
-            ("loss", Some(row.loss)),
+            ("loss", row.loss),
             ("perplexity", row.perplexity),
+            ("bits_per_byte", row.bits_per_byte),
             ("accuracy", row.accuracy),
             ("learning_rate", row.learning_rate),
             ("grad_norm", row.grad_norm),
         ];
-        for (name, value) in scalars {
+        let scores = row.scores.iter().map(|(name, value)| (name.as_str(), Some(*value)));
+        for (name, value) in scalars.into_iter().chain(scores) {
             if let Some(value) = value {
                 self.events.append(&tensorboard::scalar(seconds, row.step, &format!("{split}/{name}"), value))?;
             }
@@ -97,38 +135,111 @@ impl Log {
     }
 
     pub fn timing(&mut self, row: &Timing) -> Result<()> {
-        self.events.append(&tensorboard::scalar(now(), row.step, "speed/tokens_per_second", row.tokens_per_second))?;
+        let scalars = [
+            ("tokens_per_second", Some(row.tokens_per_second)),
+            ("flops_utilization", Some(row.flops_utilization)),
+            ("memory_bytes", row.memory_bytes.map(|bytes| bytes as f64)),
+        ];
+        for (name, value) in scalars {
+            if let Some(value) = value {
+                self.events.append(&tensorboard::scalar(now(), row.step, &format!("speed/{name}"), value))?;
+            }
+        }
         self.timings.append_line(row)
+    }
+
+    pub fn spikes(&mut self, rows: &[Spike]) -> Result<()> {
+        rows.iter().try_for_each(|row| self.spikes.append_line(row))
+    }
+
+    /// Where they are until the training is done.
+    pub fn spikes_path(&self) -> String {
+        format!("`{}`", self.spikes.path.display())
+    }
+
+    pub fn generation(&mut self, row: &Generation) -> Result<()> {
+        self.generations.append_line(row)
     }
 
     /// Syncs the files and tells how long they are.
     pub fn sync(&mut self) -> Result<Lengths> {
-        Ok(Lengths { metrics: self.metrics.sync()?, timings: self.timings.sync()?, events: self.events.sync()? })
+        Ok(Lengths {
+            metrics: self.metrics.sync()?,
+            timings: self.timings.sync()?,
+            spikes: self.spikes.sync()?,
+            generations: self.generations.sync()?,
+            events: self.events.sync()?,
+        })
     }
 
-    /// Writes the tables `metrics` and `timings`.
-    pub fn tables(&mut self) -> Result<()> {
+    /// Writes the tables `metrics` and `timings`, `spikes` where they were skipped, `generations` where there are prompts.
+    pub fn tables(&mut self, settings: &Train) -> Result<()> {
         self.sync()?;
+        self.metrics_table()?;
+        self.timings_table()?;
+        if settings.on_spike == OnSpike::Skip {
+            self.spikes_table()?;
+        }
+        if !settings.prompts.is_empty() {
+            self.generations_table()?;
+        }
+        Ok(())
+    }
+
+    fn metrics_table(&self) -> Result<()> {
         let rows: Vec<Metrics> = self.metrics.rows()?;
-        let columns = vec![
+        let names: BTreeSet<&String> = rows.iter().flat_map(|row| row.scores.keys()).collect();
+        let mut columns = vec![
             integers("step", rows.iter().map(|row| row.step)),
-            Column(Field::new("split", DataType::Utf8, false), Arc::new(rows.iter().map(|row| Some(&row.split)).collect::<StringArray>())),
-            floats("loss", rows.iter().map(|row| Some(row.loss))),
+            texts("split", rows.iter().map(|row| &row.split)),
+            floats("loss", rows.iter().map(|row| row.loss)),
             floats("perplexity", rows.iter().map(|row| row.perplexity)),
+            floats("bits_per_byte", rows.iter().map(|row| row.bits_per_byte)),
             floats("accuracy", rows.iter().map(|row| row.accuracy)),
             floats("learning_rate", rows.iter().map(|row| row.learning_rate)),
             floats("grad_norm", rows.iter().map(|row| row.grad_norm)),
             integers("tokens", rows.iter().map(|row| row.tokens)),
         ];
-        tables::write(&self.draft, "metrics", columns)?;
+        columns.extend(names.into_iter().map(|name| floats(name, rows.iter().map(|row| row.scores.get(name).copied()))));
+        tables::write(&self.draft, "metrics", columns)
+    }
+
+    fn timings_table(&self) -> Result<()> {
         let rows: Vec<Timing> = self.timings.rows()?;
+        let memory = rows.iter().map(|row| row.memory_bytes.map(|bytes| bytes as i64)).collect::<Int64Array>();
         let columns = vec![
             integers("step", rows.iter().map(|row| row.step)),
             floats("seconds", rows.iter().map(|row| Some(row.seconds))),
             floats("tokens_per_second", rows.iter().map(|row| Some(row.tokens_per_second))),
             floats("data_wait_seconds", rows.iter().map(|row| Some(row.data_wait_seconds))),
+            floats("flops_utilization", rows.iter().map(|row| Some(row.flops_utilization))),
+            Column(Field::new("memory_bytes", DataType::Int64, true), Arc::new(memory)),
         ];
         tables::write(&self.draft, "timings", columns)
+    }
+
+    fn spikes_table(&self) -> Result<()> {
+        let rows: Vec<Spike> = self.spikes.rows()?;
+        let ids = rows.iter().map(|row| u128::from_str_radix(&row.document, 16).ok().map(u128::to_be_bytes));
+        let ids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(ids, 16)?;
+        let columns = vec![
+            integers("step", rows.iter().map(|row| row.step)),
+            texts("reason", rows.iter().map(|row| &row.reason)),
+            texts("source", rows.iter().map(|row| &row.source)),
+            integers("row", rows.iter().map(|row| row.row)),
+            Column(Field::new("document", ids.data_type().clone(), true), Arc::new(ids)),
+        ];
+        tables::write(&self.draft, "spikes", columns)
+    }
+
+    fn generations_table(&self) -> Result<()> {
+        let rows: Vec<Generation> = self.generations.rows()?;
+        let columns = vec![
+            integers("step", rows.iter().map(|row| row.step)),
+            texts("prompt", rows.iter().map(|row| &row.prompt)),
+            texts("text", rows.iter().map(|row| &row.text)),
+        ];
+        tables::write(&self.draft, "generations", columns)
     }
 }
 
@@ -138,6 +249,10 @@ fn now() -> f64 {
 
 fn integers(name: &str, values: impl Iterator<Item = u64>) -> Column {
     Column(Field::new(name, DataType::Int64, false), Arc::new(values.map(|value| value as i64).collect::<Int64Array>()))
+}
+
+fn texts<'a>(name: &str, values: impl Iterator<Item = &'a String>) -> Column {
+    Column(Field::new(name, DataType::Utf8, false), Arc::new(values.map(Some).collect::<StringArray>()))
 }
 
 fn floats(name: &str, values: impl Iterator<Item = Option<f64>>) -> Column {

@@ -1,11 +1,13 @@
 //! One batch through the network: what is learned from it, and how well it is predicted.
 
 use anyhow::Result;
+use model::Tags;
 use tch::{Kind, Tensor};
 
 use crate::loss::{self, Sums};
 use crate::models::{Network, Seen};
-use crate::shim;
+use crate::tally::Tally;
+use crate::{heads, shim};
 
 /// Rows ready for the network.
 pub struct Batch {
@@ -13,16 +15,43 @@ pub struct Batch {
     pub ids: Tensor,
     pub seen: Seen,
     pub targets: Targets,
-    /// Tokens or examples that are predicted.
+    /// What the loss is a mean over: tokens, rows, or rows × classes of which each may be.
     pub predicted: u64,
+    /// Share of each target's probability that is spread over all tokens or classes, when it is learned from.
+    pub smoothing: f64,
 }
 
 /// What is to be predicted.
 pub enum Targets {
     /// Tokens at these places of the flattened batch (predicted), or at all places when `None`.
     Tokens { places: Option<Tensor>, labels: Tensor },
+    /// Tokens, and the class of each row's pair of segments (batch).
+    Pairs { places: Option<Tensor>, labels: Tensor, pairs: Tensor },
     /// A class per row (batch).
     Classes { labels: Tensor },
+    /// 1 for each class of a row, else 0 (batch, classes), f32.
+    Sets { labels: Tensor },
+    /// A number per row (batch), f32.
+    Numbers { values: Tensor },
+    /// Classes of the tokens at these places of the flattened batch (predicted).
+    Tags { places: Tensor, labels: Tensor, tags: Tags },
+    /// First and last token of each row's answer (batch, 2).
+    Spans { labels: Tensor },
+}
+
+/// What summed losses are multiplied with to become means over a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    /// 1 / predicted.
+    pub predicted: f64,
+    /// 1 / rows, of pairs of segments.
+    pub rows: f64,
+}
+
+impl Scale {
+    pub fn of(predicted: u64, rows: u64) -> Scale {
+        Scale { predicted: 1.0 / predicted.max(1) as f64, rows: 1.0 / rows.max(1) as f64 }
+    }
 }
 
 /// The kind of the large products.
@@ -31,56 +60,75 @@ pub fn kind(bf16: bool) -> Kind {
 }
 
 /// Head features (predicted, width) of the places that are predicted.
-fn features(network: &dyn Network, batch: &Batch, places: Option<&Tensor>, dropout: f64) -> Tensor {
-    let hidden = network.hidden(&batch.ids, &batch.seen, dropout); // (batch, time, width)
+fn features(network: &dyn Network, hidden: &Tensor, places: Option<&Tensor>) -> Tensor {
     let width = hidden.size()[2];
     let rows = hidden.reshape([-1, width]);
     network.features(&places.map(|places| rows.index_select(0, places)).unwrap_or(rows))
 }
 
-/// Forward and backward: adds the gradients of `scale` times the summed loss to the variables.
-pub fn learn(network: &dyn Network, batch: &Batch, scale: f64, dropout: f64, bf16: bool) -> Result<Sums> {
+/// Forward and backward: adds the gradients of the mean loss to the variables.
+pub fn learn(network: &dyn Network, batch: &Batch, scale: Scale, dropout: f64, bf16: bool) -> Result<Sums> {
     let device = batch.ids.device();
+    let hidden = || network.hidden(&batch.ids, &batch.seen, dropout); // (batch, time, width)
     match &batch.targets {
         Targets::Tokens { places, labels } => {
-            let features = shim::autocast(device, bf16, || features(network, batch, places.as_ref(), dropout))?;
-            loss::train(&features, &network.output(), labels, scale, kind(bf16))
+            let features = shim::autocast(device, bf16, || features(network, &hidden(), places.as_ref()))?;
+            loss::train(&features, &network.output(), labels, scale.predicted, batch.smoothing, kind(bf16))
         }
-        Targets::Classes { labels } => {
-            let logits = shim::autocast(device, bf16, || network.classify(&network.hidden(&batch.ids, &batch.seen, dropout), dropout))??;
-            let loss = logits.to_kind(Kind::Float).cross_entropy_loss(labels, None::<&Tensor>, tch::Reduction::Sum, -100, 0.0);
-            (&loss * scale).f_backward()?;
-            Ok(Sums { nll: loss.double_value(&[]), count: batch.predicted, correct: 0 })
+        Targets::Pairs { places, labels, pairs } => {
+            let hidden = shim::autocast(device, bf16, hidden)?;
+            // Both losses add their gradients here, so that they go through the network together.
+            let leaf = hidden.detach().set_requires_grad(true);
+            let features = shim::autocast(device, bf16, || features(network, &leaf, places.as_ref()))?;
+            let sums = loss::train(&features, &network.output(), labels, scale.predicted, batch.smoothing, kind(bf16))?;
+            let logits = shim::autocast(device, bf16, || network.classify(&leaf, dropout))??;
+            let (loss, tally) = pairs_loss(&logits, pairs);
+            (loss * scale.rows).f_backward()?;
+            shim::backward(&hidden, &leaf.grad())?;
+            Ok(Sums { tally, ..sums })
+        }
+        targets => {
+            let logits = heads::logits(network, batch, dropout, bf16)?;
+            (heads::loss(targets, &logits, batch.smoothing)? * scale.predicted).f_backward()?;
+            let loss = heads::loss(targets, &logits, 0.0)?;
+            Ok(Sums { nll: loss.double_value(&[]), count: batch.predicted, ..Sums::default() })
         }
     }
+}
+
+fn pairs_loss(logits: &Tensor, pairs: &Tensor) -> (Tensor, Tally) {
+    let loss = logits.to_kind(Kind::Float).cross_entropy_loss(pairs, None::<&Tensor>, tch::Reduction::Sum, -100, 0.0);
+    let tally = Tally { pairs: pairs.numel() as u64, pairs_nll: loss.double_value(&[]), ..Tally::default() };
+    (loss, tally)
 }
 
 /// Loss and right predictions, without learning.
 pub fn evaluate(network: &dyn Network, batch: &Batch, bf16: bool) -> Result<Sums> {
     let device = batch.ids.device();
+    let tokens = |hidden: &Tensor, places: Option<&Tensor>, labels: &Tensor| -> Result<Sums> {
+        let features = shim::autocast(device, bf16, || features(network, hidden, places))?;
+        let (nll, correct) = loss::evaluate(&features, &network.output(), labels, kind(bf16));
+        let (nll, correct) = (nll.sum(Kind::Double).double_value(&[]), correct.sum(Kind::Int64).int64_value(&[]) as u64);
+        Ok(Sums { nll, count: batch.predicted, correct, ..Sums::default() })
+    };
+    let hidden = || shim::autocast(device, bf16, || network.hidden(&batch.ids, &batch.seen, 0.0));
     tch::no_grad(|| match &batch.targets {
-        Targets::Tokens { places, labels } => {
-            let features = shim::autocast(device, bf16, || features(network, batch, places.as_ref(), 0.0))?;
-            let (nll, correct) = loss::evaluate(&features, &network.output(), labels, kind(bf16));
-            Ok(Sums {
-                nll: nll.sum(Kind::Double).double_value(&[]),
-                count: batch.predicted,
-                correct: correct.sum(Kind::Int64).int64_value(&[]) as u64,
-            })
+        Targets::Tokens { places, labels } => tokens(&hidden()?, places.as_ref(), labels),
+        Targets::Pairs { places, labels, pairs } => {
+            let hidden = hidden()?;
+            let sums = tokens(&hidden, places.as_ref(), labels)?;
+            let logits = shim::autocast(device, bf16, || network.classify(&hidden, 0.0))??;
+            let (_, tally) = pairs_loss(&logits, pairs);
+            let correct = logits.argmax(-1, false).eq_tensor(pairs).sum(Kind::Int64).int64_value(&[]);
+            Ok(Sums { tally: Tally { pairs_correct: correct as u64, ..tally }, ..sums })
         }
-        Targets::Classes { labels } => {
-            let hidden = || network.classify(&network.hidden(&batch.ids, &batch.seen, 0.0), 0.0);
-            let logits = shim::autocast(device, bf16, hidden)??.to_kind(Kind::Float);
-            let loss = logits.cross_entropy_loss(labels, None::<&Tensor>, tch::Reduction::Sum, -100, 0.0);
-            let correct = logits.argmax(-1, false).eq_tensor(labels).sum(Kind::Int64).int64_value(&[]);
-            Ok(Sums { nll: loss.double_value(&[]), count: batch.predicted, correct: correct as u64 })
-        }
+        _ => heads::evaluate(network, batch, bf16),
     })
 }
 
 /// Negative log-likelihood (predicted, f32) and rightness (predicted, bool) of every predicted token, in order.
 pub fn per_token(network: &dyn Network, batch: &Batch) -> Result<(Tensor, Tensor)> {
     let Targets::Tokens { places, labels } = &batch.targets else { anyhow::bail!("a class is no token") };
-    let features = tch::no_grad(|| features(network, batch, places.as_ref(), 0.0));
+    let features = tch::no_grad(|| features(network, &network.hidden(&batch.ids, &batch.seen, 0.0), places.as_ref()));
     Ok(loss::evaluate(&features, &network.output(), labels, Kind::Float))
 }

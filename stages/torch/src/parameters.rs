@@ -3,10 +3,16 @@
 //! tch's own store keeps them in a hash map, so neither their order nor that of their first random values would be fixed.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::Div;
 
+use anyhow::{Result, bail};
+use model::Lora;
 use tch::{Device, Kind, Tensor};
+
+/// Part of the names of adapters' variables.
+const ADAPTER: &str = ".lora_";
 
 /// First values of a variable.
 #[derive(Clone, Copy, Debug)]
@@ -14,19 +20,62 @@ pub enum Init {
     Constant(f64),
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
+    /// Uniform from minus this to this.
+    Uniform(f64),
+}
+
+/// Beginnings of the names of heads, which begin with random values where a start does not have them, and are trained beside adapters.
+const HEADS: [&str; 7] = ["bert.pooler.", "cls.", "classifier.", "qa_outputs.", "head.", "decoder.bias", "score."];
+
+/// Whether a variable is part of a head.
+fn is_head(name: &str) -> bool {
+    HEADS.iter().any(|head| name.starts_with(head))
+}
+
+/// Whether a variable may keep its first values where a start does not have it.
+pub fn may_be_new(name: &str) -> bool {
+    is_head(name) || name.contains(ADAPTER)
 }
 
 /// All variables of a network.
 pub struct Parameters {
     device: Device,
     list: RefCell<Vec<(String, Tensor)>>,
+    /// Tensors that are no variables but part of a run.
+    kept: RefCell<Vec<(String, Tensor)>>,
+    lora: Option<Lora>,
+    adapters: RefCell<Vec<(String, Adapter)>>,
+    /// Last names of projections that could have had an adapter.
+    projections: RefCell<BTreeSet<String>>,
+}
+
+/// What is added to a projection: scale × B A.
+pub struct Adapter {
+    /// (rank, inputs)
+    a: Tensor,
+    /// (outputs, rank)
+    b: Tensor,
+    scale: f64,
+}
+
+impl Adapter {
+    /// (…, inputs) → (…, outputs).
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.a, None::<&Tensor>).linear(&self.b, None::<&Tensor>) * self.scale
+    }
 }
 
 impl Parameters {
     /// No variables yet; their random first values follow from `seed` and the order in which a model makes them.
     pub fn new(device: Device, seed: u64) -> Parameters {
+        Parameters::adapted(device, seed, None)
+    }
+
+    /// As [`Parameters::new`]; with adapters, only they and heads are trained.
+    pub fn adapted(device: Device, seed: u64, lora: Option<Lora>) -> Parameters {
         tch::manual_seed(seed as i64);
-        Parameters { device, list: RefCell::default() }
+        let (list, kept, adapters, projections) = Default::default();
+        Parameters { device, list, kept, lora, adapters, projections }
     }
 
     pub fn root(&self) -> Path<'_> {
@@ -42,11 +91,49 @@ impl Parameters {
         self.list.borrow().iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
     }
 
+    /// As [`Parameters::named`], with the adapters added to what they adapt.
+    pub fn merged(&self) -> Vec<(String, Tensor)> {
+        let adapters = self.adapters.borrow();
+        let named = self.named().into_iter().filter(|(name, _)| !name.contains(ADAPTER));
+        let merge = |(name, weight): (String, Tensor)| {
+            let Some((_, adapter)) = adapters.iter().find(|(adapted, _)| *adapted == name) else { return (name, weight) };
+            let product = tch::no_grad(|| adapter.b.matmul(&adapter.a) * adapter.scale); // (outputs, inputs)
+            let product = if product.size() == weight.size() { product } else { product.tr() };
+            (name, weight.detach() + product)
+        };
+        named.map(merge).collect()
+    }
+
+    /// Refuses targets that no projection has.
+    pub fn check_adapters(&self) -> Result<()> {
+        let projections = self.projections.borrow();
+        if self.lora.is_some() && projections.is_empty() {
+            bail!("lora: this family has no projections that adapters could stand beside; leave it out");
+        }
+        match self.lora.iter().flat_map(|lora| &lora.targets).find(|target| !projections.contains(*target)) {
+            Some(target) => bail!(
+                "lora.targets: no projection is called `{target}`; there are {}",
+                engine::list(projections.iter().map(String::as_str))
+            ),
+            None => Ok(()),
+        }
+    }
+
     pub fn tensors(&self) -> Vec<Tensor> {
         self.list.borrow().iter().map(|(_, tensor)| tensor.shallow_clone()).collect()
     }
 
-    /// Number of trained values.
+    /// Notes a tensor that is no variable but part of a run, so that checkpoints hold it.
+    pub fn keep(&self, name: String, tensor: &Tensor) {
+        self.kept.borrow_mut().push((name, tensor.shallow_clone()));
+    }
+
+    /// What was noted, in order.
+    pub fn kept(&self) -> Vec<(String, Tensor)> {
+        self.kept.borrow().iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+    }
+
+    /// Number of values.
     pub fn count(&self) -> u64 {
         self.list.borrow().iter().map(|(_, tensor)| tensor.numel() as u64).sum()
     }
@@ -75,9 +162,65 @@ impl Path<'_> {
         let values = match init {
             Init::Constant(value) => values.fill_(value),
             Init::Normal(deviation) => values.normal_(0.0, deviation),
+            Init::Uniform(range) => values.uniform_(-range, range),
         };
-        let tensor = values.to_device(self.parameters.device).set_requires_grad(true);
-        self.parameters.list.borrow_mut().push(((self / name).prefix, tensor.shallow_clone()));
+        let name = (self / name).prefix;
+        let trained = self.parameters.lora.is_none() || may_be_new(&name);
+        let tensor = values.to_device(self.parameters.device).set_requires_grad(trained);
+        self.parameters.list.borrow_mut().push((name, tensor.shallow_clone()));
         tensor
+    }
+
+    /// The adapter of the projection at this place, if it is to have one.
+    pub fn adapter(&self, inputs: i64, outputs: i64) -> Option<Adapter> {
+        let lora = self.parameters.lora.as_ref().filter(|_| !is_head(&self.prefix))?;
+        let last = self.prefix.rsplit('.').next()?;
+        self.parameters.projections.borrow_mut().insert(last.to_string());
+        if !lora.targets.is_empty() && !lora.targets.iter().any(|target| target == last) {
+            return None;
+        }
+        // As wide as the uniform values of a linear layer; B is 0, so that nothing changes at first.
+        let a = (self / "lora_A").variable("weight", &[lora.rank, inputs], Init::Normal((3.0 * inputs as f64).powf(-0.5)));
+        let b = (self / "lora_B").variable("weight", &[outputs, lora.rank], Init::Constant(0.0));
+        let adapter = || Adapter { a: a.shallow_clone(), b: b.shallow_clone(), scale: lora.alpha / lora.rank as f64 };
+        self.parameters.adapters.borrow_mut().push(((self / "weight").prefix, adapter()));
+        Some(adapter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::layers::{conv1d, linear};
+
+    #[test]
+    fn merged_weights_are_the_adapted_projection() {
+        let lora = Lora { rank: 2, alpha: 6.0, targets: vec!["x".into(), "y".into()] };
+        let parameters = Parameters::adapted(Device::Cpu, 1, Some(lora));
+        let root = parameters.root();
+        let layers = [linear(&(&root / "x"), 3, 4), conv1d(&(&root / "y"), 3, 4, 0.5), linear(&(&root / "z"), 3, 4)];
+        let input = Tensor::randn([5, 3], (Kind::Float, Device::Cpu));
+        let before = layers.each_ref().map(|layer| layer.forward(&input));
+        let named = parameters.named();
+        tch::no_grad(|| {
+            named.iter().filter(|(name, _)| name.contains("lora_B")).for_each(|(_, b)| drop(b.shallow_clone().normal_(0.0, 1.0)))
+        });
+        let merged: std::collections::HashMap<_, _> = parameters.merged().into_iter().collect();
+        assert_eq!(merged.len(), 6);
+        for (i, (layer, name)) in layers.iter().zip(["x", "y", "z"]).enumerate() {
+            let (weight, bias) = (&merged[&format!("{name}.weight")], &merged[&format!("{name}.bias")]);
+            let expected = if name == "y" { input.matmul(weight) + bias } else { input.linear(weight, Some(bias)) };
+            let difference = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+            assert!(difference(&layer.forward(&input), &expected) < 1e-5, "{name}");
+            assert_eq!(difference(&before[i], &expected) > 1e-2, name != "z", "{name}");
+        }
+        let trained: Vec<&str> = named.iter().filter(|(_, tensor)| tensor.requires_grad()).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(trained, ["x.lora_A.weight", "x.lora_B.weight", "y.lora_A.weight", "y.lora_B.weight"]);
+        parameters.check_adapters().unwrap();
+        let lora = Lora { rank: 2, alpha: 6.0, targets: vec!["q".into()] };
+        let parameters = Parameters::adapted(Device::Cpu, 1, Some(lora));
+        linear(&(&parameters.root() / "x"), 3, 4);
+        let error = parameters.check_adapters().unwrap_err().to_string();
+        assert!(error.starts_with("lora.targets: no projection is called `q`; there are "), "{error}");
     }
 }

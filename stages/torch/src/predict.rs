@@ -1,21 +1,29 @@
-//! What a model says about a split: likelihoods of packed text, classes of examples, completions of prompts.
+//! What a model says about a split: likelihoods of packed text and completions of prompts here; what heads say, and targets of sources, in files
+//! of their own.
+
+mod answers;
+mod tags;
+mod texts;
+mod translate;
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use arrow::array::Array;
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, Float32Builder, Float64Array, Int64Array, ListBuilder, StringArray};
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, Float32Builder, Float64Array, Int64Array, ListBuilder, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Field};
 use engine::Artifact;
 use model::seeds::{Purpose, derive};
 use model::{Facts, Family, Head, Job, Predict, Report, Row, Rows, Sample};
 use serde_json::json;
-use tch::Kind;
+use tch::{Kind, Tensor};
 
 use crate::batches::{Buffers, Collate, Masking};
+use crate::carry;
 use crate::folder::{self, Loaded};
 use crate::generate::{self, Completion};
-use crate::objective::{self, Targets};
+use crate::heads;
+use crate::objective::{self, Batch, Targets};
 use crate::tables::{self, Column};
 use crate::worker::{Worker, device};
 
@@ -25,16 +33,29 @@ pub fn predict(job: &Job, settings: &Predict, worker: &mut Worker) -> Result<Opt
     let facts = Facts::read(std::slice::from_ref(&tokens))?;
     let data = Rows::open(std::slice::from_ref(&tokens), &facts, &settings.split)?;
     let model = job.artifact("model")?;
-    let loaded = folder::load(&model.dir.join(folder::MODEL), device(&job.device)?)?;
+    let folder = model.dir.join(folder::MODEL);
+    let loaded = folder::load(&folder, device(&job.device)?)?;
+    folder::check_vocabulary(&folder, facts.vocab_size)?;
     facts.check(&loaded.config)?;
-    let rows = settings.limit.unwrap_or(u64::MAX).min(data.count());
+    let mut rows = settings.limit.unwrap_or(u64::MAX).min(data.count());
+    while facts.layout == "answer" && rows < data.count() && data.window(rows)?.start > 0 {
+        rows += 1; // all windows of the last question
+    }
     let work = Work { job, settings, tokens: &tokens, model: &model, facts: &facts, data: &data, loaded: &loaded, rows };
     match (facts.layout.as_str(), &loaded.config.head) {
-        ("packed", Head::Causal | Head::Masked) => work.language_modelling(worker),
-        ("classify", Head::Classify { classes }) => work.classify(classes, worker),
+        ("packed", _) if loaded.config.family == Family::Seq2seq => {
+            bail!("a model of the family seq2seq gives no likelihood of packed rows; predict tokens of the layout translate")
+        }
+        ("packed", Head::Causal | Head::Masked | Head::Pairs { .. }) => work.language_modelling(worker),
         ("complete", Head::Causal) => work.complete(worker),
+        ("translate", Head::Causal) => work.translate(worker),
+        ("classify", head) if head.reads_text() => work.texts(worker),
+        ("pairs", Head::Pairs { .. }) => work.texts(worker),
+        ("tag", Head::Tag { .. }) => work.tags(worker),
+        ("answer", Head::Answer) => work.answers(worker),
         (layout, head) => {
-            bail!("step `{}` was trained as {head:?} and cannot predict tokens of the layout {layout}", model.manifest.step)
+            let step = &model.manifest.step;
+            bail!("step `{step}` was trained to predict {} and cannot predict tokens of the layout {layout}", head.name())
         }
     }
 }
@@ -51,8 +72,11 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Rows in batches of similar length; each is the sample of its own number.
+    /// Rows in batches of similar length; each is the sample of its own number. In lanes where the model carries its state on.
     fn batches(&self) -> Result<Vec<Vec<Sample>>> {
+        if self.carries() {
+            return Ok(carry::in_lanes(self.rows, self.settings.batch_size).collect());
+        }
         let mut rows: Vec<u64> = (0..self.rows).collect();
         let lengths = rows.iter().map(|row| self.data.length(*row)).collect::<Result<Vec<usize>>>()?;
         rows.sort_by_key(|row| (std::cmp::Reverse(lengths[*row as usize]), *row));
@@ -62,10 +86,15 @@ impl Work<'_> {
             .collect())
     }
 
+    /// Whether the model learned to go on from the row before, and these rows follow one another.
+    fn carries(&self) -> bool {
+        self.facts.layout == "packed" && self.model.fact("carry_state").unwrap_or(false)
+    }
+
     fn collate(&self, masking: Option<Masking>) -> Collate {
         // As the model learned it.
         let documents = self.model.fact("document_mask").unwrap_or(false);
-        Collate { facts: self.facts.clone(), masking, documents }
+        Collate { facts: self.facts.clone(), masking, denoising: None, documents }
     }
 
     /// The document ids of the predicted rows.
@@ -91,6 +120,7 @@ impl Work<'_> {
         let unigrams = Unigrams::read(self.tokens, self.facts.vocab_size)?;
         let bytes = if masked { None } else { tokenizer_bytes(self.model)? };
         let mut out = Likelihoods::new(self.rows as usize);
+        let carried = carry::first(self.carries(), self.settings.batch_size, &self.loaded.config, self.loaded.parameters.device());
         let mut done = 0;
         for samples in self.batches()? {
             if worker.stopped() {
@@ -105,7 +135,8 @@ impl Work<'_> {
                 None => (0..batch.ids.numel() as i64).collect(),
             };
             let labels: Vec<i64> = labels.try_into()?;
-            let (nll, correct) = objective::per_token(self.loaded.network.as_ref(), &buffers.batch(self.loaded.parameters.device()))?;
+            let ready = carry::with(buffers.batch(self.loaded.parameters.device()), &carried);
+            let (nll, correct) = objective::per_token(self.loaded.network.as_ref(), &ready)?;
             let nll: Vec<f64> = nll.to_kind(Kind::Double).try_into()?;
             let correct: Vec<bool> = correct.try_into()?;
             for (i, place) in places.into_iter().enumerate() {
@@ -118,6 +149,9 @@ impl Work<'_> {
         }
         out.write(self)?;
         let mut facts = vec![("task", json!("language-modelling")), ("unigram_smoothing", json!("add-one over the train split"))];
+        if self.carries() {
+            facts.push(("carried_lanes", json!(self.settings.batch_size)));
+        }
         if masked {
             let metric = "likelihood of seeded masked tokens, 80/10/10, the others visible";
             facts.push(("masks", json!({"metric": metric, "probability": self.settings.masked_probability, "seed": seed})));
@@ -125,16 +159,9 @@ impl Work<'_> {
         Ok(Some(self.report(facts)))
     }
 
-    fn classify(&self, classes: &[String], worker: &mut Worker) -> Result<Option<Report>> {
-        if self.facts.classes.as_deref() != Some(classes) {
-            bail!(
-                "the model knows the classes {}, the tokens have {}",
-                classes.join(", "),
-                self.facts.classes.as_deref().unwrap_or_default().join(", ")
-            );
-        }
+    /// Gives what the head says of each batch to `take`; `None` when stopped.
+    fn heads(&self, worker: &mut Worker, mut take: impl FnMut(&[Sample], &Batch, Tensor) -> Result<()>) -> Result<Option<()>> {
         let (collate, mut buffers) = (self.collate(None), Buffers::default());
-        let mut probabilities: Vec<Vec<f32>> = vec![Vec::new(); self.rows as usize];
         let mut done = 0;
         for samples in self.batches()? {
             if worker.stopped() {
@@ -142,36 +169,24 @@ impl Work<'_> {
             }
             buffers.read(self.data, &samples, &collate)?;
             let batch = buffers.batch(self.loaded.parameters.device());
-            let network = &self.loaded.network;
-            let found = tch::no_grad(|| network.classify(&network.hidden(&batch.ids, &batch.seen, 0.0), 0.0))?;
-            let found = Vec::<Vec<f32>>::try_from(found.softmax(-1, Kind::Float))?;
-            for (Sample { row, .. }, found) in samples.iter().zip(found) {
-                probabilities[*row as usize] = found;
-            }
+            let logits = tch::no_grad(|| heads::logits(self.loaded.network.as_ref(), &batch, 0.0, false))?;
+            take(&samples, &batch, logits)?;
             done += samples.len() as u64;
             worker.progress(done, self.rows, "rows");
         }
-        let ids = self.ids()?;
-        let golds = (0..self.rows).map(|row| Ok(self.data.row(row, false)?.class)).collect::<Result<Vec<i64>>>()?;
-        let prediction = probabilities.iter().map(|row| Some(&classes[argmax(row)])).collect::<StringArray>();
-        let gold = golds.iter().map(|label| classes.get(*label as usize)).collect::<StringArray>();
-        let mut lists = ListBuilder::new(Float32Builder::new());
-        for row in &probabilities {
-            lists.append_value(row.iter().copied().map(Some));
+        Ok(Some(()))
+    }
+
+    /// The classes of the model, which must be those of the tokens.
+    fn classes(&self) -> Result<&[String]> {
+        let (ours, theirs) = (self.loaded.config.head.classes().unwrap_or_default(), self.facts.classes.as_deref().unwrap_or_default());
+        if ours != theirs {
+            bail!("the model knows the classes {}, the tokens have {}", ours.join(", "), theirs.join(", "));
         }
-        let lists = lists.finish();
-        let columns = vec![
-            Column(Field::new("id", ids.data_type().clone(), false), ids),
-            Column(Field::new("gold", DataType::Utf8, false), Arc::new(gold)),
-            Column(Field::new("prediction", DataType::Utf8, false), Arc::new(prediction)),
-            Column(Field::new("probabilities", lists.data_type().clone(), false), Arc::new(lists)),
-        ];
-        tables::write(&self.job.draft, "predictions", columns)?;
-        Ok(Some(self.report(vec![("task", json!("classify")), ("classes", json!(classes))])))
+        Ok(ours)
     }
 
     fn complete(&self, worker: &mut Worker) -> Result<Option<Report>> {
-        let tokenizer = text::Tokenizer::load(&self.model.dir.join(folder::MODEL))?;
         let eos = self.facts.eos_id.context("the tokenizer has no end-of-text token, so a completion could not end")?;
         let mut completions: Vec<Completion> = vec![Completion::default(); self.rows as usize];
         let mut done = 0;
@@ -188,19 +203,30 @@ impl Work<'_> {
             done += samples.len() as u64;
             worker.progress(done, self.rows, "prompts");
         }
+        self.write_texts(&completions, prompt_and_target)?;
+        Ok(Some(self.report(vec![
+            ("task", json!("complete")),
+            ("decoding", json!("greedy")),
+            ("max_new_tokens", json!(self.settings.max_new_tokens)),
+        ])))
+    }
+
+    /// Writes what followed each row; `sides` tells what was given and what should have followed.
+    fn write_texts(&self, completions: &[Completion], sides: impl Fn(&Row) -> (Vec<i64>, Vec<i64>)) -> Result<()> {
+        let tokenizer = text::Tokenizer::load(&self.model.dir.join(folder::MODEL))?;
         let decode = |ids: &[i64]| tokenizer.decode(&ids.iter().map(|id| *id as u32).collect::<Vec<u32>>());
         let predictions = completions.iter().map(|completion| decode(&completion.ids)).collect::<Result<Vec<String>>>()?;
         let ids = self.ids()?;
-        let (mut prompts, mut targets) = (Vec::new(), Vec::new());
+        let (mut sources, mut targets) = (Vec::new(), Vec::new());
         for row in 0..self.rows {
-            let (prompt, target) = prompt_and_target(&self.data.row(row, false)?);
-            prompts.push(decode(&prompt)?);
+            let (source, target) = sides(&self.data.row(row, false)?);
+            sources.push(decode(&source)?);
             targets.push(decode(&target)?);
         }
         let strings = |values: Vec<String>| -> ArrayRef { Arc::new(StringArray::from(values)) };
         let columns = vec![
             Column(Field::new("id", ids.data_type().clone(), false), ids),
-            Column(Field::new("source", DataType::Utf8, false), strings(prompts)),
+            Column(Field::new("source", DataType::Utf8, false), strings(sources)),
             Column(Field::new("reference", DataType::Utf8, false), strings(targets)),
             Column(Field::new("prediction", DataType::Utf8, false), strings(predictions)),
             Column(
@@ -212,12 +238,7 @@ impl Work<'_> {
                 strings(completions.iter().map(|completion| if completion.ended { "eos" } else { "length" }.into()).collect()),
             ),
         ];
-        tables::write(&self.job.draft, "predictions", columns)?;
-        Ok(Some(self.report(vec![
-            ("task", json!("complete")),
-            ("decoding", json!("greedy")),
-            ("max_new_tokens", json!(self.settings.max_new_tokens)),
-        ])))
+        tables::write(&self.job.draft, "predictions", columns)
     }
 }
 
@@ -229,6 +250,25 @@ fn prompt_and_target(row: &Row) -> (Vec<i64>, Vec<i64>) {
 
 fn argmax(row: &[f32]) -> usize {
     (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+}
+
+/// A column of values that are never null.
+fn column(name: &str, values: ArrayRef) -> Column {
+    Column(Field::new(name, values.data_type().clone(), false), values)
+}
+
+/// Lists of texts.
+fn text_lists<'a>(rows: impl IntoIterator<Item = Vec<&'a str>>) -> ArrayRef {
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    rows.into_iter().for_each(|row| lists.append_value(row.into_iter().map(Some)));
+    Arc::new(lists.finish())
+}
+
+/// Lists of numbers.
+fn number_lists(rows: impl IntoIterator<Item = Vec<f32>>) -> ArrayRef {
+    let mut lists = ListBuilder::new(Float32Builder::new());
+    rows.into_iter().for_each(|row| lists.append_value(row.into_iter().map(Some)));
+    Arc::new(lists.finish())
 }
 
 fn tokenizer_bytes(model: &Artifact) -> Result<Option<Vec<u32>>> {

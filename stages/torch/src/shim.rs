@@ -8,18 +8,48 @@ use tch::{Device, Tensor};
 type Handle = *const torch_sys::C_tensor;
 
 unsafe extern "C" {
-    fn mill_fused_adamw(
+    fn mill_adam(
         tensors: *const Handle,
-        averages: *const Handle,
-        squares: *const Handle,
         count: usize,
+        states: *const Handle,
         step: c_double,
         learning_rate: c_double,
         beta1: c_double,
         beta2: c_double,
         weight_decay: c_double,
         epsilon: c_double,
+        decoupled: c_int,
     ) -> *mut c_char;
+    fn mill_sgd(
+        tensors: *const Handle,
+        count: usize,
+        states: *const Handle,
+        learning_rate: c_double,
+        momentum: c_double,
+        weight_decay: c_double,
+        nesterov: c_int,
+    ) -> *mut c_char;
+    fn mill_adagrad(
+        tensors: *const Handle,
+        count: usize,
+        states: *const Handle,
+        step: c_double,
+        learning_rate: c_double,
+        weight_decay: c_double,
+        epsilon: c_double,
+    ) -> *mut c_char;
+    fn mill_lion(
+        tensors: *const Handle,
+        count: usize,
+        states: *const Handle,
+        learning_rate: c_double,
+        beta1: c_double,
+        beta2: c_double,
+        weight_decay: c_double,
+    ) -> *mut c_char;
+    fn mill_average(averages: *const Handle, values: *const Handle, count: usize, weight: c_double) -> *mut c_char;
+    fn mill_l1(tensors: *const Handle, count: usize, l1: c_double) -> *mut c_char;
+    fn mill_clip_values(tensors: *const Handle, count: usize, limit: c_double) -> *mut c_char;
     fn mill_clip_gradients(tensors: *const Handle, count: usize, max_norm: c_double, norm: *mut c_double) -> *mut c_char;
     fn mill_forget_gradients(tensors: *const Handle, count: usize);
     fn mill_ensure_gradient(tensor: Handle) -> *mut c_char;
@@ -74,37 +104,89 @@ pub fn version() -> String {
     unsafe { CStr::from_ptr(mill_version()) }.to_string_lossy().into_owned()
 }
 
-/// Settings of one AdamW step.
-#[derive(Clone, Copy, Debug)]
-pub struct Adam {
-    /// Counts from 1.
-    pub step: u64,
-    pub learning_rate: f64,
-    pub betas: [f64; 2],
-    pub epsilon: f64,
-    pub weight_decay: f64,
+/// What an optimizer changes: tensors, and for each kind of state a list with a tensor for each of them. Tensors without a gradient stay.
+#[derive(Clone, Copy)]
+pub struct Lists<'a> {
+    pub tensors: &'a [Tensor],
+    pub states: &'a [Vec<Tensor>],
 }
 
-/// One fused AdamW step on tensors that all have a gradient; the three lists go together.
-pub fn fused_adamw(tensors: &[Tensor], averages: &[Tensor], squares: &[Tensor], adam: Adam) -> Result<()> {
-    let [values, averages, squares] = [handles(tensors), handles(averages), handles(squares)];
-    let Adam { step, learning_rate, betas: [beta1, beta2], epsilon, weight_decay } = adam;
-    // SAFETY: the handles are alive as long as the borrowed tensors.
-    let error = unsafe {
-        mill_fused_adamw(
-            values.as_ptr(),
-            averages.as_ptr(),
-            squares.as_ptr(),
-            values.len(),
-            step as f64,
-            learning_rate,
-            beta1,
-            beta2,
-            weight_decay,
-            epsilon,
-        )
-    };
-    check("the AdamW step failed", error)
+impl Lists<'_> {
+    /// Handles of the tensors, and of all states one list after another.
+    fn handles(self) -> (Vec<Handle>, Vec<Handle>) {
+        assert!(self.states.iter().all(|state| state.len() == self.tensors.len()), "each tensor has its state");
+        (handles(self.tensors), self.states.iter().flat_map(|state| handles(state)).collect())
+    }
+}
+
+/// Settings of an Adam step.
+#[derive(Clone, Copy, Debug)]
+pub struct Adam {
+    pub betas: [f64; 2],
+    pub epsilon: f64,
+    /// Whether the decay is apart from the gradient (AdamW).
+    pub decoupled: bool,
+}
+
+/// A fused step of Adam or AdamW, number `step` from 1. States: averages of the gradients, averages of their squares.
+pub fn adam(lists: Lists, step: u64, learning_rate: f64, weight_decay: f64, adam: Adam) -> Result<()> {
+    let (tensors, states) = lists.handles();
+    let Adam { betas: [beta1, beta2], epsilon, decoupled } = adam;
+    let (values, states, count) = (tensors.as_ptr(), states.as_ptr(), tensors.len());
+    let step = step as f64;
+    // SAFETY: the handles are alive as long as the borrowed tensors, here and in the functions below.
+    let error =
+        unsafe { mill_adam(values, count, states, step, learning_rate, beta1, beta2, weight_decay, epsilon, c_int::from(decoupled)) };
+    check("the Adam step failed", error)
+}
+
+/// A fused step of gradient descent. State: averages of the gradients, unless `momentum` is 0.
+pub fn sgd(lists: Lists, learning_rate: f64, weight_decay: f64, momentum: f64, nesterov: bool) -> Result<()> {
+    let (tensors, states) = lists.handles();
+    let (values, states, count) = (tensors.as_ptr(), states.as_ptr(), tensors.len());
+    // SAFETY: as above.
+    let error = unsafe { mill_sgd(values, count, states, learning_rate, momentum, weight_decay, c_int::from(nesterov)) };
+    check("the SGD step failed", error)
+}
+
+/// A fused step of AdaGrad, number `step` from 1. State: sums of the squared gradients.
+pub fn adagrad(lists: Lists, step: u64, learning_rate: f64, weight_decay: f64, epsilon: f64) -> Result<()> {
+    let (tensors, states) = lists.handles();
+    let (values, states, count) = (tensors.as_ptr(), states.as_ptr(), tensors.len());
+    // SAFETY: as above.
+    let error = unsafe { mill_adagrad(values, count, states, step as f64, learning_rate, weight_decay, epsilon) };
+    check("the AdaGrad step failed", error)
+}
+
+/// A step of Lion. State: averages of the gradients.
+pub fn lion(lists: Lists, learning_rate: f64, weight_decay: f64, [beta1, beta2]: [f64; 2]) -> Result<()> {
+    let (tensors, states) = lists.handles();
+    let (values, states, count) = (tensors.as_ptr(), states.as_ptr(), tensors.len());
+    // SAFETY: as above.
+    let error = unsafe { mill_lion(values, count, states, learning_rate, beta1, beta2, weight_decay) };
+    check("the Lion step failed", error)
+}
+
+/// Moves each average by the share `weight` towards its value.
+pub fn average(averages: &[Tensor], values: &[Tensor], weight: f64) -> Result<()> {
+    assert_eq!(averages.len(), values.len(), "each value has its average");
+    let (averages, values) = (handles(averages), handles(values));
+    // SAFETY: as above.
+    check("averaging weights failed", unsafe { mill_average(averages.as_ptr(), values.as_ptr(), values.len(), weight) })
+}
+
+/// Adds `l1` times the signs of the tensors to their gradients.
+pub fn l1(tensors: &[Tensor], l1: f64) -> Result<()> {
+    let values = handles(tensors);
+    // SAFETY: as above.
+    check("the L1 penalty failed", unsafe { mill_l1(values.as_ptr(), values.len(), l1) })
+}
+
+/// Limits the absolute value of all gradients.
+pub fn clip_values(tensors: &[Tensor], limit: f64) -> Result<()> {
+    let values = handles(tensors);
+    // SAFETY: as above.
+    check("gradient clipping failed", unsafe { mill_clip_values(values.as_ptr(), values.len(), limit) })
 }
 
 /// The global L2 norm of the gradients before clipping; above `max_norm` (when positive) they are scaled down to it.

@@ -4,23 +4,31 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use model::recurrent::Cell;
 use model::seeds::{Purpose, derive};
-use model::{Course, Facts, Family, Head, Job, NetworkConfig, Objective, Precision, Report, Rows, Sample, SpecialTokens, Train};
+use model::{Course, Facts, Family, Head, Job, NetworkConfig, Objective, Precision, Report, Rows, Sample, SpecialTokens, Style, Train};
 use serde_json::json;
 use shards::Prefetch;
-use tch::Device;
+use tch::{Device, Kind, Tensor};
+use text::Tokenizer;
 
-use crate::batches::{Buffers, Collate, Masking};
+use crate::batches::{Buffers, Collate, Denoising, Masking};
 use crate::checkpoint::{self, Environment, Position};
-use crate::log::{Log, Metrics, Timing};
+use crate::ema::Ema;
+use crate::folder::Loaded;
+use crate::log::{Log, Metrics};
 use crate::loss::Sums;
-use crate::models::{self, Network};
-use crate::objective;
-use crate::optimizer::{AdamSettings, AdamW, adamw};
+use crate::models;
+use crate::noise::Noise;
+use crate::objective::{self, Batch, Targets};
+use crate::optimizer::optimizer;
 use crate::parameters::Parameters;
+use crate::prompts::Prompts;
 use crate::schedule::learning_rate;
+use crate::speed::{Speed, Work};
+use crate::start::{self, Start};
 use crate::worker::{Worker, device};
-use crate::{folder, samples, shim, words};
+use crate::{adversarial, batches, carry, folder, kept, samples, shim, words};
 
 /// Smaller networks are taken to gain nothing from bf16 on a CPU; at 5 million it halves the time of a step.
 const BF16_PARAMETERS: u64 = 1_000_000;
@@ -31,80 +39,115 @@ const STEPS_AHEAD: u64 = 2;
 pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<Report>> {
     let device = device(&job.device)?;
     let run = prepare(job, settings, device)?;
-    let parameters = Parameters::new(device, derive(job.seed, Purpose::Weights, 0));
-    let network = models::build(&parameters.root(), &run.config);
-    let bf16 = bf16(settings.precision, parameters.count(), device);
+    let parameters = Parameters::adapted(device, derive(job.seed, Purpose::Weights, 0), settings.lora.clone());
+    let model = Loaded { config: run.config.clone(), network: models::build(&parameters.root(), &run.config), parameters };
+    model.parameters.check_adapters()?;
+    let bf16 = bf16(settings.precision, model.parameters.count(), &run.config, device)?;
     let environment = environment(job, bf16, device);
     checkpoint::check_environment(job, &environment)?;
-    let Train { betas, epsilon, weight_decay, grad_clip, dropout, .. } = *settings;
-    let mut optimizer = adamw(&parameters, AdamSettings { betas, epsilon, weight_decay, grad_clip });
-    let loaded = checkpoint::load(job, &parameters, &optimizer)?;
+    let optimizer = optimizer(settings, &model.parameters)?;
+    let ema = Ema::new(settings.ema, &model.parameters);
+    let carried = carry::kept(settings, &run.config, &model.parameters);
+    let tensors = checkpoint::tensors(&model.parameters, &optimizer, &ema);
+    let loaded = checkpoint::load(job, &tensors)?;
     if loaded.is_none() {
-        start_from(job, &run.config, &parameters)?;
+        if let Some(begin) = &run.start {
+            begin.load(&run.config, &model.parameters)?;
+        }
+        ema.begin()?;
     }
     let start = loaded.unwrap_or_default();
     let mut log = Log::open(job, start.logs)?;
     let mut position = start;
     let mut reader = run.read_ahead(job, settings, position.step)?;
+    let speed = Speed::measure(&run.config, &model.parameters, objective::kind(bf16));
 
     loop {
         let step = position.step + 1;
         let lr = learning_rate(settings, step, run.steps);
-        let last = position.step == run.steps;
-        if !position.evaluated && (last || due(position.step, settings.eval_interval_steps)) {
-            evaluate(&run, job, settings, network.as_ref(), bf16, position.step, &mut log)?;
+        let fresh = !position.evaluated;
+        if fresh && (position.step == run.steps || due(position.step, settings.eval_interval_steps)) {
+            ema.used(|| {
+                let metrics = evaluate(&run, job, settings, &model, bf16, position.step, &mut log)?;
+                run.prompts.iter().try_for_each(|prompts| prompts.go_on(&model, position.step, &mut log))?;
+                position.best.note(job, settings, &model, metrics.as_ref())
+            })?;
         }
         position.evaluated = true;
-        if position.step > start.step && (last || due(position.step, settings.checkpoint_interval_steps)) {
-            save(job, &parameters, &optimizer, &mut log, &mut position)?;
+        let last = position.step == run.steps || position.best.is_over(settings);
+        let checkpoint = last || due(position.step, settings.checkpoint_interval_steps);
+        if fresh && checkpoint {
+            ema.used(|| kept::keep(job, settings, &model, position.step))?;
+        }
+        if position.step > start.step && checkpoint {
+            save(job, &tensors, &mut log, &mut position)?;
         }
         if last {
             break;
         }
 
         let begun = Instant::now();
-        let batches = (0..settings.accumulate).map(|_| reader.take()).collect::<Result<Vec<Buffers>>>()?;
+        let batches = run.course.batches_of(step).map(|_| reader.take()).collect::<Result<Vec<Buffers>>>()?;
         let waited = begun.elapsed();
-        let predicted: u64 = batches.iter().map(Buffers::predicted).sum();
+        let (scale, predicted) = (batches::scale(&batches), batches.iter().map(Buffers::predicted).sum());
         let seen: u64 = batches.iter().map(Buffers::tokens).sum();
         tch::manual_seed(derive(job.seed, Purpose::Dropout, step) as i64);
-        let mut sums = Sums::default();
-        for batch in batches {
-            sums += objective::learn(network.as_ref(), &batch.batch(device), 1.0 / predicted.max(1) as f64, dropout, bf16)?;
-            reader.give_back(batch);
+        let learn = || -> Result<Sums> {
+            let mut sums = Sums::default();
+            for batch in &batches {
+                let batch = Batch { smoothing: settings.label_smoothing, ..batch.batch(device) };
+                sums += objective::learn(model.network.as_ref(), &carry::with(batch, &carried), scale, settings.dropout, bf16)?;
+            }
+            Ok(sums)
+        };
+        let sums = learn()?;
+        adversarial::learn_disturbed(settings, &model.parameters, || learn().map(drop))?;
+        let rows = batches.len() as u64 * settings.batch_size;
+        batches.into_iter().for_each(|batch| reader.give_back(batch));
+        let grad_norm = optimizer.clip()?;
+        let metrics = run.metrics(step, "train", sums, Some((lr, grad_norm)));
+        log.metrics(&metrics)?;
+        match position.spikes.judge(settings.spike_factor, metrics.loss.unwrap_or(f64::NAN), grad_norm) {
+            Some(reason) => position.spikes.note(settings, &metrics, &reason, &run.course, &mut log)?,
+            None => optimizer.step(step, lr).and_then(|()| ema.update(step))?,
         }
-        let grad_norm = optimizer.step(step, lr)?;
-        position = Position { step, evaluated: false, tokens: position.tokens + seen, logs: position.logs };
+        optimizer.forget();
+        position = Position { step, evaluated: false, tokens: position.tokens + seen, ..position };
 
-        log.metrics(&run.metrics(step, "train", sums, Some((lr, grad_norm))))?;
-        let seconds = begun.elapsed().as_secs_f64();
-        log.timing(&Timing { step, seconds, tokens_per_second: seen as f64 / seconds, data_wait_seconds: waited.as_secs_f64() })?;
+        log.timing(&speed.timing(step, Work { tokens: seen, rows, predicted }, begun.elapsed(), waited))?;
         worker.progress(step, run.steps, "steps");
         if worker.stopped() {
-            save(job, &parameters, &optimizer, &mut log, &mut position)?;
+            save(job, &tensors, &mut log, &mut position)?;
             return Ok(None);
         }
     }
-    finish(job, settings, &run, &parameters, &mut log, &position, &environment).map(Some)
+    ema.used(|| {
+        position.best.restore(job, &model)?;
+        finish(job, settings, &run, &model.parameters, &mut log, &position, &environment).map(Some)
+    })
 }
 
 fn due(step: u64, interval: u64) -> bool {
     interval > 0 && step > 0 && step.is_multiple_of(interval)
 }
 
-fn save(job: &Job, parameters: &Parameters, optimizer: &AdamW, log: &mut Log, position: &mut Position) -> Result<()> {
+fn save(job: &Job, tensors: &[(String, Tensor)], log: &mut Log, position: &mut Position) -> Result<()> {
     position.logs = log.sync()?;
-    checkpoint::save(job, parameters, optimizer, position)
+    checkpoint::save(job, tensors, position)
 }
 
 /// What a run works on.
 struct Run {
+    start: Option<Start>,
     facts: Facts,
     config: NetworkConfig,
     objective: Objective,
     course: Arc<Course>,
     valid: Option<Rows>,
     steps: u64,
+    /// Bytes of text of each token (vocabulary), where predictions are of all text and the tokenizer tells.
+    bytes: Option<Tensor>,
+    prompts: Option<Prompts>,
 }
 
 fn prepare(job: &Job, settings: &Train, device: Device) -> Result<Run> {
@@ -112,100 +155,78 @@ fn prepare(job: &Job, settings: &Train, device: Device) -> Result<Run> {
     let facts = Facts::read(&tokens)?;
     let rows = Arc::new(Rows::open(&tokens, &facts, &settings.split)?);
     let valid = if facts.has_split(&settings.valid_split) { Some(Rows::open(&tokens, &facts, &settings.valid_split)?) } else { None };
-    let base = job.artifact_opt("model")?.map(|artifact| folder::config(&artifact.dir.join(folder::MODEL))).transpose()?;
+    let start = start::find(job, settings)?;
+    let base = start.as_ref().map(Start::config).transpose()?;
     let family = match (&base, &settings.model) {
         (Some(base), _) => base.family,
         (None, Some(model)) => model.family,
         (None, None) => bail!("neither a model to build nor one to start from"),
     };
-    let objective = objective_for(settings.objective, family, &facts)?;
+    let objective = model::objective_for(settings.objective, family, &facts.layout)?;
     let config = network(settings, base, family, objective, &facts)?;
     if device.is_cuda() {
         tch::Cuda::cudnn_set_benchmark(false);
     }
+    if settings.best_metric.is_some() && valid.is_none() {
+        bail!("best_metric needs rows in the split `{}`; splits with rows: {}", settings.valid_split, facts.splits.join(", "));
+    }
+    let bytes = match objective {
+        Objective::Causal => Tokenizer::load(&job.artifact("tokenizer")?.dir)?.bytes_of_tokens(),
+        _ => None,
+    };
+    let bytes = bytes.map(|bytes| Tensor::from_slice(&bytes.into_iter().map(i64::from).collect::<Vec<i64>>()).to_device(device));
+    let prompts = Prompts::new(job, settings, &config)?;
     let steps = settings.total_steps(rows.count());
     let course = Arc::new(Course::new(settings, job.seed, facts.sequence_length, rows)?);
-    Ok(Run { facts, config, objective, course, valid, steps })
-}
-
-/// The objective that fits the tokens and the family, or an error that says what does not.
-fn objective_for(wanted: Option<Objective>, family: Family, facts: &Facts) -> Result<Objective> {
-    let fitting = match (facts.layout.as_str(), family) {
-        ("packed", Family::Gpt) => Objective::Causal,
-        ("packed", Family::Bert) => Objective::Masked,
-        ("classify", Family::Bert) => Objective::Classify,
-        ("complete", Family::Gpt) => Objective::Complete,
-        ("classify", _) => bail!("tokens of the layout classify need a model of the family bert, this is {}", family.name()),
-        ("complete", _) => bail!("tokens of the layout complete need a model of the family gpt, this is {}", family.name()),
-        (layout, _) => bail!("tokens have the unknown layout `{layout}`; known are packed, classify and complete"),
-    };
-    match wanted {
-        Some(wanted) if wanted != fitting => bail!(
-            "objective `{}` does not fit a model of the family {} on tokens of the layout {}; that is `{}`",
-            wanted.name(),
-            family.name(),
-            facts.layout,
-            fitting.name()
-        ),
-        _ => Ok(fitting),
-    }
+    Ok(Run { start, facts, config, objective, course, valid, steps, bytes, prompts })
 }
 
 fn network(settings: &Train, base: Option<NetworkConfig>, family: Family, objective: Objective, facts: &Facts) -> Result<NetworkConfig> {
-    let head = match objective {
-        Objective::Causal | Objective::Complete => Head::Causal,
-        Objective::Masked => Head::Masked,
-        Objective::Classify => Head::Classify { classes: facts.classes.clone().context("tokens of the layout classify name no classes")? },
-    };
-    let special = SpecialTokens { pad: facts.pad_id, bos: facts.bos_id, eos: facts.eos_id };
+    let head = facts.head(objective)?;
+    // A decoder begins with the padding token.
+    let pad = if family == Family::Seq2seq { Some(facts.filler()) } else { facts.pad_id };
+    let special = SpecialTokens { pad, bos: facts.bos_id, eos: facts.eos_id };
     let config = match (base, &settings.model) {
         (Some(base), _) => NetworkConfig { head, special, dropout: settings.dropout, ..base },
-        (None, Some(model)) => NetworkConfig {
-            family,
-            vocab_size: facts.vocab_size,
-            positions: model.positions.unwrap_or(facts.sequence_length),
-            layers: model.layers,
-            width: model.width,
-            heads: model.heads,
-            feed_forward: model.feed_forward.unwrap_or(4 * model.width),
-            dropout: settings.dropout,
-            head,
-            special,
-        },
+        (None, Some(model)) => {
+            let design = model.design()?;
+            NetworkConfig {
+                family,
+                vocab_size: facts.vocab_size,
+                positions: model.longest(facts.sequence_length),
+                layers: model.layers,
+                width: model.width,
+                heads: model.heads,
+                feed_forward: model.inner_width(&design),
+                dropout: settings.dropout,
+                head,
+                special,
+                design,
+                recurrent: model.rnn,
+                seq2seq: model.seq2seq.resolved(model),
+            }
+        }
         (None, None) => bail!("neither a model to build nor one to start from"),
     };
     facts.check(&config)?;
+    if let (Head::Pairs { .. }, Some(Style::Modernbert)) = (&config.head, config.style()) {
+        bail!("ModernBERT has no head for pairs of segments; take style = \"bert\"");
+    }
     Ok(config)
 }
 
-/// Takes over the weights of the input `model`; only a new head keeps its random first values.
-fn start_from(job: &Job, config: &NetworkConfig, parameters: &Parameters) -> Result<()> {
-    let Some(artifact) = job.artifact_opt("model")? else { return Ok(()) };
-    let tokenizer = job.artifact("tokenizer")?.dir.join("tokenizer.json");
-    let folder = artifact.dir.join(folder::MODEL);
-    let same = std::fs::read(&tokenizer).ok() == std::fs::read(folder.join("tokenizer.json")).ok();
-    if !same {
-        bail!(
-            "step `{}` was trained with another tokenizer than `{}`; give the one it was trained with",
-            artifact.manifest.step,
-            tokenizer.display()
-        );
-    }
-    let missing = folder::load_weights(&folder, parameters)?;
-    let is_head = |name: &str| name.starts_with("bert.pooler.") || name.starts_with("classifier.") || name.starts_with("cls.");
-    match missing.iter().find(|name| !is_head(name)) {
-        Some(name) => bail!("the model of step `{}` has no {name}, which this {} needs", artifact.manifest.step, config.family.name()),
-        None => Ok(()),
-    }
-}
-
-/// The rule of `precision = "auto"`.
-fn bf16(precision: Precision, parameters: u64, device: Device) -> bool {
-    match precision {
+/// The rule of `precision = "auto"`, and whether what was asked for can be had: oneDNN has no LSTM in bf16 for processors without it.
+fn bf16(precision: Precision, parameters: u64, config: &NetworkConfig, device: Device) -> Result<bool> {
+    let able = device.is_cuda() || shim::cpu().contains("bf16");
+    let lstm = config.family == Family::Rnn && config.recurrent.cell == Cell::Lstm;
+    Ok(match precision {
+        Precision::Bf16 if lstm && !able => {
+            bail!("precision = \"bf16\": this processor has no bf16, without which there is no such LSTM; take \"auto\" or \"f32\"")
+        }
         Precision::F32 => false,
         Precision::Bf16 => true,
-        Precision::Auto => device.is_cuda() || (parameters >= BF16_PARAMETERS && shim::cpu().contains("bf16")),
-    }
+        Precision::Auto => device.is_cuda() || (parameters >= BF16_PARAMETERS && able),
+    })
 }
 
 fn environment(job: &Job, bf16: bool, device: Device) -> Environment {
@@ -222,16 +243,22 @@ impl Run {
     /// Starts to read the batches of the steps after `step` steps.
     fn read_ahead(&self, job: &Job, settings: &Train, step: u64) -> Result<Prefetch<Buffers>> {
         let collate = self.collate(job, settings, derive(job.seed, Purpose::Masks, 0))?;
+        let noise = Noise::new(job, settings, &self.facts)?;
         let course = self.course.clone();
         let ahead = (STEPS_AHEAD * settings.accumulate) as usize;
-        let (first, end) = (step * settings.accumulate, self.steps * settings.accumulate);
+        let (first, end) = (settings.batches_before(step), settings.batches_before(self.steps));
         Prefetch::start(1, ahead, first, end, move |batch, buffers: &mut Buffers| {
-            buffers.read(course.rows(), &course.batch(batch)?, &collate)
+            let samples = course.batch(batch)?;
+            buffers.read(course.rows(), &samples, &collate)?;
+            if let Some(noise) = &noise {
+                noise.disturb(buffers, &samples);
+            }
+            Ok(())
         })
     }
 
     fn collate(&self, job: &Job, settings: &Train, seed: u64) -> Result<Collate> {
-        let masking = if self.objective == Objective::Masked {
+        let masking = if self.objective.masks() {
             let continues = match settings.masking {
                 model::Masking::Tokens => Vec::new(),
                 _ => words::continues(&job.artifact("tokenizer")?.dir)?,
@@ -240,7 +267,17 @@ impl Run {
         } else {
             None
         };
-        Ok(Collate { facts: self.facts.clone(), masking, documents: settings.document_mask })
+        let denoising = match self.objective {
+            Objective::Denoise => Some(Denoising {
+                settings: settings.denoise,
+                seed,
+                sentinels: batches::sentinels(&job.artifact("tokenizer")?.dir)?,
+                end: self.facts.eos_id.context("the tokenizer has no end-of-text token, which ends what a decoder writes")?,
+                causal: self.facts.model == "causal",
+            }),
+            _ => None,
+        };
+        Ok(Collate { facts: self.facts.clone(), masking, denoising, documents: settings.document_mask })
     }
 
     fn metrics(&self, step: u64, split: &str, sums: Sums, training: Option<(f64, f64)>) -> Metrics {
@@ -249,30 +286,46 @@ impl Run {
         Metrics {
             step,
             split: split.into(),
-            loss,
-            perplexity: (self.objective != Objective::Classify).then(|| loss.exp()),
-            accuracy: training.is_none().then(|| sums.correct as f64 / count),
+            loss: Some(loss),
+            bits_per_byte: None,
+            perplexity: self.objective.predicts_tokens().then(|| loss.exp()),
+            accuracy: (training.is_none() && self.config.head != Head::Number).then(|| sums.correct as f64 / count),
             learning_rate: training.map(|(learning_rate, _)| learning_rate),
             grad_norm: training.map(|(_, grad_norm)| grad_norm),
             tokens: sums.count,
+            scores: sums.tally.scores(training.is_some()),
         }
     }
 }
 
 /// Tries the model on the first rows of the valid split in a fixed order, with fixed masks.
-fn evaluate(run: &Run, job: &Job, settings: &Train, network: &dyn Network, bf16: bool, step: u64, log: &mut Log) -> Result<()> {
-    let Some(valid) = &run.valid else { return Ok(()) };
+fn evaluate(run: &Run, job: &Job, settings: &Train, model: &Loaded, bf16: bool, step: u64, log: &mut Log) -> Result<Option<Metrics>> {
+    let Some(valid) = &run.valid else { return Ok(None) };
     let seed = derive(job.seed, Purpose::ValidMasks, 0);
     let collate = run.collate(job, settings, seed)?;
     let rows = valid.count().min(settings.eval_batches * settings.batch_size);
     let sample = |sample| Sample { sample, row: shards::permute(seed, 0, valid.count(), sample) };
     let samples: Vec<Sample> = (0..rows).map(sample).collect();
-    let (mut sums, mut buffers) = (Sums::default(), Buffers::default());
-    for samples in samples.chunks(settings.batch_size as usize) {
-        buffers.read(valid, samples, &collate)?;
-        sums += objective::evaluate(network, &buffers.batch(device(&job.device)?), bf16)?;
+    let batches: Vec<Vec<Sample>> = if settings.carry_state {
+        carry::in_lanes(valid.count(), settings.batch_size).take(settings.eval_batches as usize).collect()
+    } else {
+        samples.chunks(settings.batch_size as usize).map(<[Sample]>::to_vec).collect()
+    };
+    let device = model.parameters.device();
+    let carried = carry::first(settings.carry_state, settings.batch_size, &run.config, device);
+    let (mut sums, mut buffers, mut bytes) = (Sums::default(), Buffers::default(), 0);
+    for samples in batches {
+        buffers.read(valid, &samples, &collate)?;
+        let batch = carry::with(buffers.batch(device), &carried);
+        sums += objective::evaluate(model.network.as_ref(), &batch, bf16)?;
+        if let (Some(of_token), Targets::Tokens { labels, .. }) = (&run.bytes, &batch.targets) {
+            bytes += of_token.index_select(0, labels).sum(Kind::Int64).int64_value(&[]);
+        }
     }
-    log.metrics(&run.metrics(step, &settings.valid_split, sums, None))
+    let bits_per_byte = (bytes > 0).then(|| sums.nll / std::f64::consts::LN_2 / bytes as f64);
+    let metrics = Metrics { bits_per_byte, ..run.metrics(step, &settings.valid_split, sums, None) };
+    log.metrics(&metrics)?;
+    Ok(Some(metrics))
 }
 
 fn finish(
@@ -286,16 +339,18 @@ fn finish(
 ) -> Result<Report> {
     folder::save(&job.draft.join(folder::MODEL), &run.config, parameters, &job.artifact("tokenizer")?.dir)?;
     folder::describe(&job.draft, parameters)?;
-    log.tables()?;
-    samples::write(&job.draft, &run.course, run.steps)?;
+    log.tables(settings)?;
+    samples::write(&job.draft, &run.course, position.step)?;
     let facts = [
         ("family", json!(run.config.family.name())),
         ("objective", json!(run.objective.name())),
         ("parameters", json!(parameters.count())),
         ("steps", json!(position.step)),
-        ("rows", json!(position.step * settings.accumulate * settings.batch_size)),
+        ("rows", json!(settings.batches_before(position.step) * settings.batch_size)),
+        ("best_step", json!(position.best.value.map(|_| position.best.step))),
         ("tokens", json!(position.tokens)),
         ("document_mask", json!(settings.document_mask)),
+        ("carry_state", json!(settings.carry_state)),
         ("environment", json!(environment)),
     ];
     Ok(Report {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use memmap2::Mmap;
@@ -55,51 +55,96 @@ pub fn replace(temporary: &Path, path: &Path) -> Result<()> {
 }
 
 /// A mapped safetensors file.
-pub struct Weights {
-    path: String,
+struct Mapped {
+    path: PathBuf,
     map: Mmap,
+}
+
+impl Mapped {
+    fn open(path: &Path) -> Result<Mapped> {
+        let file = File::open(path).with_context(|| format!("opening `{}`", path.display()))?;
+        // SAFETY: artifacts are never changed once they stand, checkpoints are replaced by rename, and others' folders are hashed as inputs.
+        let map = unsafe { Mmap::map(&file) }.with_context(|| format!("mapping `{}`", path.display()))?;
+        Ok(Mapped { path: path.to_path_buf(), map })
+    }
+
+    fn tensors(&self) -> Result<SafeTensors<'_>> {
+        SafeTensors::deserialize(&self.map).with_context(|| format!("`{}` is no readable safetensors file", self.path.display()))
+    }
+}
+
+/// Stored tensors, in one file or several.
+pub struct Weights {
+    files: Vec<Mapped>,
 }
 
 impl Weights {
     pub fn open(path: &Path) -> Result<Weights> {
-        let file = File::open(path).with_context(|| format!("opening `{}`", path.display()))?;
-        // SAFETY: artifacts are never changed once they stand, and checkpoints are replaced by rename.
-        let map = unsafe { Mmap::map(&file) }.with_context(|| format!("mapping `{}`", path.display()))?;
-        Ok(Weights { path: path.display().to_string(), map })
+        Ok(Weights { files: vec![Mapped::open(path)?] })
     }
 
-    fn tensors(&self) -> Result<SafeTensors<'_>> {
-        SafeTensors::deserialize(&self.map).with_context(|| format!("`{}` is no readable safetensors file", self.path))
+    /// The weights of a model folder.
+    pub fn of_folder(folder: &Path) -> Result<Weights> {
+        let files = model::Files::of(folder)?.weights;
+        Ok(Weights { files: files.iter().map(|path| Mapped::open(path)).collect::<Result<_>>()? })
     }
 
     /// A value of the header's metadata.
     pub fn metadata(&self, key: &str) -> Result<Option<String>> {
-        let (_, metadata) = SafeTensors::read_metadata(&self.map).with_context(|| format!("`{}` is no safetensors file", self.path))?;
-        Ok(metadata.metadata().as_ref().and_then(|metadata| metadata.get(key).cloned()))
+        for Mapped { path, map } in &self.files {
+            let (_, metadata) = SafeTensors::read_metadata(map).with_context(|| format!("`{}` is no safetensors file", path.display()))?;
+            if let Some(value) = metadata.metadata().as_ref().and_then(|metadata| metadata.get(key)) {
+                return Ok(Some(value.clone()));
+            }
+        }
+        Ok(None)
     }
 
-    /// Copies the stored values into the named tensors; gives the names that the file does not have.
+    /// Copies the stored values into the named tensors; gives the names that the files do not have.
     pub fn load(&self, named: &[(String, Tensor)]) -> Result<Vec<String>> {
-        let stored = self.tensors()?;
+        let stored = self.files.iter().map(|file| Ok((file.path.display(), file.tensors()?))).collect::<Result<Vec<_>>>()?;
+        let find = |name: &str| stored.iter().find_map(|(path, tensors)| Some((path, tensors.tensor(name).ok()?)));
         let mut missing = Vec::new();
         for (name, tensor) in named {
-            let Ok(view) = stored.tensor(name) else {
+            let Some((path, view)) = other_names(name).iter().find_map(|name| find(name)) else {
                 missing.push(name.clone());
                 continue;
             };
             let shape: Vec<i64> = view.shape().iter().map(|length| *length as i64).collect();
             if shape != tensor.size() {
-                bail!("`{}` holds {name} as {shape:?}, the network has {:?}", self.path, tensor.size());
+                bail!("`{path}` holds {name} as {shape:?}, the network has {:?}", tensor.size());
             }
             let kind = match view.dtype() {
                 Dtype::F32 => Kind::Float,
                 Dtype::BF16 => Kind::BFloat16,
                 Dtype::F16 => Kind::Half,
-                other => bail!("`{}` holds {name} as {other:?}, this program reads F32, BF16 and F16", self.path),
+                other => bail!("`{path}` holds {name} as {other:?}, this program reads F32, BF16 and F16"),
             };
             let values = Tensor::f_from_data_size(view.data(), &shape, kind)?;
             tch::no_grad(|| tensor.shallow_clone().f_copy_(&values))?;
         }
         Ok(missing)
+    }
+}
+
+/// A name, and how others write it: networks without a head have no common beginning, old ones of TensorFlow call norms' values gamma and beta.
+fn other_names(name: &str) -> Vec<String> {
+    let mut names = vec![name.to_string()];
+    names.extend(["bert.", "transformer.", "model."].iter().filter_map(|base| name.strip_prefix(base)).map(str::to_string));
+    let old = |name: &String| name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+    names.extend(names.iter().map(old).filter(|old| !names.contains(old)).collect::<Vec<_>>());
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::other_names;
+
+    #[test]
+    fn names_of_bare_and_old_networks_are_tried() {
+        let names = ["bert.a.LayerNorm.weight", "a.LayerNorm.weight", "bert.a.LayerNorm.gamma", "a.LayerNorm.gamma"];
+        assert_eq!(other_names("bert.a.LayerNorm.weight"), names);
+        assert_eq!(other_names("transformer.h.0.ln_1.bias"), ["transformer.h.0.ln_1.bias", "h.0.ln_1.bias"]);
+        assert_eq!(other_names("lm_head.weight"), ["lm_head.weight"]);
     }
 }

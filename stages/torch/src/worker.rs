@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use model::{Event, Job, Report, STOPPED, Task};
 use tch::Device;
 
-const USAGE: &str = "mill-model is started by `mill`; by hand: mill-model run JOB.json | mill-model logits MODEL-FOLDER IDS.json";
+const USAGE: &str = "mill-model is started by `mill`; by hand: mill-model run JOB.json | mill-model logits|hidden MODEL-FOLDER IDS.json";
 /// Progress is told at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -24,16 +24,21 @@ pub fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["run", job] => run(Path::new(job)),
-        ["logits", folder, ids] => match crate::logits::print(Path::new(folder), Path::new(ids)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("{error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        ["logits", folder, ids] => print(crate::logits::print(Path::new(folder), Path::new(ids))),
+        ["hidden", folder, ids] => print(crate::hidden::print(Path::new(folder), Path::new(ids))),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
+        }
+    }
+}
+
+fn print(printed: Result<()>) -> ExitCode {
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,17 +1,16 @@
-//! BERT (Devlin et al. 2018): post-norm encoder, learned positions, erf GELU; heads for masked tokens or for classes.
+//! BERT (Devlin et al. 2018): post-norm encoder, learned positions and segments, erf GELU; its heads are in `bert_heads`.
 //!
-//! Variables are named and shaped as in `BertForMaskedLM` and `BertForSequenceClassification`.
-//! All tokens are of segment 0 and there is no next-sentence head; sentence pairs are a later issue.
+//! Variables are named and shaped as in transformers' `BertModel`.
 
-use anyhow::{Context as _, Result};
-use model::{Head, NetworkConfig};
+use anyhow::Result;
+use model::NetworkConfig;
 use tch::Tensor;
 
-use super::layers::{LayerNorm, Linear, dropped, join_heads, layer_norm, linear, split_heads};
+use super::bert_heads::{Heads, heads};
+use super::layers::{Linear, Norm, dropped, join_heads, layer_norm, linear, split_heads};
 use super::{Network, Output, Seen};
 use crate::parameters::{Init, Path};
 
-const EPSILON: f64 = 1e-12;
 const SEGMENTS: i64 = 2;
 
 /// The module over the variables `bert.*` and those of its head.
@@ -19,21 +18,9 @@ pub struct Bert {
     word_embedding: Tensor,
     position_embedding: Tensor,
     segment_embedding: Tensor,
-    embedding_norm: LayerNorm,
+    embedding_norm: Norm,
     layers: Vec<Layer>,
-    masked_head: Option<MaskedHead>,
-    class_head: Option<ClassHead>,
-}
-
-struct MaskedHead {
-    dense: Linear,
-    norm: LayerNorm,
-    bias: Tensor,
-}
-
-struct ClassHead {
-    pooler: Linear,
-    classifier: Linear,
+    heads: Heads,
 }
 
 pub fn bert(path: &Path, config: &NetworkConfig) -> Bert {
@@ -44,28 +31,9 @@ pub fn bert(path: &Path, config: &NetworkConfig) -> Bert {
         word_embedding: table("word_embeddings", config.vocab_size),
         position_embedding: table("position_embeddings", config.positions),
         segment_embedding: table("token_type_embeddings", SEGMENTS),
-        embedding_norm: layer_norm(&(&embeddings / "LayerNorm"), width, EPSILON),
+        embedding_norm: layer_norm(&(&embeddings / "LayerNorm"), width, config.design.epsilon),
         layers: (0..config.layers).map(|i| layer(&(&(&(&base / "encoder") / "layer") / i), config)).collect(),
-        masked_head: match &config.head {
-            Head::Classify { .. } => None,
-            _ => Some(masked_head(&(&(path / "cls") / "predictions"), config)),
-        },
-        class_head: match &config.head {
-            Head::Classify { classes } => Some(ClassHead {
-                pooler: linear(&(&(&base / "pooler") / "dense"), width, width),
-                classifier: linear(&(path / "classifier"), width, classes.len() as i64),
-            }),
-            _ => None,
-        },
-    }
-}
-
-fn masked_head(path: &Path, config: &NetworkConfig) -> MaskedHead {
-    let transform = path / "transform";
-    MaskedHead {
-        dense: linear(&(&transform / "dense"), config.width, config.width),
-        norm: layer_norm(&(&transform / "LayerNorm"), config.width, EPSILON),
-        bias: path.variable("bias", &[config.vocab_size], Init::Constant(0.0)),
+        heads: heads(path, config),
     }
 }
 
@@ -76,7 +44,11 @@ impl Network for Bert {
             Some(positions) => Tensor::embedding(&self.position_embedding, positions, -1, false, false),
             None => self.position_embedding.narrow(0, 0, time),
         };
-        let x = Tensor::embedding(&self.word_embedding, ids, -1, false, false) + (positions + self.segment_embedding.narrow(0, 0, 1));
+        let segments = match &seen.segments {
+            Some(segments) => Tensor::embedding(&self.segment_embedding, segments, -1, false, false),
+            None => self.segment_embedding.narrow(0, 0, 1),
+        };
+        let x = Tensor::embedding(&self.word_embedding, ids, -1, false, false) + (positions + segments);
         let mut x = dropped(self.embedding_norm.forward(&x), dropout); // (batch, time, width)
         // (batch, 1, 1, time), or (batch, 1, time, time), where padding is a document of its own.
         let mask = seen.same_document().or_else(|| seen.real.as_ref().map(|real| real.unsqueeze(1).unsqueeze(1)));
@@ -87,20 +59,19 @@ impl Network for Bert {
     }
 
     fn features(&self, rows: &Tensor) -> Tensor {
-        match &self.masked_head {
-            Some(head) => head.norm.forward(&head.dense.forward(rows).gelu("none")),
-            None => rows.shallow_clone(),
-        }
+        self.heads.features(rows)
     }
 
     fn output(&self) -> Output<'_> {
-        Output { weight: &self.word_embedding, bias: self.masked_head.as_ref().map(|head| &head.bias) }
+        Output { weight: &self.word_embedding, bias: self.heads.masked.as_ref().map(|head| &head.bias) }
     }
 
     fn classify(&self, hidden: &Tensor, dropout: f64) -> Result<Tensor> {
-        let head = self.class_head.as_ref().context("this network has no classification head")?;
-        let first = hidden.select(1, 0); // (batch, width), of [CLS]
-        Ok(head.classifier.forward(&dropped(head.pooler.forward(&first).tanh(), dropout)))
+        self.heads.classify(hidden, dropout)
+    }
+
+    fn label(&self, hidden: &Tensor, dropout: f64) -> Result<Tensor> {
+        self.heads.label(hidden, dropout)
     }
 }
 
@@ -109,10 +80,10 @@ struct Layer {
     key: Linear,
     value: Linear,
     attention_out: Linear,
-    attention_norm: LayerNorm,
+    attention_norm: Norm,
     mlp_in: Linear,
     mlp_out: Linear,
-    mlp_norm: LayerNorm,
+    mlp_norm: Norm,
     heads: i64,
 }
 
@@ -125,10 +96,10 @@ fn layer(path: &Path, config: &NetworkConfig) -> Layer {
         key: linear(&(&heads_in / "key"), width, width),
         value: linear(&(&heads_in / "value"), width, width),
         attention_out: linear(&(&heads_out / "dense"), width, width),
-        attention_norm: layer_norm(&(&heads_out / "LayerNorm"), width, EPSILON),
+        attention_norm: layer_norm(&(&heads_out / "LayerNorm"), width, config.design.epsilon),
         mlp_in: linear(&(&(path / "intermediate") / "dense"), width, inner),
         mlp_out: linear(&(&mlp / "dense"), inner, width),
-        mlp_norm: layer_norm(&(&mlp / "LayerNorm"), width, EPSILON),
+        mlp_norm: layer_norm(&(&mlp / "LayerNorm"), width, config.design.epsilon),
         heads: config.heads,
     }
 }

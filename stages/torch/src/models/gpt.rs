@@ -1,40 +1,77 @@
-//! GPT-2 (Radford et al. 2019): pre-norm decoder, learned positions, tanh GELU, output tied to the token embedding.
+//! Pre-norm decoders: GPT-2 (Radford et al. 2019), Llama (Touvron et al. 2023), Qwen 3, and all between them that the options make.
 //!
-//! Variables are named and shaped as in `GPT2LMHeadModel`: its projections are stored (inputs, outputs).
-//! Rows that hold several documents are attended across them, unless they are kept apart ([`Seen`]).
+//! Variables are named and shaped as in `GPT2LMHeadModel`, whose projections are stored (inputs, outputs); in all other networks as in
+//! `LlamaForCausalLM`. Rows that hold several documents are attended across them, unless they are kept apart ([`Seen`]).
 
-use anyhow::Result;
-use model::NetworkConfig;
+use anyhow::{Context as _, Result};
+use model::{Design, NetworkConfig, PositionEmbedding, Style};
 use tch::{Kind, Tensor};
 
-use super::layers::{LayerNorm, dropped, join_heads, layer_norm, split_heads};
+use super::layers::{DEVIATION, Linear, Mlp, Norm, Rotation, conv1d, dropped, join_heads, linear_of, norm, shared, sinusoids, split_heads};
 use super::{Cache, Network, Output, Seen};
 use crate::parameters::{Init, Path};
 
-const EPSILON: f64 = 1e-5;
-
-/// The module over the variables `transformer.*`.
+/// The module over the variables of the network and `score.*`.
 pub struct Gpt {
     token_embedding: Tensor,
-    position_embedding: Tensor,
+    /// (positions, width), for learned positions.
+    position_embedding: Option<Tensor>,
     blocks: Vec<Block>,
-    last_norm: LayerNorm,
+    last_norm: Norm,
+    /// (vocabulary, width), when it is not the token embedding.
+    head: Option<Tensor>,
+    /// (outputs, width), of a head for texts.
+    score: Option<Tensor>,
+    design: Design,
 }
 
 pub fn gpt(path: &Path, config: &NetworkConfig) -> Gpt {
-    let path = path / "transformer";
-    let token_embedding = (&path / "wte").variable("weight", &[config.vocab_size, config.width], Init::Normal(0.02));
-    let position_embedding = (&path / "wpe").variable("weight", &[config.positions, config.width], Init::Normal(0.02));
-    let blocks = (0..config.layers).map(|layer| block(&(&(&path / "h") / layer), config)).collect();
-    Gpt { token_embedding, position_embedding, blocks, last_norm: layer_norm(&(&path / "ln_f"), config.width, EPSILON) }
+    let design = config.design.clone();
+    let gpt2 = config.style() == Some(Style::Gpt2);
+    let base = path / if gpt2 { "transformer" } else { "model" };
+    let [tokens, positions, blocks, last_norm] =
+        if gpt2 { ["wte", "wpe", "h", "ln_f"] } else { ["embed_tokens", "embed_positions", "layers", "norm"] };
+    let table = |path: Path, rows: i64| path.variable("weight", &[rows, config.width], Init::Normal(DEVIATION));
+    let token_embedding = table(&base / tokens, config.vocab_size);
+    let learned = design.position_embedding == PositionEmbedding::Learned;
+    let position_embedding = learned.then(|| table(&base / positions, config.positions));
+    let blocks = &base / blocks;
+    let block = if gpt2 { gpt2_block } else { llama_block };
+    Gpt {
+        token_embedding,
+        position_embedding,
+        blocks: (0..config.layers).map(|layer| block(&(&blocks / layer), config)).collect(),
+        last_norm: norm(&(&base / last_norm), config.width, &design),
+        head: (!design.tied).then(|| table(path / "lm_head", config.vocab_size)),
+        score: config.head.outputs().filter(|_| config.head.reads_text()).map(|outputs| table(path / "score", outputs)),
+        design,
+    }
 }
 
+/// Queries, keys and values (batch, heads, time, head width) of a layer to what was attended.
+type Attend<'a> = &'a mut dyn FnMut(usize, Tensor, Tensor, Tensor) -> Tensor;
+
 impl Gpt {
-    /// `attend` gets the layer and its queries, keys and values (batch, heads, time, width / heads).
-    fn forward(&self, x: Tensor, dropout: f64, mut attend: impl FnMut(usize, Tensor, Tensor, Tensor) -> Tensor) -> Tensor {
-        let mut x = dropped(x, dropout); // (batch, time, width)
+    /// Hidden states of `ids` (batch, time) at `positions` (batch, time), or at 0, 1, … in every row.
+    fn forward(&self, ids: &Tensor, positions: Option<&Tensor>, dropout: f64, attend: Attend) -> Tensor {
+        let time = ids.size()[1];
+        let tokens = Tensor::embedding(&self.token_embedding, ids, -1, false, false); // (batch, time, width)
+        let places = || positions.map_or_else(|| Tensor::arange(time, (Kind::Int64, ids.device())), Tensor::shallow_clone);
+        let (mut rotation, width) = (None, tokens.size()[2]);
+        let x = match (self.design.position_embedding, &self.position_embedding) {
+            (PositionEmbedding::Rotary, _) => {
+                rotation = Some(Rotation::new(&places(), self.design.head_width, self.design.rope_theta));
+                tokens
+            }
+            (_, Some(table)) => match positions {
+                Some(positions) => tokens + Tensor::embedding(table, positions, -1, false, false),
+                None => tokens + table.narrow(0, 0, time),
+            },
+            _ => tokens * (width as f64).sqrt() + sinusoids(&places(), width),
+        };
+        let mut x = dropped(x, dropout);
         for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, dropout, |q, k, v| attend(layer, q, k, v));
+            x = block.forward(&x, rotation.as_ref(), dropout, |q, k, v| attend(layer, q, k, v));
         }
         self.last_norm.forward(&x)
     }
@@ -43,16 +80,9 @@ impl Gpt {
 impl Network for Gpt {
     fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor {
         let time = ids.size()[1];
-        let positions = match &seen.positions {
-            Some(positions) => Tensor::embedding(&self.position_embedding, positions, -1, false, false),
-            None => self.position_embedding.narrow(0, 0, time),
-        };
-        let x = Tensor::embedding(&self.token_embedding, ids, -1, false, false) + positions;
         // (batch, 1, time, time): what came before in the same document.
         let mask = seen.same_document().map(|same| same.logical_and(&Tensor::ones([time, time], (Kind::Bool, ids.device())).tril(0)));
-        self.forward(x, dropout, |_, q, k, v| {
-            Tensor::scaled_dot_product_attention(&q, &k, &v, mask.as_ref(), 0.0, mask.is_none(), None, false)
-        })
+        self.forward(ids, seen.positions.as_ref(), dropout, &mut |_, q, k, v| attended(&q, &k, &v, mask.as_ref()))
     }
 
     fn features(&self, rows: &Tensor) -> Tensor {
@@ -60,77 +90,139 @@ impl Network for Gpt {
     }
 
     fn output(&self) -> Output<'_> {
-        Output { weight: &self.token_embedding, bias: None }
+        Output { weight: self.head.as_ref().unwrap_or(&self.token_embedding), bias: None }
+    }
+
+    fn classify(&self, hidden: &Tensor, _dropout: f64) -> Result<Tensor> {
+        let score = self.score.as_ref().context("this network has no head for texts")?;
+        Ok(hidden.select(1, 0).linear(score, None::<&Tensor>))
     }
 
     fn extend(&self, ids: &Tensor, positions: &Tensor, mask: &Tensor, cache: &mut Cache) -> Result<Tensor> {
         cache.resize_with(self.blocks.len(), || None);
-        let x = Tensor::embedding(&self.token_embedding, ids, -1, false, false)
-            + Tensor::embedding(&self.position_embedding, positions, -1, false, false);
-        Ok(self.forward(x, 0.0, |layer, q, k, v| {
+        Ok(self.forward(ids, Some(positions), 0.0, &mut |layer, q, k, v| {
             let (k, v) = match cache[layer].take() {
                 Some((keys, values)) => (Tensor::cat(&[keys, k], 2), Tensor::cat(&[values, v], 2)),
                 None => (k, v),
             };
-            let attended = Tensor::scaled_dot_product_attention(&q, &k, &v, Some(mask), 0.0, false, None, false);
+            let attended = attended(&q, &k, &v, Some(mask));
             cache[layer] = Some((k, v));
             attended
         }))
     }
 }
 
-struct Block {
-    attention_norm: LayerNorm,
-    attention_in: Projection,
-    attention_out: Projection,
-    mlp_norm: LayerNorm,
-    mlp_in: Projection,
-    mlp_out: Projection,
-    heads: i64,
+/// Attention of queries (batch, heads, time, head width) to keys and values of as many heads or fewer; without a mask to what came before.
+fn attended(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Tensor {
+    let heads = q.size()[1];
+    let (k, v) = (shared(k, heads), shared(v, heads));
+    Tensor::scaled_dot_product_attention(q, &k, &v, mask, 0.0, mask.is_none(), None, false)
 }
 
-fn block(path: &Path, config: &NetworkConfig) -> Block {
-    let width = config.width;
-    // The sum over the residual path keeps its variance with depth.
-    let residual = 0.02 / (2.0 * config.layers as f64).sqrt();
+struct Block {
+    attention_norm: Norm,
+    attention: Attention,
+    mlp_norm: Norm,
+    mlp: Mlp,
+}
+
+struct Attention {
+    /// Queries, keys and values together, or each by itself.
+    inputs: Vec<Linear>,
+    output: Linear,
+    query_norm: Option<Norm>,
+    key_norm: Option<Norm>,
+    heads: i64,
+    kv_heads: i64,
+}
+
+/// The sum over the residual path keeps its variance with depth.
+fn residual(config: &NetworkConfig) -> f64 {
+    DEVIATION / (2.0 * config.layers as f64).sqrt()
+}
+
+fn gpt2_block(path: &Path, config: &NetworkConfig) -> Block {
+    let (width, inner, residual) = (config.width, config.feed_forward, residual(config));
     let (attention, mlp) = (path / "attn", path / "mlp");
     Block {
-        attention_norm: layer_norm(&(path / "ln_1"), width, EPSILON),
-        attention_in: projection(&(&attention / "c_attn"), width, 3 * width, 0.02),
-        attention_out: projection(&(&attention / "c_proj"), width, width, residual),
-        mlp_norm: layer_norm(&(path / "ln_2"), width, EPSILON),
-        mlp_in: projection(&(&mlp / "c_fc"), width, config.feed_forward, 0.02),
-        mlp_out: projection(&(&mlp / "c_proj"), config.feed_forward, width, residual),
-        heads: config.heads,
+        attention_norm: norm(&(path / "ln_1"), width, &config.design),
+        attention: Attention {
+            inputs: vec![conv1d(&(&attention / "c_attn"), width, 3 * width, DEVIATION)],
+            output: conv1d(&(&attention / "c_proj"), width, width, residual),
+            query_norm: None,
+            key_norm: None,
+            heads: config.heads,
+            kv_heads: config.heads,
+        },
+        mlp_norm: norm(&(path / "ln_2"), width, &config.design),
+        mlp: Mlp {
+            gate: None,
+            up: conv1d(&(&mlp / "c_fc"), width, inner, DEVIATION),
+            down: conv1d(&(&mlp / "c_proj"), inner, width, residual),
+            activation: config.design.activation,
+        },
+    }
+}
+
+fn llama_block(path: &Path, config: &NetworkConfig) -> Block {
+    let (width, inner, design) = (config.width, config.feed_forward, &config.design);
+    let (attention, mlp) = (path / "self_attn", path / "mlp");
+    let product = |path: Path, inputs, outputs| linear_of(&path, inputs, outputs, design.bias, DEVIATION);
+    let to_residual = |path: Path, inputs| linear_of(&path, inputs, width, design.bias, residual(config));
+    let (all, shared) = (config.heads * design.head_width, design.kv_heads * design.head_width);
+    Block {
+        attention_norm: norm(&(path / "input_layernorm"), width, design),
+        attention: Attention {
+            inputs: vec![
+                product(&attention / "q_proj", width, all),
+                product(&attention / "k_proj", width, shared),
+                product(&attention / "v_proj", width, shared),
+            ],
+            output: to_residual(&attention / "o_proj", all),
+            query_norm: design.qk_norm.then(|| norm(&(&attention / "q_norm"), design.head_width, design)),
+            key_norm: design.qk_norm.then(|| norm(&(&attention / "k_norm"), design.head_width, design)),
+            heads: config.heads,
+            kv_heads: design.kv_heads,
+        },
+        mlp_norm: norm(&(path / "post_attention_layernorm"), width, design),
+        mlp: Mlp {
+            gate: design.activation.is_gated().then(|| product(&mlp / "gate_proj", width, inner)),
+            up: product(&mlp / "up_proj", width, inner),
+            down: to_residual(&mlp / "down_proj", inner),
+            activation: design.activation,
+        },
     }
 }
 
 impl Block {
-    fn forward(&self, x: &Tensor, dropout: f64, attend: impl FnOnce(Tensor, Tensor, Tensor) -> Tensor) -> Tensor {
-        let qkv = self.attention_in.forward(&self.attention_norm.forward(x)); // (batch, time, 3 width)
-        let mut parts = qkv.chunk(3, -1).into_iter().map(|part| split_heads(&part, self.heads));
-        let mut next = || parts.next().expect("chunk gives three parts");
-        let attended = join_heads(&attend(next(), next(), next()));
-        let x = x + dropped(self.attention_out.forward(&attended), dropout);
-        let inner = self.mlp_in.forward(&self.mlp_norm.forward(&x)).gelu("tanh"); // (batch, time, feed_forward)
-        &x + dropped(self.mlp_out.forward(&inner), dropout)
+    fn forward(
+        &self,
+        x: &Tensor,
+        rotation: Option<&Rotation>,
+        dropout: f64,
+        attend: impl FnOnce(Tensor, Tensor, Tensor) -> Tensor,
+    ) -> Tensor {
+        let [q, k, v] = self.attention.inputs(&self.attention_norm.forward(x), rotation);
+        let attended = join_heads(&attend(q, k, v));
+        let x = x + dropped(self.attention.output.forward(&attended), dropout);
+        &x + dropped(self.mlp.forward(&self.mlp_norm.forward(&x)), dropout)
     }
 }
 
-/// transformers' Conv1D: y = x W + b with W (inputs, outputs).
-struct Projection {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-fn projection(path: &Path, inputs: i64, outputs: i64, deviation: f64) -> Projection {
-    let weight = path.variable("weight", &[inputs, outputs], Init::Normal(deviation));
-    Projection { weight, bias: path.variable("bias", &[outputs], Init::Constant(0.0)) }
-}
-
-impl Projection {
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let (b, t, c) = x.size3().expect("hidden states have three dimensions");
-        self.bias.addmm(&x.reshape([b * t, c]), &self.weight).view([b, t, -1])
+impl Attention {
+    /// Queries (batch, heads, time, head width), keys and values (batch, kv_heads, time, head width).
+    fn inputs(&self, x: &Tensor, rotation: Option<&Rotation>) -> [Tensor; 3] {
+        let mut parts: Vec<Tensor> = match &self.inputs[..] {
+            [together] => together.forward(x).chunk(3, -1),
+            apart => apart.iter().map(|product| product.forward(x)).collect(),
+        };
+        let mut next = |heads| split_heads(&parts.remove(0), heads);
+        let [q, k, v] = [next(self.heads), next(self.kv_heads), next(self.kv_heads)];
+        let normed = |x: Tensor, norm: &Option<Norm>| norm.as_ref().map_or_else(|| x.shallow_clone(), |norm| norm.forward(&x));
+        let (q, k) = (normed(q, &self.query_norm), normed(k, &self.key_norm));
+        match rotation {
+            Some(rotation) => [rotation.apply(&q), rotation.apply(&k), v],
+            None => [q, k, v],
+        }
     }
 }

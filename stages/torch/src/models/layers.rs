@@ -1,43 +1,145 @@
 //! Layers that several families share. Names of variables are those of transformers.
 
-use tch::Tensor;
+use model::{Activation, Design, NormKind};
+use tch::{Kind, Tensor};
 
-use crate::parameters::{Init, Path};
+use crate::parameters::{Adapter, Init, Path};
 
-/// y = x Wᵀ + b with W (outputs, inputs).
+/// Deviation of the first values of weights, unless a layer has another one.
+pub const DEVIATION: f64 = 0.02;
+
+/// y = x Wᵀ + b.
 pub struct Linear {
+    /// (outputs, inputs), or (inputs, outputs) as transformers' Conv1D has it.
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
+    inputs_first: bool,
+    adapter: Option<Adapter>,
 }
 
 pub fn linear(path: &Path, inputs: i64, outputs: i64) -> Linear {
-    let weight = path.variable("weight", &[outputs, inputs], Init::Normal(0.02));
-    Linear { weight, bias: path.variable("bias", &[outputs], Init::Constant(0.0)) }
+    linear_of(path, inputs, outputs, true, DEVIATION)
+}
+
+pub fn linear_of(path: &Path, inputs: i64, outputs: i64, bias: bool, deviation: f64) -> Linear {
+    let weight = path.variable("weight", &[outputs, inputs], Init::Normal(deviation));
+    let bias = bias.then(|| path.variable("bias", &[outputs], Init::Constant(0.0)));
+    Linear { weight, bias, inputs_first: false, adapter: path.adapter(inputs, outputs) }
+}
+
+/// A product with a bias whose weight is stored (inputs, outputs).
+pub fn conv1d(path: &Path, inputs: i64, outputs: i64, deviation: f64) -> Linear {
+    let weight = path.variable("weight", &[inputs, outputs], Init::Normal(deviation));
+    let bias = Some(path.variable("bias", &[outputs], Init::Constant(0.0)));
+    Linear { weight, bias, inputs_first: true, adapter: path.adapter(inputs, outputs) }
 }
 
 impl Linear {
+    /// (…, inputs) → (…, outputs).
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+        let y = match &self.bias {
+            Some(bias) if self.inputs_first => {
+                let mut shape = x.size();
+                let inputs = shape.pop().expect("hidden states have a last dimension");
+                shape.push(-1);
+                bias.addmm(&x.reshape([-1, inputs]), &self.weight).view(&shape[..])
+            }
+            bias => x.linear(&self.weight, bias.as_ref()),
+        };
+        match &self.adapter {
+            Some(adapter) => y + adapter.forward(x),
+            None => y,
+        }
     }
 }
 
-/// Layer normalization over the last dimension.
-pub struct LayerNorm {
+/// Normalization over the last dimension.
+pub struct Norm {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
+    kind: NormKind,
     width: i64,
     epsilon: f64,
 }
 
-pub fn layer_norm(path: &Path, width: i64, epsilon: f64) -> LayerNorm {
+pub fn layer_norm(path: &Path, width: i64, epsilon: f64) -> Norm {
     let weight = path.variable("weight", &[width], Init::Constant(1.0));
-    LayerNorm { weight, bias: path.variable("bias", &[width], Init::Constant(0.0)), width, epsilon }
+    Norm { weight, bias: Some(path.variable("bias", &[width], Init::Constant(0.0))), kind: NormKind::Layernorm, width, epsilon }
 }
 
-impl LayerNorm {
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm([self.width], Some(&self.weight), Some(&self.bias), self.epsilon, false)
+/// The norm of a design.
+pub fn norm(path: &Path, width: i64, design: &Design) -> Norm {
+    if design.norm == NormKind::Layernorm && design.bias {
+        return layer_norm(path, width, design.epsilon);
     }
+    let weight = path.variable("weight", &[width], Init::Constant(1.0));
+    Norm { weight, bias: None, kind: design.norm, width, epsilon: design.epsilon }
+}
+
+impl Norm {
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        match self.kind {
+            NormKind::Layernorm => x.layer_norm([self.width], Some(&self.weight), self.bias.as_ref(), self.epsilon, false),
+            NormKind::Rmsnorm => x.rms_norm([self.width], Some(&self.weight.to_kind(x.kind())), self.epsilon),
+        }
+    }
+}
+
+/// The inner layer of a block.
+pub struct Mlp {
+    pub gate: Option<Linear>,
+    pub up: Linear,
+    pub down: Linear,
+    pub activation: Activation,
+}
+
+impl Mlp {
+    /// (batch, time, width) → the same.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let up = self.up.forward(x); // (batch, time, feed_forward)
+        let gate = self.gate.as_ref().map(|gate| gate.forward(x));
+        let inner = match (self.activation, gate) {
+            (Activation::Swiglu, Some(gate)) => gate.silu() * up,
+            (Activation::Geglu, Some(gate)) => gate.gelu("tanh") * up,
+            (Activation::Relu2, _) => up.relu().square(),
+            _ => up.gelu("tanh"),
+        };
+        self.down.forward(&inner)
+    }
+}
+
+/// Rotary positions: the pairs (i, i + half) of a head turn by position / theta^(i / half).
+pub struct Rotation {
+    /// (time, half), or (batch, 1, time, half) when rows have positions of their own.
+    cos: Tensor,
+    sin: Tensor,
+}
+
+impl Rotation {
+    /// For `positions` (time) or (batch, time).
+    pub fn new(positions: &Tensor, head_width: i64, theta: f64) -> Rotation {
+        let exponents = Tensor::arange_start_step(0, head_width, 2, (Kind::Float, positions.device())) / head_width as f64;
+        let frequencies = Tensor::from(theta as f32).to_device(positions.device()).pow(&exponents).reciprocal();
+        let angles = positions.to_kind(Kind::Float).unsqueeze(-1) * frequencies; // (…, time, half)
+        let angles = if angles.dim() == 3 { angles.unsqueeze(1) } else { angles };
+        Rotation { cos: angles.cos(), sin: angles.sin() }
+    }
+
+    /// Turns queries or keys (batch, heads, time, head width).
+    pub fn apply(&self, x: &Tensor) -> Tensor {
+        let halves = x.chunk(2, -1);
+        let (a, b) = (&halves[0], &halves[1]);
+        let (cos, sin) = (self.cos.to_kind(x.kind()), self.sin.to_kind(x.kind()));
+        Tensor::cat(&[a * &cos - b * &sin, b * &cos + a * &sin], -1)
+    }
+}
+
+/// Sines in the first half of the width, cosines in the second: (…) → (…, width).
+pub fn sinusoids(positions: &Tensor, width: i64) -> Tensor {
+    let half = (width + 1) / 2;
+    let exponents = Tensor::arange(half, (Kind::Float, positions.device())) * (-(10_000f64.ln()) * 2.0 / width as f64);
+    let angles = positions.to_kind(Kind::Float).unsqueeze(-1) * exponents.exp();
+    Tensor::cat(&[angles.sin(), angles.cos()], -1).narrow(-1, 0, width)
 }
 
 /// Dropout that costs nothing at probability 0.
@@ -55,4 +157,13 @@ pub fn split_heads(x: &Tensor, heads: i64) -> Tensor {
 pub fn join_heads(x: &Tensor) -> Tensor {
     let (b, h, t, c) = x.size4().expect("attention has four dimensions");
     x.transpose(1, 2).reshape([b, t, h * c])
+}
+
+/// Repeats each head of keys or values for the queries that share it.
+pub fn shared(x: &Tensor, heads: i64) -> Tensor {
+    let (b, kv_heads, t, c) = x.size4().expect("attention has four dimensions");
+    if kv_heads == heads {
+        return x.shallow_clone();
+    }
+    x.unsqueeze(2).expand([b, kv_heads, heads / kv_heads, t, c], false).reshape([b, heads, t, c])
 }

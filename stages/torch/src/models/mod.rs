@@ -3,20 +3,28 @@
 //! To add one: its file here, its line in [`build`], and its settings and Hugging Face mapping in the crate `model`.
 //! A module computes hidden states and heads; losses, masks and loops live elsewhere.
 
+mod attention;
 mod bert;
+mod bert_heads;
 mod gpt;
-mod layers;
+pub(crate) mod layers;
+mod marian;
+mod modernbert;
+pub mod rnn;
+pub mod seq2seq;
+mod t5;
 
 use anyhow::{Result, bail};
-use model::{Family, NetworkConfig};
+use model::{Family, NetworkConfig, Style};
 use tch::Tensor;
 
 use crate::parameters::Path;
+use seq2seq::EncoderDecoder;
 
-/// Keys and values of the tokens already seen, per layer: (batch, heads, time, width / heads).
+/// Keys and values of the tokens already seen, per layer: (batch, kv_heads, time, head width).
 pub type Cache = Vec<Option<(Tensor, Tensor)>>;
 
-/// The last, tied matrix of a language model.
+/// The last matrix of a language model.
 pub struct Output<'a> {
     /// (vocabulary, width)
     pub weight: &'a Tensor,
@@ -33,6 +41,14 @@ pub struct Seen {
     pub documents: Option<Tensor>,
     /// (batch, time), positions; `None` when they are 0, 1, … in every row.
     pub positions: Option<Tensor>,
+    /// (batch, time), 0 or 1, which of two texts a token is of; `None` when rows are one text.
+    pub segments: Option<Tensor>,
+    /// (batch), the places that a causal network's head for texts reads; `None` of other networks.
+    pub last: Option<Tensor>,
+    /// (batch, target time), what the decoder of an encoder–decoder network reads.
+    pub target: Option<Tensor>,
+    /// (layers, batch or more, width): what a recurrent network begins with and where it leaves its last state; none when it begins at zero.
+    pub carried: Vec<Tensor>,
 }
 
 impl Seen {
@@ -44,8 +60,8 @@ impl Seen {
 
 /// A network. Dropout is 0 outside of training.
 pub trait Network {
-    /// Hidden states (batch, time, width) of `ids` (batch, time). A causal network needs no mask of real tokens as long as the
-    /// padding is on the right.
+    /// Hidden states (batch, time, width) of `ids` (batch, time), or of the target where there is one. A causal network needs no mask of real
+    /// tokens as long as the padding is on the right.
     fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor;
 
     /// What the head of a language model multiplies with [`Network::output`]: (rows, width) → (rows, width).
@@ -53,15 +69,25 @@ pub trait Network {
 
     fn output(&self) -> Output<'_>;
 
-    /// Logits of the classes (batch, classes) from hidden states (batch, time, width).
+    /// What the head for texts says (batch, outputs), from hidden states (batch, time, width) of which it reads the first.
     fn classify(&self, _hidden: &Tensor, _dropout: f64) -> Result<Tensor> {
-        bail!("this network has no classification head")
+        bail!("this network has no head for texts")
+    }
+
+    /// What the head for tokens says (…, outputs), from hidden states (…, width).
+    fn label(&self, _hidden: &Tensor, _dropout: f64) -> Result<Tensor> {
+        bail!("this network has no head for tokens")
     }
 
     /// Hidden states of the next tokens `ids` (batch, new) at `positions` (batch, new), given and extending `cache`;
     /// `mask` (batch, 1, new, seen + new) is true where a token may look.
     fn extend(&self, _ids: &Tensor, _positions: &Tensor, _mask: &Tensor, _cache: &mut Cache) -> Result<Tensor> {
-        bail!("this network does not generate text; give a model of the family gpt")
+        bail!("this network does not go on with a text; give a model of the family gpt or rnn")
+    }
+
+    /// The network as encoder and decoder, if it has both.
+    fn encoder_decoder(&self) -> Option<&dyn EncoderDecoder> {
+        None
     }
 }
 
@@ -69,6 +95,9 @@ pub trait Network {
 pub fn build(path: &Path, config: &NetworkConfig) -> Box<dyn Network> {
     match config.family {
         Family::Gpt => Box::new(gpt::gpt(path, config)),
+        Family::Bert if config.style() == Some(Style::Modernbert) => Box::new(modernbert::modernbert(path, config)),
         Family::Bert => Box::new(bert::bert(path, config)),
+        Family::Rnn => Box::new(rnn::rnn(path, config)),
+        Family::Seq2seq => seq2seq::seq2seq(path, config),
     }
 }

@@ -1,5 +1,8 @@
 //! Whole jobs on small artifacts: training, going on after a stop, predicting.
 
+mod robust;
+mod sequences;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +20,12 @@ use shards::{Width, examples};
 
 use crate::tables::{self, Column};
 use crate::worker::Worker;
-use crate::{predict, train};
+use crate::{folder, predict, train};
 
 const VOCABULARY: u32 = 40;
 
 /// A folder with a manifest that lists these files: (path, table, split, rows).
-fn artifact(dir: &Path, kind: Kind, files: &[(&str, &str, Option<&str>, u64)], facts: Value) {
+pub(super) fn artifact(dir: &Path, kind: Kind, files: &[(&str, &str, Option<&str>, u64)], facts: Value) {
     let file = |(path, table, split, rows): &(&str, &str, Option<&str>, u64)| FileManifest {
         path: path.to_string(),
         table: Some(table.to_string()),
@@ -70,12 +73,12 @@ fn document(n: u32) -> Vec<u32> {
     (0..7 + n % 5).map(|i| 5 + (n * 11 + i) % 31).collect()
 }
 
-struct World {
+pub(super) struct World {
     root: tempfile::TempDir,
 }
 
 impl World {
-    fn new() -> World {
+    pub(super) fn new() -> World {
         let world = World { root: tempfile::tempdir().unwrap() };
         let dir = world.dir("tokenizer");
         let vocabulary: serde_json::Map<String, Value> = (0..VOCABULARY).map(|id| (format!("w{id}"), json!(id))).collect();
@@ -87,13 +90,13 @@ impl World {
         world
     }
 
-    fn dir(&self, name: &str) -> PathBuf {
+    pub(super) fn dir(&self, name: &str) -> PathBuf {
         let dir = self.root.path().join(name);
         std::fs::create_dir_all(&dir).unwrap();
         dir
     }
 
-    fn packed(&self, name: &str, model: &str) {
+    pub(super) fn packed(&self, name: &str, model: &str) {
         let dir = self.dir(name);
         let (row, causal) = if model == "causal" { (17, true) } else { (16, false) };
         let mut files = Vec::new();
@@ -145,7 +148,7 @@ impl World {
         artifact(&dir, Kind::Tokens, &listed, facts(layout, if classify { "masked" } else { "causal" }));
     }
 
-    fn job(&self, draft: &str, task: Task, inputs: &[(&str, &str)]) -> Job {
+    pub(super) fn job(&self, draft: &str, task: Task, inputs: &[(&str, &str)]) -> Job {
         let mut folders: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
         for (port, name) in inputs {
             folders.entry(port.to_string()).or_default().push(self.dir(name));
@@ -156,7 +159,7 @@ impl World {
     }
 
     /// Trains without a break and makes the draft an artifact.
-    fn train(&self, draft: &str, settings: Value, inputs: &[(&str, &str)]) -> Report {
+    pub(super) fn train(&self, draft: &str, settings: Value, inputs: &[(&str, &str)]) -> Report {
         let settings: Train = serde_json::from_value(settings).unwrap();
         let job = self.job(draft, Task::Train(Box::new(settings.clone())), inputs);
         let report = train::train(&job, &settings, &mut worker(false)).unwrap().unwrap();
@@ -164,7 +167,7 @@ impl World {
         report
     }
 
-    fn predict(&self, draft: &str, settings: Value, inputs: &[(&str, &str)]) -> (RecordBatch, Report) {
+    pub(super) fn predict(&self, draft: &str, settings: Value, inputs: &[(&str, &str)]) -> (RecordBatch, Report) {
         let settings: Predict = serde_json::from_value(settings).unwrap();
         let job = self.job(draft, Task::Predict(settings.clone()), inputs);
         let report = predict::predict(&job, &settings, &mut worker(false)).unwrap().unwrap();
@@ -172,16 +175,16 @@ impl World {
     }
 }
 
-fn worker(stop: bool) -> Worker {
+pub(super) fn worker(stop: bool) -> Worker {
     Worker::new(Arc::new(AtomicBool::new(stop)))
 }
 
-fn read(path: &Path) -> RecordBatch {
+pub(super) fn read(path: &Path) -> RecordBatch {
     let file = std::fs::File::open(path).unwrap();
     ParquetRecordBatchReaderBuilder::try_new(file).unwrap().with_batch_size(1 << 20).build().unwrap().next().unwrap().unwrap()
 }
 
-fn floats(batch: &RecordBatch, name: &str) -> Vec<f64> {
+pub(super) fn floats(batch: &RecordBatch, name: &str) -> Vec<f64> {
     batch
         .column_by_name(name)
         .unwrap()
@@ -193,7 +196,7 @@ fn floats(batch: &RecordBatch, name: &str) -> Vec<f64> {
         .collect()
 }
 
-fn strings(batch: &RecordBatch, name: &str) -> Vec<String> {
+pub(super) fn strings(batch: &RecordBatch, name: &str) -> Vec<String> {
     let array = batch.column_by_name(name).unwrap().as_any().downcast_ref::<StringArray>().unwrap().clone();
     array.iter().map(|value| value.unwrap().to_string()).collect()
 }
@@ -203,6 +206,7 @@ fn tiny(family: &str) -> Value {
 }
 
 const CAUSAL: [(&str, &str); 2] = [("tokens", "causal"), ("tokenizer", "tokenizer")];
+const MASKED: [(&str, &str); 2] = [("tokens", "masked"), ("tokenizer", "tokenizer")];
 
 #[test]
 fn stopped_at_every_step_equals_undisturbed() {
@@ -321,7 +325,7 @@ fn what_does_not_fit_is_said() {
         let error = format!("{:#}", train::train(&job, &settings, &mut worker(false)).err().unwrap());
         assert!(error.contains(expected), "{error}");
     };
-    check(json!({"model": tiny("gpt"), "steps": 1}), "mails", "need a model of the family bert, this is gpt");
+    check(json!({"model": tiny("gpt"), "steps": 1}), "mails", "needs tokens for causal models, these are for masked ones");
     check(json!({"model": tiny("gpt"), "steps": 1}), "masked", "needs tokens for causal models, these are for masked ones");
     check(
         json!({"model": tiny("gpt"), "steps": 1, "objective": "masked"}),
@@ -414,4 +418,62 @@ fn words_and_spans_are_masked() {
         let metrics = read(&world.dir(masking).join("metrics/part-00000.parquet"));
         assert!(floats(&metrics, "loss").iter().all(|loss| loss.is_finite()));
     }
+}
+
+#[test]
+fn adapters_learn_and_the_rest_stays() {
+    let _alone = super::alone();
+    let world = World::new();
+    world.packed("causal", "causal");
+    world.packed("masked", "masked");
+    world.examples("mails", "classify");
+    let begin = |model: Value| json!({"model": model, "steps": 30, "learning_rate": 1e-2});
+    let llama = json!({"family": "gpt", "style": "llama", "layers": 1, "width": 16, "heads": 2, "positions": 32});
+    world.train("llama", begin(llama), &CAUSAL);
+    world.train("bert", begin(json!({"family": "bert", "layers": 1, "width": 16, "heads": 2, "positions": 32})), &MASKED);
+    let weights = |name: &str| {
+        let loaded = folder::load(&world.dir(name).join("model"), tch::Device::Cpu).unwrap();
+        loaded.parameters.named().into_iter().collect::<BTreeMap<String, tch::Tensor>>()
+    };
+    let changed = |from: &str, to: &str| -> Vec<String> {
+        let (from, to) = (weights(from), weights(to));
+        to.into_iter().filter(|(name, tensor)| from.get(name) != Some(tensor)).map(|(name, _)| name).collect()
+    };
+    let lora = json!({"steps": 30, "learning_rate": 1e-2, "lora": {"rank": 2, "targets": ["q_proj", "v_proj"]}});
+    world.train("adapted", lora, &[("tokens", "causal"), ("tokenizer", "tokenizer"), ("model", "llama")]);
+    assert_eq!(changed("llama", "adapted"), ["model.layers.0.self_attn.q_proj.weight", "model.layers.0.self_attn.v_proj.weight"]);
+
+    // From a folder; the new head is trained beside the adapters.
+    let from = world.dir("bert").join("model");
+    let lora = json!({"from": from, "epochs": 25, "learning_rate": 1e-2, "lora": {}});
+    world.train("spam", lora, &[("tokens", "mails"), ("tokenizer", "tokenizer")]);
+    let changed = changed("bert", "spam");
+    assert!(changed.contains(&"bert.encoder.layer.0.attention.self.query.weight".to_string()), "{changed:?}");
+    assert!(changed.contains(&"classifier.weight".to_string()), "{changed:?}");
+    assert!(
+        !changed.iter().any(|name| name.contains("lora") || name.contains("embeddings") || name.ends_with("query.bias")),
+        "{changed:?}"
+    );
+    let (batch, _) = world.predict("classes", json!({}), &[("model", "spam"), ("tokens", "mails")]);
+    assert_eq!(strings(&batch, "gold"), strings(&batch, "prediction"));
+
+    let settings: Train = serde_json::from_value(json!({"from": from, "steps": 1, "lora": {"targets": ["q_proj"]}})).unwrap();
+    let job = world.job("refused", Task::Train(Box::new(settings.clone())), &MASKED);
+    let error = train::train(&job, &settings, &mut worker(false)).err().unwrap().to_string();
+    assert!(error.contains("no projection is called `q_proj`; there are `dense`, `key`, `query`, `value`"), "{error}");
+}
+
+#[test]
+fn a_folder_of_another_vocabulary_is_refused() {
+    let _alone = super::alone();
+    let world = World::new();
+    world.packed("causal", "causal");
+    world.train("gpt", json!({"model": tiny("gpt"), "steps": 1}), &CAUSAL);
+    let from = world.dir("gpt").join("model");
+    let text = std::fs::read_to_string(from.join("tokenizer.json")).unwrap();
+    std::fs::write(from.join("tokenizer.json"), text.replace("\"w7\"", "\"other\"")).unwrap();
+    let settings: Train = serde_json::from_value(json!({"from": from, "steps": 1})).unwrap();
+    let job = world.job("refused", Task::Train(Box::new(settings.clone())), &CAUSAL);
+    let error = train::train(&job, &settings, &mut worker(false)).err().unwrap().to_string();
+    assert!(error.contains("the run's tokenizer has other tokens than") && error.contains("import-tokenizer"), "{error}");
 }

@@ -1,0 +1,175 @@
+//! Which tokens go with which network: what is learned from a layout, and what a trained model can predict.
+
+use anyhow::{Result, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Family;
+
+/// What is learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// The next token of packed rows (gpt, rnn).
+    Causal,
+    /// Masked tokens of packed rows: 80 % shown as the mask, 10 % as a random token, 10 % unchanged (bert).
+    Masked,
+    /// The class, the classes or the number of a text or pair of texts.
+    Classify,
+    /// The target after a prompt; the loss is on the target alone (gpt, rnn).
+    Complete,
+    /// The tag of each word (bert).
+    Tag,
+    /// First and last token of an answer within its context (bert).
+    Answer,
+    /// Masked tokens, and how two segments belong together (bert); both losses are summed.
+    Pairs,
+    /// The target of a source (seq2seq).
+    Translate,
+    /// Spans that were cut out of packed rows (seq2seq): T5's pre-training.
+    Denoise,
+}
+
+impl Objective {
+    pub fn name(self) -> &'static str {
+        match self {
+            Objective::Causal => "causal",
+            Objective::Masked => "masked",
+            Objective::Classify => "classify",
+            Objective::Complete => "complete",
+            Objective::Tag => "tag",
+            Objective::Answer => "answer",
+            Objective::Pairs => "pairs",
+            Objective::Translate => "translate",
+            Objective::Denoise => "denoise",
+        }
+    }
+
+    /// Whether tokens of the vocabulary are predicted, so that there is a perplexity.
+    pub fn predicts_tokens(self) -> bool {
+        !matches!(self, Objective::Classify | Objective::Tag | Objective::Answer)
+    }
+
+    /// Whether tokens are hidden to be predicted.
+    pub fn masks(self) -> bool {
+        matches!(self, Objective::Masked | Objective::Pairs)
+    }
+}
+
+/// What the labels of the layout classify are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabelType {
+    #[default]
+    Class,
+    MultiLabel,
+    Number,
+}
+
+/// The layout of tokens, and what its labels are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind<'a> {
+    pub layout: &'a str,
+    pub label_type: &'a str,
+}
+
+impl Kind<'_> {
+    /// Of the settings of a step that makes tokens; `None` of steps that do not say.
+    pub(crate) fn of(settings: &Value) -> Option<Kind<'_>> {
+        let layout = settings["layout"].as_str()?;
+        let label_type = if layout == "classify" { settings["label_type"].as_str().unwrap_or("class") } else { "" };
+        Some(Kind { layout, label_type })
+    }
+
+    /// Whether a model that was trained on `trained` has the head for these tokens.
+    pub(crate) fn suits(&self, trained: &Kind) -> bool {
+        match self.layout {
+            "packed" => matches!(trained.layout, "packed" | "complete" | "pairs"),
+            "complete" => matches!(trained.layout, "packed" | "complete"),
+            _ => self == trained,
+        }
+    }
+}
+
+impl std::fmt::Display for Kind<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "layout = \"{}\"", self.layout)?;
+        if self.label_type.is_empty() { Ok(()) } else { write!(f, " and label_type = \"{}\"", self.label_type) }
+    }
+}
+
+/// The objective that fits the layout of tokens and the family of the network, or an error that says what does not.
+pub fn objective_for(wanted: Option<Objective>, family: Family, layout: &str) -> Result<Objective> {
+    let (fitting, families): (Objective, &[Family]) = match layout {
+        "packed" => match family {
+            Family::Gpt | Family::Rnn => (Objective::Causal, &[Family::Gpt, Family::Rnn]),
+            Family::Bert => (Objective::Masked, &[Family::Bert]),
+            Family::Seq2seq => (Objective::Denoise, &[Family::Seq2seq]),
+        },
+        "complete" => (Objective::Complete, &[Family::Gpt, Family::Rnn]),
+        "translate" => (Objective::Translate, &[Family::Seq2seq]),
+        "classify" => (Objective::Classify, &[Family::Gpt, Family::Bert]),
+        "tag" => (Objective::Tag, &[Family::Bert]),
+        "answer" => (Objective::Answer, &[Family::Bert]),
+        "pairs" => (Objective::Pairs, &[Family::Bert]),
+        _ => bail!("tokens have the unknown layout `{layout}`; known are packed, complete, translate, classify, tag, answer and pairs"),
+    };
+    if !families.contains(&family) {
+        let names = families.iter().map(|family| family.name()).collect::<Vec<_>>().join(" or ");
+        bail!("tokens of the layout {layout} need a model of the family {names}, this is {}", family.name());
+    }
+    match wanted {
+        Some(wanted) if wanted != fitting => bail!(
+            "objective `{}` does not fit a model of the family {} on tokens of the layout {layout}; that is `{}`",
+            wanted.name(),
+            family.name(),
+            fitting.name()
+        ),
+        _ => Ok(fitting),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_and_families_that_do_not_fit_are_refused() {
+        let check = |wanted, family, layout| objective_for(wanted, family, layout).map_err(|error| error.to_string());
+        assert_eq!(check(None, Family::Bert, "pairs"), Ok(Objective::Pairs));
+        assert_eq!(check(Some(Objective::Classify), Family::Gpt, "classify"), Ok(Objective::Classify));
+        for (family, layout, objective) in [
+            (Family::Rnn, "packed", Objective::Causal),
+            (Family::Rnn, "complete", Objective::Complete),
+            (Family::Seq2seq, "packed", Objective::Denoise),
+            (Family::Seq2seq, "translate", Objective::Translate),
+        ] {
+            assert_eq!(check(None, family, layout), Ok(objective));
+        }
+        let refused = |error: &str| Err(error.to_string());
+        assert_eq!(
+            check(None, Family::Gpt, "translate"),
+            refused("tokens of the layout translate need a model of the family seq2seq, this is gpt")
+        );
+        assert_eq!(
+            check(None, Family::Bert, "complete"),
+            refused("tokens of the layout complete need a model of the family gpt or rnn, this is bert")
+        );
+        assert_eq!(check(None, Family::Gpt, "answer"), refused("tokens of the layout answer need a model of the family bert, this is gpt"));
+        assert_eq!(
+            check(Some(Objective::Masked), Family::Bert, "tag"),
+            refused("objective `masked` does not fit a model of the family bert on tokens of the layout tag; that is `tag`")
+        );
+    }
+
+    #[test]
+    fn a_model_predicts_what_it_was_trained_on() {
+        let kind = |layout, label_type| Kind { layout, label_type };
+        assert!(kind("packed", "").suits(&kind("pairs", "")));
+        assert!(kind("complete", "").suits(&kind("packed", "")));
+        assert!(!kind("pairs", "").suits(&kind("packed", "")));
+        assert!(!kind("classify", "number").suits(&kind("classify", "class")));
+        assert_eq!(kind("classify", "number").to_string(), "layout = \"classify\" and label_type = \"number\"");
+    }
+}

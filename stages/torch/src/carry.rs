@@ -1,0 +1,46 @@
+//! The state that a recurrent network hands on from row to row: rows then go in lanes, each place of a batch reading on where it was.
+
+use model::{NetworkConfig, Sample, Train};
+use tch::{Device, Tensor};
+
+use crate::models::rnn;
+use crate::objective::Batch;
+use crate::parameters::Parameters;
+
+/// The state between the batches of a training, none where it is not carried on; checkpoints hold it.
+pub fn kept(settings: &Train, config: &NetworkConfig, parameters: &Parameters) -> Vec<Tensor> {
+    let state = first(settings.carry_state, settings.batch_size, config, parameters.device());
+    (0..).zip(&state).for_each(|(i, state)| parameters.keep(format!("carried.{i}"), state));
+    state
+}
+
+/// The state before the first row, none where it is not carried on.
+pub fn first(carry_state: bool, lanes: u64, config: &NetworkConfig, device: Device) -> Vec<Tensor> {
+    if carry_state { rnn::first_state(config, lanes as i64, device) } else { Vec::new() }
+}
+
+/// The batch, to begin with the state and to leave its last one there.
+pub fn with(mut batch: Batch, state: &[Tensor]) -> Batch {
+    batch.seen.carried = state.iter().map(Tensor::shallow_clone).collect();
+    batch
+}
+
+/// All rows once, in batches of `size` lanes; towards the end there are fewer. Rows are the samples of their own number.
+pub fn in_lanes(rows: u64, size: u64) -> impl Iterator<Item = Vec<Sample>> {
+    let length = rows.div_ceil(size);
+    (0..length).map(move |place| {
+        (0..size).map(|lane| lane * length + place).filter(|row| *row < rows).map(|row| Sample { sample: row, row }).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_hold_every_row_once_and_lose_only_the_last() {
+        let batches: Vec<Vec<u64>> = in_lanes(10, 4).map(|batch| batch.iter().map(|sample| sample.row).collect()).collect();
+        assert_eq!(batches, [vec![0, 3, 6, 9], vec![1, 4, 7], vec![2, 5, 8]]);
+        assert_eq!(in_lanes(2, 16).map(|batch| batch.len()).collect::<Vec<_>>(), [2]);
+    }
+}

@@ -1,0 +1,114 @@
+//! Which models are kept: the best by a metric, and those of some checkpoints.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result, bail};
+use model::{BestMetric, Job, Train};
+use serde::{Deserialize, Serialize};
+
+use crate::folder::{self, Loaded};
+use crate::log::Metrics;
+use crate::weights::{self, Weights};
+
+/// The weights of the best try, in the scratch folder.
+const BEST: &str = "best.safetensors";
+/// The folder of kept models below the artifact.
+const CHECKPOINTS: &str = "checkpoints";
+
+/// The best try so far. In f32, which its decimals in a checkpoint give back exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    pub value: Option<f32>,
+    pub step: u64,
+    /// Tries since then.
+    without: u64,
+}
+
+impl Best {
+    /// Looks at a try on the valid split, and keeps its weights when it is the best one.
+    pub fn note(&mut self, job: &Job, settings: &Train, model: &Loaded, metrics: Option<&Metrics>) -> Result<()> {
+        let Some(metric) = settings.best_metric else { return Ok(()) };
+        let found = metrics.and_then(|metrics| value(metric, metrics));
+        let Some(found) = found else {
+            bail!(
+                "best_metric: there is no {metric:?} of the split `{}`; it must have rows, accuracy and loss are always there, perplexity of \
+                 language models, bits_per_byte of causal ones with a byte-level tokenizer",
+                settings.valid_split
+            );
+        };
+        if self.improved_by(found as f32, metrics.map_or(0, |metrics| metrics.step), metric, settings.min_improvement as f32) {
+            weights::save(&job.scratch(BEST), &model.parameters.named(), HashMap::from([("format".into(), "pt".into())]))?;
+        }
+        Ok(())
+    }
+
+    fn improved_by(&mut self, found: f32, step: u64, metric: BestMetric, least: f32) -> bool {
+        let sign = if metric == BestMetric::Accuracy { 1.0 } else { -1.0 };
+        let better = self.value.is_none_or(|best| sign * (found - best) > least) && !found.is_nan();
+        *self = if better { Best { value: Some(found), step, without: 0 } } else { Best { without: self.without + 1, ..*self } };
+        better
+    }
+
+    /// Whether too many tries brought nothing.
+    pub fn is_over(&self, settings: &Train) -> bool {
+        settings.patience > 0 && self.without >= settings.patience
+    }
+
+    /// Puts the best weights in place of the last ones.
+    pub fn restore(&self, job: &Job, model: &Loaded) -> Result<()> {
+        if self.value.is_some() {
+            Weights::open(&job.scratch(BEST))?.load(&model.parameters.named())?;
+        }
+        Ok(())
+    }
+}
+
+fn value(metric: BestMetric, metrics: &Metrics) -> Option<f64> {
+    match metric {
+        BestMetric::Loss => metrics.loss,
+        BestMetric::Perplexity => metrics.perplexity,
+        BestMetric::BitsPerByte => metrics.bits_per_byte,
+        BestMetric::Accuracy => metrics.accuracy,
+    }
+}
+
+/// Saves the model of a checkpoint as a folder, and removes those that are neither among the last nor at a step to keep.
+pub fn keep(job: &Job, settings: &Train, model: &Loaded, step: u64) -> Result<()> {
+    let (last, every) = (settings.keep_last, settings.keep_every_steps);
+    if last == 0 && !(every > 0 && step.is_multiple_of(every)) {
+        return Ok(());
+    }
+    let folder = job.draft.join(CHECKPOINTS);
+    let name = |step: u64| folder.join(format!("step-{step:08}"));
+    folder::save(&name(step), &model.config, &model.parameters, &job.artifact("tokenizer")?.dir)?;
+    let mut steps = Vec::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("reading `{}`", folder.display()))? {
+        let entry = entry.with_context(|| format!("reading `{}`", folder.display()))?;
+        steps.extend(entry.file_name().to_str().and_then(|name| name.strip_prefix("step-")?.parse::<u64>().ok()));
+    }
+    steps.sort_unstable_by(|a, b| b.cmp(a));
+    for old in steps.into_iter().skip(last as usize).filter(|step| every == 0 || !step.is_multiple_of(every)) {
+        std::fs::remove_dir_all(name(old)).with_context(|| format!("removing `{}`", name(old).display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_ends_after_tries_without_an_improvement() {
+        let settings: Train = serde_json::from_str(r#"{"steps": 9, "best_metric": "loss", "patience": 2}"#).unwrap();
+        let mut best = Best::default();
+        let tries = [(3.0, true, false), (2.0, true, false), (1.95, false, false), (2.5, false, true)];
+        for (step, (loss, better, over)) in tries.into_iter().enumerate() {
+            assert_eq!(best.improved_by(loss, step as u64, BestMetric::Loss, 0.1), better, "{loss}");
+            assert_eq!(best.is_over(&settings), over, "{loss}");
+        }
+        assert_eq!((best.value, best.step), (Some(2.0), 1));
+        let mut best = Best::default();
+        assert!(!best.improved_by(f32::NAN, 1, BestMetric::Accuracy, 0.0));
+        assert!(best.improved_by(0.5, 2, BestMetric::Accuracy, 0.0) && best.improved_by(0.6, 3, BestMetric::Accuracy, 0.0));
+    }
+}

@@ -1,0 +1,227 @@
+//! T5 (Raffel et al. 2020): relative positions as a learned bias of the attention, RMS norms before each half of a block, no other biases.
+//!
+//! Variables are named and shaped as in `T5ForConditionalGeneration`, of version 1.0 (ReLU, tied) or 1.1 (gated GELU, an output of its own).
+
+use model::NetworkConfig;
+use model::seq2seq::Activation;
+use tch::{Kind, Tensor};
+
+use super::attention::{Attention, KeysValues, extended};
+use super::layers::{Linear, dropped, linear_of};
+use super::seq2seq::{EncoderDecoder, Memory, real, teacher_forced};
+use super::{Cache, Network, Output, Seen};
+use crate::parameters::{Init, Path};
+
+const EPSILON: f64 = 1e-6;
+
+/// The module over the variables `shared.*`, `encoder.*`, `decoder.*` and, untied, `lm_head.*`.
+pub struct T5 {
+    embedding: Tensor,
+    output: Option<Tensor>,
+    encoder: Stack,
+    decoder: Stack,
+    width: i64,
+}
+
+pub fn t5(path: &Path, config: &NetworkConfig) -> T5 {
+    let (width, own) = (config.width, &config.seq2seq);
+    let layers = own.decoder_layers.unwrap_or(config.layers);
+    T5 {
+        embedding: (path / "shared").variable("weight", &[config.vocab_size, width], Init::Normal(1.0)),
+        encoder: stack(&(path / "encoder"), config, config.layers, false),
+        decoder: stack(&(path / "decoder"), config, layers, true),
+        output: (!own.tied).then(|| (path / "lm_head").variable("weight", &[config.vocab_size, width], Init::Normal(1.0 / root(width)))),
+        width,
+    }
+}
+
+fn root(width: i64) -> f64 {
+    (width as f64).sqrt()
+}
+
+impl T5 {
+    fn embed(&self, ids: &Tensor, dropout: f64) -> Tensor {
+        dropped(Tensor::embedding(&self.embedding, ids, -1, false, false), dropout)
+    }
+}
+
+impl EncoderDecoder for T5 {
+    fn encode(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Memory {
+        let (mut x, time, stack) = (self.embed(ids, dropout), ids.size()[1], &self.encoder);
+        let real = real(seen);
+        let bias = stack.bias.of(0, time, time);
+        let bias = real.as_ref().map_or_else(|| bias.shallow_clone(), |real| bias.masked_fill(&real.logical_not(), f64::NEG_INFINITY));
+        for block in &stack.blocks {
+            x = block.attend(&x, &mut None, &bias, dropout);
+            x = block.inner(&x, dropout);
+        }
+        let x = dropped(stack.last_norm.forward(&x), dropout);
+        let sources = self.decoder.blocks.iter().flat_map(|block| &block.source);
+        Memory { layers: sources.map(|(_, source)| source.keys_values(&x)).collect(), real }
+    }
+
+    fn decode(&self, ids: &Tensor, memory: &Memory, cache: &mut Cache, dropout: f64) -> Tensor {
+        let (mut x, new, stack) = (self.embed(ids, dropout), ids.size()[1], &self.decoder);
+        let first = cache.first().and_then(Option::as_ref).map_or(0, |(keys, _)| keys.size()[2]);
+        cache.resize_with(stack.blocks.len(), || None);
+        let later = Tensor::ones([new, first + new], (Kind::Bool, x.device())).triu(first + 1);
+        let bias = stack.bias.of(first, new, first + new).masked_fill(&later, f64::NEG_INFINITY);
+        for ((block, cache), source) in stack.blocks.iter().zip(cache).zip(&memory.layers) {
+            x = block.attend(&x, cache, &bias, dropout);
+            if let Some((norm, attention)) = &block.source {
+                x = &x + dropped(attention.attend(&norm.forward(&x), source, memory.real.as_ref(), false), dropout);
+            }
+            x = block.inner(&x, dropout);
+        }
+        dropped(stack.last_norm.forward(&x), dropout)
+    }
+}
+
+impl Network for T5 {
+    fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor {
+        teacher_forced(self, ids, seen, dropout)
+    }
+
+    /// Embeddings are of variance 1, so a product with them is scaled down.
+    fn features(&self, rows: &Tensor) -> Tensor {
+        if self.output.is_some() { rows.shallow_clone() } else { rows / root(self.width) }
+    }
+
+    fn output(&self) -> Output<'_> {
+        Output { weight: self.output.as_ref().unwrap_or(&self.embedding), bias: None }
+    }
+
+    fn encoder_decoder(&self) -> Option<&dyn EncoderDecoder> {
+        Some(self)
+    }
+}
+
+struct Stack {
+    blocks: Vec<Block>,
+    /// Of all blocks.
+    bias: Distances,
+    last_norm: RmsNorm,
+}
+
+fn stack(path: &Path, config: &NetworkConfig, layers: i64, decodes: bool) -> Stack {
+    let (blocks, own) = (path / "block", &config.seq2seq);
+    let first = &(&(&(&blocks / 0) / "layer") / 0) / "SelfAttention";
+    let table =
+        (&first / "relative_attention_bias").variable("weight", &[own.buckets, config.heads], Init::Normal(1.0 / root(config.width)));
+    Stack {
+        bias: Distances { table, buckets: own.buckets, max_distance: own.max_distance, both_ways: !decodes },
+        blocks: (0..layers).map(|layer| block(&(&(&blocks / layer) / "layer"), config, decodes)).collect(),
+        last_norm: rms_norm(&(path / "final_layer_norm"), config.width),
+    }
+}
+
+/// What attention adds for the distance of a token.
+struct Distances {
+    /// (buckets, heads)
+    table: Tensor,
+    buckets: i64,
+    max_distance: i64,
+    /// Whether tokens on the right have buckets of their own.
+    both_ways: bool,
+}
+
+impl Distances {
+    /// (1, heads, new, total) for the tokens from place `first` on, each looking at all `total`.
+    fn of(&self, first: i64, new: i64, total: i64) -> Tensor {
+        let options = (Kind::Int64, self.table.device());
+        let distance = Tensor::arange(total, options).unsqueeze(0) - Tensor::arange_start(first, first + new, options).unsqueeze(1);
+        let values = Tensor::embedding(&self.table, &self.bucket(&distance), -1, false, false); // (new, total, heads)
+        values.permute([2, 0, 1]).unsqueeze(0)
+    }
+
+    /// One bucket for each distance below half of them, then on a logarithmic scale up to `max_distance`.
+    fn bucket(&self, distance: &Tensor) -> Tensor {
+        let buckets = if self.both_ways { self.buckets / 2 } else { self.buckets };
+        let (right, distance) = if self.both_ways {
+            (distance.gt(0).to_kind(Kind::Int64) * buckets, distance.abs())
+        } else {
+            (distance.zeros_like(), -distance.clamp_max(0))
+        };
+        let exact = buckets / 2;
+        let scale = (self.max_distance as f64 / exact as f64).ln();
+        // In f32, step by step as the original, so that no distance falls into the next bucket.
+        let far = (distance.to_kind(Kind::Float) / exact as f64).log() / scale * (buckets - exact) as f64;
+        // The logarithm of 0 is not used.
+        let far = (far.clamp_min(0.0).to_kind(Kind::Int64) + exact).clamp_max(buckets - 1);
+        right + distance.where_self(&distance.lt(exact), &far)
+    }
+}
+
+struct RmsNorm {
+    weight: Tensor,
+}
+
+fn rms_norm(path: &Path, width: i64) -> RmsNorm {
+    RmsNorm { weight: path.variable("weight", &[width], Init::Constant(1.0)) }
+}
+
+impl RmsNorm {
+    fn forward(&self, x: &Tensor) -> Tensor {
+        x.rms_norm(self.weight.size(), Some(&self.weight), EPSILON)
+    }
+}
+
+struct Block {
+    attention_norm: RmsNorm,
+    attention: Attention,
+    /// Of the decoder: attention to the source.
+    source: Option<(RmsNorm, Attention)>,
+    inner_norm: RmsNorm,
+    /// Two of them where one gates the other.
+    inner: Vec<Linear>,
+    outer: Linear,
+}
+
+fn block(path: &Path, config: &NetworkConfig, decodes: bool) -> Block {
+    let (width, feed_forward) = (config.width, config.feed_forward);
+    let norm = |layer: i64| rms_norm(&(&(path / layer) / "layer_norm"), width);
+    let last = if decodes { 2 } else { 1 };
+    let feed = &(path / last) / "DenseReluDense";
+    let names: &[&str] = if config.seq2seq.activation == Activation::GatedGelu { &["wi_0", "wi_1"] } else { &["wi"] };
+    Block {
+        attention: attention(&(&(path / 0) / "SelfAttention"), config),
+        attention_norm: norm(0),
+        source: decodes.then(|| (norm(1), attention(&(&(path / 1) / "EncDecAttention"), config))),
+        inner: names.iter().map(|name| linear_of(&(&feed / name), width, feed_forward, false, 1.0 / root(width))).collect(),
+        outer: linear_of(&(&feed / "wo"), feed_forward, width, false, 1.0 / root(feed_forward)),
+        inner_norm: norm(last),
+    }
+}
+
+/// Products are not scaled down: the first values of the queries are smaller instead.
+fn attention(path: &Path, config: &NetworkConfig) -> Attention {
+    let (width, head) = (config.width, config.seq2seq.head_width.unwrap_or(config.width / config.heads));
+    let all = head * config.heads;
+    let projection = |name: &str, deviation: f64| linear_of(&(path / name), width, all, false, deviation);
+    Attention {
+        query: projection("q", 1.0 / root(width * head)),
+        key: projection("k", 1.0 / root(width)),
+        value: projection("v", 1.0 / root(width)),
+        out: linear_of(&(path / "o"), all, width, false, 1.0 / root(all)),
+        heads: config.heads,
+        scale: Some(1.0),
+    }
+}
+
+impl Block {
+    /// `bias` (1 or batch, heads, new, total) is added to the products.
+    fn attend(&self, x: &Tensor, cache: &mut Option<KeysValues>, bias: &Tensor, dropout: f64) -> Tensor {
+        let normed = self.attention_norm.forward(x);
+        let seen = extended(cache, self.attention.keys_values(&normed));
+        x + dropped(self.attention.attend(&normed, seen, Some(bias), false), dropout)
+    }
+
+    fn inner(&self, x: &Tensor, dropout: f64) -> Tensor {
+        let normed = self.inner_norm.forward(x);
+        let inner = match &self.inner[..] {
+            [gate, inner] => gate.forward(&normed).gelu("tanh") * inner.forward(&normed),
+            all => all[0].forward(&normed).relu(),
+        }; // (batch, time, feed_forward)
+        x + dropped(self.outer.forward(&dropped(inner, dropout)), dropout)
+    }
+}

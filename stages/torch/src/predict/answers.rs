@@ -1,0 +1,310 @@
+//! Answers to questions: the likeliest spans over all windows of a context, cut out of its text.
+//!
+//! As in BERT's script for SQuAD, a span's score is the sum of the logits of its ends, and the score of having no answer is that of `[CLS]`, the
+//! least over the windows. Other than there, all spans are tried and not those of the 20 likeliest ends alone, and a span that stands in two windows
+//! counts once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field};
+use model::{AnswerColumns, Predict, Report, Window};
+use serde_json::json;
+
+use super::{Work, column, number_lists, text_lists};
+use crate::tables::{self, Column};
+use crate::worker::Worker;
+
+/// Documents that are read at once.
+const BATCH_ROWS: usize = 1024;
+
+/// A span of a context, in characters from `first` to before `end`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Span {
+    score: f32,
+    first: i32,
+    end: i32,
+}
+
+/// A question with its best spans, best first, and their texts.
+#[derive(Clone, Debug, Default)]
+struct Question {
+    id: [u8; 16],
+    text: String,
+    gold: Vec<String>,
+    spans: Vec<Span>,
+    candidates: Vec<String>,
+    null_score: f32,
+}
+
+impl Work<'_> {
+    pub(super) fn answers(&self, worker: &mut Worker) -> Result<Option<Report>> {
+        let settings = self.settings;
+        let columns = settings.answer.as_ref().context("the columns of the documents are not known: the plan did not note them")?;
+        let mut windows: Vec<(Vec<Span>, f32)> = vec![Default::default(); self.rows as usize];
+        let done = self.heads(worker, |samples, batch, logits| {
+            let time = batch.ids.size()[1] as usize;
+            let logits = Vec::<f32>::try_from(logits.reshape([-1]))?; // (batch, 2, time)
+            for (sample, logits) in samples.iter().zip(logits.chunks(2 * time)) {
+                let (starts, ends) = logits.split_at(time);
+                let spans = best_spans(starts, ends, &self.data.window(sample.row)?, settings);
+                windows[sample.row as usize] = (spans, starts[0] + ends[0]);
+            }
+            Ok(())
+        })?;
+        if done.is_none() {
+            return Ok(None);
+        }
+        let mut questions: Vec<Question> = Vec::new();
+        for ((id, (spans, null_score)), row) in self.data.ids(self.rows)?.into_iter().zip(windows).zip(0..) {
+            match questions.last_mut() {
+                Some(question) if self.data.window(row)?.start > 0 => {
+                    question.spans.extend(spans);
+                    question.null_score = question.null_score.min(null_score);
+                }
+                _ => questions.push(Question { id, spans, null_score, ..Question::default() }),
+            }
+        }
+        questions.iter_mut().for_each(|question| keep_best(&mut question.spans, settings.candidates as usize));
+        self.read_documents(columns, &mut questions)?;
+        tables::write(&self.job.draft, "predictions", table(&questions, settings)?)?;
+        Ok(Some(self.report(vec![
+            ("task", json!("answer")),
+            ("max_answer_tokens", json!(settings.max_answer_tokens)),
+            ("null_threshold", json!(settings.null_threshold)),
+        ])))
+    }
+
+    /// Takes the texts of questions, gold answers and spans out of the documents.
+    fn read_documents(&self, columns: &AnswerColumns, questions: &mut [Question]) -> Result<()> {
+        let mut places: HashMap<[u8; 16], Vec<usize>> = HashMap::new();
+        questions.iter().enumerate().for_each(|(place, question)| places.entry(question.id).or_default().push(place));
+        let documents = self.job.artifact("documents")?;
+        let table = documents.table(documents.main())?;
+        let AnswerColumns { question, context, answer, answer_start } = columns;
+        let names: [&str; 5] = ["id", question, context, answer, answer_start];
+        for (file, place) in table.files.iter().enumerate() {
+            if place.split.as_ref().is_some_and(|split| *split != self.settings.split) {
+                continue;
+            }
+            for batch in table.read(file, Some(&names), BATCH_ROWS)? {
+                let batch = Documents::of(&batch?, columns)?;
+                for row in 0..batch.ids.len() {
+                    for place in places.remove(batch.ids.value(row)).unwrap_or_default() {
+                        batch.fill(row, &mut questions[place])?;
+                    }
+                }
+            }
+        }
+        match places.len() {
+            0 => Ok(()),
+            missing => bail!("{missing} questions of the tokens are not among the documents of step `{}`", documents.manifest.step),
+        }
+    }
+}
+
+/// The best spans of a window: `starts` and `ends` are the logits of its tokens.
+fn best_spans(starts: &[f32], ends: &[f32], window: &Window, settings: &Predict) -> Vec<Span> {
+    let mut spans = Vec::new();
+    let context = |token: &usize| window.starts[*token] >= 0;
+    for first in (0..window.starts.len()).filter(context) {
+        let last = window.starts.len().min(first + settings.max_answer_tokens as usize);
+        for token in (first..last).filter(context) {
+            let span = Span { score: starts[first] + ends[token], first: window.starts[first], end: window.ends[token] };
+            if span.first < span.end {
+                spans.push(span);
+            }
+        }
+    }
+    keep_best(&mut spans, settings.candidates as usize);
+    spans
+}
+
+/// Keeps the `count` best different spans, best first; of equal ones the one that stands first.
+fn keep_best(spans: &mut Vec<Span>, count: usize) {
+    let by_place = |a: &Span, b: &Span| (a.first, a.end).cmp(&(b.first, b.end));
+    let by_score = |a: &Span, b: &Span| b.score.total_cmp(&a.score).then(by_place(a, b));
+    spans.sort_unstable_by(|a, b| by_place(a, b).then(by_score(a, b)));
+    spans.dedup_by_key(|span| (span.first, span.end));
+    spans.sort_unstable_by(by_score);
+    spans.truncate(count);
+}
+
+/// Documents with questions, as far as they are needed.
+struct Documents {
+    ids: FixedSizeBinaryArray,
+    questions: StringArray,
+    contexts: StringArray,
+    answers: ArrayRef,
+    /// `None` of columns that do not hold texts.
+    answer_starts: Option<StringArray>,
+}
+
+impl Documents {
+    fn of(batch: &RecordBatch, columns: &AnswerColumns) -> Result<Documents> {
+        let column = |name: &str| batch.column_by_name(name).with_context(|| format!("the documents have no column `{name}`"));
+        let text = |name: &str| -> Result<StringArray> { Ok(cast(column(name)?, &DataType::Utf8)?.as_string::<i32>().clone()) };
+        let ids = column("id")?.as_fixed_size_binary_opt().context("the column `id` holds no ids")?.clone();
+        let nested = column(&columns.answer_start)?.data_type().is_nested();
+        Ok(Documents {
+            ids,
+            questions: text(&columns.question)?,
+            contexts: text(&columns.context)?,
+            answers: column(&columns.answer)?.clone(),
+            answer_starts: if nested { None } else { Some(text(&columns.answer_start)?) },
+        })
+    }
+
+    /// The gold answers of a row, as `tokenize` reads them: a text, a list, or a JSON list where their starts are one.
+    fn gold(&self, row: usize) -> Result<Vec<String>> {
+        if self.answers.is_null(row) {
+            return Ok(Vec::new());
+        }
+        let all: Vec<String> = if self.answers.data_type().is_nested() {
+            let lists = cast(&self.answers.slice(row, 1), &DataType::List(Field::new_list_field(DataType::Utf8, true).into()))?;
+            lists.as_list::<i32>().value(0).as_string::<i32>().iter().flatten().map(str::to_string).collect()
+        } else {
+            let text = cast(&self.answers.slice(row, 1), &DataType::Utf8)?;
+            let text = text.as_string::<i32>().value(0);
+            let starts = self.answer_starts.as_ref().filter(|starts| starts.is_valid(row));
+            match starts.is_none_or(|starts| starts.value(row).trim_start().starts_with('[')) {
+                true if text.trim_start().starts_with('[') => serde_json::from_str(text).with_context(|| format!("reading {text}"))?,
+                _ => vec![text.to_string()],
+            }
+        };
+        let mut gold: Vec<String> = Vec::new();
+        for answer in all {
+            if !answer.is_empty() && !gold.contains(&answer) {
+                gold.push(answer);
+            }
+        }
+        Ok(gold)
+    }
+
+    fn fill(&self, row: usize, question: &mut Question) -> Result<()> {
+        let context = self.contexts.value(row);
+        let bytes: Vec<usize> = context.char_indices().map(|(byte, _)| byte).chain([context.len()]).collect();
+        let cut = |span: &Span| -> Result<String> {
+            let byte = |character: i32| bytes.get(character as usize).copied();
+            let range = byte(span.first).zip(byte(span.end)).context("an answer reaches beyond its context; run `tokenize` again")?;
+            Ok(context[range.0..range.1].to_string())
+        };
+        question.candidates = question.spans.iter().map(cut).collect::<Result<_>>()?;
+        question.text = self.questions.value(row).to_string();
+        question.gold = self.gold(row)?;
+        Ok(())
+    }
+}
+
+/// The probabilities of the candidates, and of no answer, which counts only where there may be none.
+fn probabilities(question: &Question, may_lack: bool) -> (Vec<f32>, f32) {
+    let null = may_lack.then_some(question.null_score);
+    let scores: Vec<f64> = question.spans.iter().map(|span| span.score).chain(null).map(f64::from).collect();
+    let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = scores.iter().map(|score| (score - highest).exp()).sum();
+    let mut shares: Vec<f32> = scores.iter().map(|score| ((score - highest).exp() / sum) as f32).collect();
+    let null = if may_lack { shares.pop().unwrap_or(0.0) } else { 0.0 };
+    (shares, null)
+}
+
+fn table(questions: &[Question], settings: &Predict) -> Result<Vec<Column>> {
+    let may_lack = settings.null_threshold.is_some();
+    // The best span, unless having none is better by more than the threshold.
+    let best: Vec<Option<Span>> = questions
+        .iter()
+        .map(|question| {
+            let lacks = |span: &Span| settings.null_threshold.is_some_and(|least| f64::from(question.null_score - span.score) > least);
+            question.spans.first().filter(|span| !lacks(span)).copied()
+        })
+        .collect();
+    let ids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(questions.iter().map(|question| Some(question.id)), 16)?;
+    let prediction =
+        questions.iter().zip(&best).map(|(question, best)| Some(best.and(question.candidates.first()).map_or("", |text| text.as_str())));
+    let floats = |values: &mut dyn Iterator<Item = Option<f64>>| -> ArrayRef { Arc::new(values.collect::<Float64Array>()) };
+    let place = |of: fn(&Span) -> i32| -> ArrayRef {
+        Arc::new(best.iter().map(|best| best.as_ref().map(|span| i64::from(of(span)))).collect::<Int64Array>())
+    };
+    let shares: Vec<(Vec<f32>, f32)> = questions.iter().map(|question| probabilities(question, may_lack)).collect();
+    let probability = &mut best
+        .iter()
+        .zip(&shares)
+        .map(|(best, (all, null))| Some(f64::from(if best.is_some() { all.first().copied().unwrap_or(0.0) } else { *null })));
+    let nullable = |name: &str, values: ArrayRef| Column(Field::new(name, values.data_type().clone(), true), values);
+    Ok(vec![
+        column("id", Arc::new(ids)),
+        column("question", Arc::new(StringArray::from_iter_values(questions.iter().map(|question| &question.text)))),
+        column("gold", text_lists(questions.iter().map(|question| question.gold.iter().map(String::as_str).collect()))),
+        column("prediction", Arc::new(prediction.collect::<StringArray>())),
+        nullable("start", place(|span| span.first)),
+        nullable("end", place(|span| span.end)),
+        nullable("score", floats(&mut questions.iter().map(|question| Some(f64::from(question.spans.first()?.score))))),
+        column("null_score", floats(&mut questions.iter().map(|question| Some(f64::from(question.null_score))))),
+        column("probability", floats(probability)),
+        column("candidates", text_lists(questions.iter().map(|question| question.candidates.iter().map(String::as_str).collect()))),
+        column("probabilities", number_lists(shares.iter().map(|(all, _)| all.clone()))),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(json: serde_json::Value) -> Predict {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn spans_are_tokens_of_the_context_up_to_a_length() {
+        // [CLS] q [SEP] a b c d [SEP]
+        let window = Window { start: 0, starts: vec![-1, -1, -1, 0, 2, 4, 4, -1], ends: vec![-1, -1, -1, 1, 3, 4, 7, -1] };
+        let starts = [9.0, 9.0, 9.0, 1.0, 5.0, 0.0, 2.0, 9.0];
+        let ends = [9.0, 9.0, 9.0, 4.0, 0.0, 9.0, 3.0, 9.0];
+        let found = best_spans(&starts, &ends, &window, &settings(json!({"max_answer_tokens": 2, "candidates": 3})));
+        // The token c stands for no character, so that b alone to c is b and what follows it.
+        let span = |score, first, end| Span { score, first, end };
+        assert_eq!(found, [span(14.0, 2, 4), span(5.0, 0, 1), span(5.0, 2, 3)]);
+    }
+
+    #[test]
+    fn windows_share_spans_and_the_least_null_score_decides() {
+        let span = |score, first, end| Span { score, first, end };
+        let mut spans = vec![span(1.0, 0, 2), span(3.0, 0, 2), span(2.0, 5, 6)];
+        keep_best(&mut spans, 20);
+        assert_eq!(spans, [span(3.0, 0, 2), span(2.0, 5, 6)]);
+        let candidates = vec!["a".to_string(), "b".to_string()];
+        let question = |null_score| Question { spans: spans.clone(), candidates: candidates.clone(), null_score, ..Question::default() };
+        let answer = |null_score, threshold: serde_json::Value| {
+            let columns = table(&[question(null_score)], &settings(json!({"null_threshold": threshold}))).unwrap();
+            columns[3].1.as_string::<i32>().value(0).to_string()
+        };
+        assert_eq!(answer(9.0, json!(null)), "a");
+        assert_eq!((answer(3.5, json!(0.0)), answer(3.0, json!(0.0)), answer(3.5, json!(1.0))), (String::new(), "a".into(), "a".into()));
+        let (shares, null) = probabilities(&question(3.0), true);
+        assert!((shares[0] - null).abs() < 1e-7 && (shares.iter().sum::<f32>() + null - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn texts_are_cut_by_characters_and_golds_are_read_as_tokenize_reads_them() {
+        let ids = FixedSizeBinaryArray::try_from_iter([[0u8; 16]].into_iter()).unwrap();
+        let check = |answer: &str, start: &str| {
+            let documents = Documents {
+                ids: ids.clone(),
+                questions: StringArray::from(vec!["谁?"]),
+                contexts: StringArray::from(vec!["今天 é李白写诗"]),
+                answers: Arc::new(StringArray::from(vec![answer])),
+                answer_starts: Some(StringArray::from(vec![start])),
+            };
+            let mut question = Question { spans: vec![Span { score: 0.0, first: 4, end: 6 }], ..Question::default() };
+            documents.fill(0, &mut question).unwrap();
+            assert_eq!(question.candidates, ["李白"]);
+            question.gold
+        };
+        assert_eq!(check("李白", "4"), ["李白"]);
+        assert_eq!(check("[李白", "4"), ["[李白"]);
+        assert_eq!(check(r#"["李白", "白", "李白"]"#, "[4, 5, 4]"), ["李白", "白"]);
+        assert_eq!(check("", "0"), [""; 0]);
+    }
+}

@@ -1,0 +1,55 @@
+//! What the model makes of the prompts of the settings while it trains: the table `generations`.
+
+use anyhow::{Result, bail};
+use model::{Family, Job, NetworkConfig, Train};
+use text::Tokenizer;
+
+use crate::folder::Loaded;
+use crate::generate;
+use crate::log::{Generation, Log};
+
+/// Tokens that continue a prompt, unless the settings say how many.
+const NEW_TOKENS: u64 = 64;
+
+/// Prompts as tokens.
+pub struct Prompts {
+    tokenizer: Tokenizer,
+    texts: Vec<String>,
+    ids: Vec<Vec<i64>>,
+    new_tokens: usize,
+}
+
+impl Prompts {
+    /// Prompts that this network can continue; `None` when there are none.
+    pub fn new(job: &Job, settings: &Train, config: &NetworkConfig) -> Result<Option<Prompts>> {
+        if settings.prompts.is_empty() {
+            return Ok(None);
+        }
+        if !matches!(config.family, Family::Gpt | Family::Rnn) {
+            bail!("prompts need a model of the family gpt or rnn, this is {}; leave them out", config.family.name());
+        }
+        let tokenizer = Tokenizer::load(&job.artifact("tokenizer")?.dir)?;
+        let mut ids = Vec::new();
+        for prompt in &settings.prompts {
+            let tokens: Vec<i64> = tokenizer.encode(prompt)?.into_iter().map(i64::from).collect();
+            if tokens.is_empty() || tokens.len() as i64 > config.positions {
+                bail!("prompts: `{prompt}` has {} tokens, the model takes 1 to {}", tokens.len(), config.positions);
+            }
+            ids.push(tokens);
+        }
+        let new_tokens = settings.prompt_tokens.unwrap_or(NEW_TOKENS) as usize;
+        Ok(Some(Prompts { tokenizer, texts: settings.prompts.clone(), ids, new_tokens }))
+    }
+
+    /// Logs how the model goes on after `step` steps.
+    pub fn go_on(&self, model: &Loaded, step: u64, log: &mut Log) -> Result<()> {
+        // Without an end-of-text token only the length ends a continuation.
+        let eos = model.config.special.eos.unwrap_or(-1);
+        let found = generate::greedy(model, &self.ids, eos, self.new_tokens)?;
+        for (prompt, completion) in self.texts.iter().zip(found) {
+            let ids: Vec<u32> = completion.ids.iter().map(|id| *id as u32).collect();
+            log.generation(&Generation { step, prompt: prompt.clone(), text: self.tokenizer.decode(&ids)? })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! Where the first weights come from besides chance: an earlier step, or a folder in the layout of transformers.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use model::{Job, NetworkConfig, TOKENIZERS, Train};
+use text::Tokenizer;
+
+use crate::folder;
+use crate::parameters::{Parameters, may_be_new};
+
+/// A model folder that a training starts from.
+pub struct Start {
+    folder: PathBuf,
+    /// For messages.
+    name: String,
+}
+
+/// The start that the settings or the inputs name; `None` when all weights are new.
+pub fn find(job: &Job, settings: &Train) -> Result<Option<Start>> {
+    if let Some(from) = &settings.from {
+        let start = Start { folder: from.into(), name: format!("the folder `{from}`") };
+        start.check_vocabulary(&job.artifact("tokenizer")?.dir)?;
+        return Ok(Some(start));
+    }
+    let Some(artifact) = job.artifact_opt("model")? else { return Ok(None) };
+    let start = Start { folder: artifact.dir.join(folder::MODEL), name: format!("step `{}`", artifact.manifest.step) };
+    let tokenizer = job.artifact("tokenizer")?.dir.join("tokenizer.json");
+    let same = std::fs::read(&tokenizer).ok() == std::fs::read(start.folder.join("tokenizer.json")).ok();
+    if !same {
+        bail!("{} was trained with another tokenizer than `{}`; give the one it was trained with", start.name, tokenizer.display());
+    }
+    Ok(Some(start))
+}
+
+impl Start {
+    pub fn config(&self) -> Result<NetworkConfig> {
+        folder::config(&self.folder)
+    }
+
+    /// Takes over the weights; only a new head keeps its random first values.
+    pub fn load(&self, config: &NetworkConfig, parameters: &Parameters) -> Result<()> {
+        // A head for other classes, or for another task, begins anew.
+        let other_head = self.config()?.head != config.head;
+        let missing = folder::load_some(&self.folder, parameters, |name| !(other_head && is_last_layer(name)))?;
+        match missing.iter().find(|name| !may_be_new(name)) {
+            Some(name) => bail!("the model of {} has no {name}, which this {} needs", self.name, config.family.name()),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a tokenizer that gives a token another id than the folder's own.
+    fn check_vocabulary(&self, tokenizer: &Path) -> Result<()> {
+        let Some(own) = TOKENIZERS.iter().map(|name| self.folder.join(name)).find(|path| path.is_file()) else { return Ok(()) };
+        let theirs = Tokenizer::load_foreign(&own, &Default::default())?.vocabulary();
+        let ours = Tokenizer::load(tokenizer).with_context(|| format!("reading `{}`", tokenizer.display()))?.vocabulary();
+        if theirs.iter().map(|(id, token, _)| (id, token)).eq(ours.iter().map(|(id, token, _)| (id, token))) {
+            return Ok(());
+        }
+        bail!(
+            "the run's tokenizer has other tokens than `{}`, which the model of {} was trained with; take that one over with stage = \"import-tokenizer\"",
+            own.display(),
+            self.name
+        )
+    }
+}
+
+/// The layer of a head that knows the classes.
+fn is_last_layer(name: &str) -> bool {
+    ["classifier.", "qa_outputs.", "score.", "cls.seq_relationship."].iter().any(|prefix| name.starts_with(prefix))
+}

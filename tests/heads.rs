@@ -1,0 +1,205 @@
+//! Every layout of examples from outside: it trains, is traced and predicted, and wrong combinations are refused while planning.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Site, sample};
+
+const CONFIG: &str = r#"
+[[step]]
+stage = "import"
+name = "sentences"
+paths = ["in/hironsan.jsonl.zst"]
+columns = { words = "string", tags = "string" }
+
+[[step]]
+stage = "split"
+name = "sentences_split"
+parts = { train = 0.8, test = 0.2 }
+inputs = { documents = "sentences" }
+
+[[step]]
+stage = "import"
+name = "poems"
+paths = ["in/tang-poems.jsonl.zst"]
+columns = { title = "string", author = "string" }
+
+[[step]]
+stage = "split"
+name = "poems_split"
+parts = { train = 0.8, test = 0.2 }
+inputs = { documents = "poems" }
+
+[[step]]
+stage = "import"
+name = "squad"
+paths = ["in/squad.jsonl"]
+columns = { question = "string", answer = "string", begin = "string" }
+
+[[step]]
+stage = "learn-tokenizer"
+kind = "wordpiece"
+vocabulary_size = 3000
+inputs = { documents = "poems" }
+
+[[step]]
+stage = "learn-tokenizer"
+name = "bpe"
+kind = "byte-level-bpe"
+vocabulary_size = 1000
+inputs = { documents = "poems" }
+
+[[step]]
+stage = "tokenize"
+name = "entities"
+layout = "tag"
+model = "masked"
+words = "words"
+tags = "tags"
+sequence_length = 64
+inputs = { documents = "sentences_split", tokenizer = "learn_tokenizer" }
+
+[[step]]
+stage = "tokenize"
+name = "orders"
+layout = "pairs"
+model = "masked"
+objective = "sentence-order"
+sequence_length = 64
+inputs = { documents = "poems_split", tokenizer = "learn_tokenizer" }
+
+[[step]]
+stage = "tokenize"
+name = "titles"
+layout = "classify"
+model = "masked"
+text_pair = "title"
+label = "edition"
+sequence_length = 64
+inputs = { documents = "poems_split", tokenizer = "learn_tokenizer" }
+
+[[step]]
+stage = "tokenize"
+name = "editions"
+layout = "classify"
+model = "causal"
+label = "edition"
+sequence_length = 64
+inputs = { documents = "poems_split", tokenizer = "bpe" }
+
+[[step]]
+stage = "tokenize"
+name = "questions"
+layout = "answer"
+model = "masked"
+question = "question"
+answer = "answer"
+answer_start = "begin"
+sequence_length = 32
+question_length = 8
+stride = 4
+inputs = { documents = "squad", tokenizer = "learn_tokenizer" }
+"#;
+
+/// Steps that train on tokens, and predict them.
+fn training(tokens: &str, family: &str, more: &str) -> String {
+    let tokenizer = if family == "gpt" { "bpe" } else { "learn_tokenizer" };
+    let predict =
+        if more.is_empty() { String::new() } else { format!("[[step]]\nstage = \"predict\"\nname = \"{tokens}_predict\"\n{more}\n") };
+    format!(
+        r#"
+[[step]]
+stage = "train"
+name = "{tokens}_model"
+model = {{ family = "{family}", layers = 1, width = 16, heads = 2 }}
+steps = 3
+inputs = {{ tokens = "{tokens}", tokenizer = "{tokenizer}" }}
+
+{predict}"#
+    )
+}
+
+fn site(config: &str) -> Site {
+    let site = Site::new(&config.replace("author = \"string\"", "author = \"string\", edition = \"string\""));
+    std::fs::create_dir(site.path().join("in")).unwrap();
+    for name in ["tags/hironsan", "text/tang-poems"] {
+        let path = sample(&format!("{name}.jsonl.zst"));
+        std::fs::copy(&path, site.path().join("in").join(path.file_name().unwrap())).unwrap();
+    }
+    let question = |n: usize| {
+        let name = ["李白", "杜甫"][n % 2];
+        let context = format!("{}诗人{name}写了这首诗。", "春眠不觉晓，处处闻啼鸟。".repeat(n % 3));
+        let begin = context.chars().position(|c| c == '李' || c == '杜').unwrap();
+        json!({"text": context, "question": format!("谁写的？{n}"), "answer": [name, name], "begin": [begin, begin]}).to_string()
+    };
+    site.write("in/squad.jsonl", (0..40).map(question).collect::<Vec<_>>().join("\n"));
+    site
+}
+
+#[test]
+fn every_layout_trains_and_predicts_and_is_traced() {
+    let predict = |tokens: &str| format!("split = \"test\"\ninputs = {{ model = \"{tokens}_model\", tokens = \"{tokens}\" }}");
+    let answers =
+        "split = \"train\"\nnull_threshold = 0.0\ninputs = { model = \"questions_model\", tokens = \"questions\", documents = \"squad\" }";
+    let steps = [
+        training("entities", "bert", &predict("entities")),
+        training("orders", "bert", &predict("orders")),
+        training("titles", "bert", &predict("titles")),
+        training("editions", "gpt", &predict("editions")),
+        training("questions", "bert", answers),
+        "[[step]]\nstage = \"score\"\ninputs = { predictions = \"orders_predict\" }\n".to_string(),
+    ];
+    let site = site(&[vec![CONFIG.to_string()], steps.to_vec()].concat().concat());
+    site.ok(&["run", "x.toml", "--quiet"]);
+    for tokens in ["entities", "orders", "titles", "editions", "questions"] {
+        let traced = site.ok(&["trace", "x.toml", &format!("{tokens}_model"), "2", "--text", "10", "--format", "json"]);
+        let rows: Vec<Value> = serde_json::from_str(&traced.stdout).unwrap();
+        assert!(rows.len() >= 16 && rows.iter().all(|row| row["text"].is_string()), "{tokens}: {}", traced.stdout);
+    }
+    let lengths = "select count(*) as n from entities_predict where array_length(gold) <> array_length(prediction)";
+    assert_eq!(site.value(lengths), 0);
+    // An answer is what stands there.
+    let wrong = "select count(*) as n from questions_predict p join squad d using (id)
+        where p.prediction <> coalesce(substr(d.text, p.start + 1, p.\"end\" - p.start), '') or array_length(gold) <> 1";
+    assert_eq!(site.value(wrong), 0);
+    assert_eq!(site.value("select count(*) as n from questions_predict"), 40);
+    assert_eq!(site.value("select count(*) as n from score where metric = 'accuracy' and system = 'model'"), 1);
+    for (step, architecture) in [
+        ("entities", "BertForTokenClassification"),
+        ("orders", "BertForPreTraining"),
+        ("titles", "BertForSequenceClassification"),
+        ("editions", "GPT2ForSequenceClassification"),
+        ("questions", "BertForQuestionAnswering"),
+    ] {
+        let path = site.path().join(format!("runs/x/steps/{step}_model/model/config.json"));
+        let config: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        assert_eq!(config["architectures"], json!([architecture]));
+    }
+}
+
+#[test]
+fn wrong_combinations_are_refused_while_planning() {
+    let check = |steps: &str, expected: &str| {
+        let site = site(&format!("{CONFIG}\n{steps}"));
+        let done = site.mill(&["plan", "x.toml"]);
+        assert!(done.code == 2 && done.stderr.contains(expected), "{}: {}", done.code, done.stderr);
+    };
+    check(&training("entities", "gpt", ""), "step `entities`: tokens of the layout tag need a model of the family bert, this is gpt");
+    check(
+        &training("orders", "bert", "").replace("steps = 3", "steps = 3\nobjective = \"classify\""),
+        "objective `classify` does not fit a model of the family bert on tokens of the layout pairs; that is `pairs`",
+    );
+    check(&training("titles", "gpt", "").replace("\"bpe\"", "\"learn_tokenizer\""), "step `titles` made tokens with model = \"masked\"");
+    check(
+        &training("orders", "bert", "inputs = { model = \"orders_model\", tokens = \"titles\" }"),
+        "step `orders_model` learned from tokens with layout = \"pairs\" and cannot predict those of step `titles` with layout = \"classify\"",
+    );
+    let without = "inputs = { model = \"questions_model\", tokens = \"questions\" }";
+    check(
+        &training("questions", "bert", without),
+        "answers are cut out of the documents that step `questions` read; add inputs = { documents = \"squad\" }",
+    );
+    check(
+        &training("orders", "bert", "inputs = { model = \"orders_model\", tokens = \"orders\", documents = \"squad\" }"),
+        "the input `documents` is for tokens with layout = \"answer\" alone",
+    );
+}
