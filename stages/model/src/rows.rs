@@ -41,8 +41,10 @@ enum Answer {
     Classes,
     /// `label`, a number.
     Number,
-    /// `labels`: tokens, of the layouts complete and translate, or classes of tokens, of the layout tag.
+    /// `labels`, one for each token: tokens of the layout complete, or classes of the layout tag.
     Labels,
+    /// `labels`, the tokens of another text: translate.
+    Target,
     /// `start_token` and `end_token`.
     Span,
 }
@@ -122,7 +124,8 @@ impl Rows {
             ("classify", LabelType::Class) | ("pairs", _) => Some(Answer::Class),
             ("classify", LabelType::MultiLabel) => Some(Answer::Classes),
             ("classify", LabelType::Number) => Some(Answer::Number),
-            ("complete" | "translate" | "tag", _) => Some(Answer::Labels),
+            ("complete" | "tag", _) => Some(Answer::Labels),
+            ("translate", _) => Some(Answer::Target),
             ("answer", _) => Some(Answer::Span),
             (layout, _) => {
                 bail!("tokens have the unknown layout `{layout}`; known are packed, classify, complete, translate, tag, answer and pairs")
@@ -296,6 +299,7 @@ fn example(reader: &examples::Reader, row: u64, answer: Answer, segments: bool, 
                 bail!("the column `labels` holds {} labels for {} tokens; run `tokenize` again", out.labels.len(), out.tokens.len());
             }
         }
+        Answer::Target => reader.append_labels(row, &mut out.labels)?,
         Answer::Classes => match reader.value(row, "label")? {
             Value::Int32s(classes) => out.classes = classes.into_iter().map(i64::from).collect(),
             other => bail!("the column `label` holds {other:?}, no list of classes"),

@@ -13,7 +13,8 @@ impl World {
             let mut writer = examples::Writer::create(&dir.join(&path), &[("labels", examples::Kind::Int32s)], Width::U16).unwrap();
             for n in from..to {
                 let source = &document(n)[..3 + n as usize % 4];
-                let target = source.iter().rev().map(|token| *token as i32 + 3).chain([1]).collect();
+                // Longer than the source.
+                let target = source.iter().rev().map(|token| *token as i32 + 3).chain([9, 1]).collect();
                 let tokens = [source, &[1]].concat();
                 writer
                     .push(examples::Example { id: u128::from(n).to_le_bytes(), tokens, values: vec![examples::Value::Int32s(target)] })
