@@ -215,17 +215,15 @@ fn network(settings: &Train, base: Option<NetworkConfig>, family: Family, object
     Ok(config)
 }
 
-/// The rule of `precision = "auto"`, and whether what was asked for can be had: oneDNN has no LSTM in bf16 for processors without it.
+/// The rule of `precision = "auto"`. On a processor an LSTM is always f32: oneDNN has one in bf16 for some processors alone, and it was never tried.
 fn bf16(precision: Precision, parameters: u64, config: &NetworkConfig, device: Device) -> Result<bool> {
-    let able = device.is_cuda() || shim::cpu().contains("bf16");
-    let lstm = config.family == Family::Rnn && config.recurrent.cell == Cell::Lstm;
+    let cuda = device.is_cuda();
+    let lstm = !cuda && config.family == Family::Rnn && config.recurrent.cell == Cell::Lstm;
     Ok(match precision {
-        Precision::Bf16 if lstm && !able => {
-            bail!("precision = \"bf16\": this processor has no bf16, without which there is no such LSTM; take \"auto\" or \"f32\"")
-        }
+        Precision::Bf16 if lstm => bail!("precision = \"bf16\": an LSTM is trained in f32 on a processor; take \"auto\" or \"f32\""),
         Precision::F32 => false,
         Precision::Bf16 => true,
-        Precision::Auto => device.is_cuda() || (parameters >= BF16_PARAMETERS && able),
+        Precision::Auto => cuda || (!lstm && parameters >= BF16_PARAMETERS && shim::cpu().contains("bf16")),
     })
 }
 
