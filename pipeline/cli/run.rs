@@ -40,8 +40,8 @@ fn run_plan(args: &RunArgs, threads: usize, memory: u64, session: Arc<query::Ses
         sql: session.clone(),
     };
     let command = std::env::args().collect::<Vec<_>>().join(" ");
-    engine::run::run(&planned, &selection, &ctx, terminal.as_ref(), &command)?;
-    if args.quiet { Ok(()) } else { summary::print(&planned, session.as_ref()) }
+    let ran = engine::run::run(&planned, &selection, &ctx, terminal.as_ref(), &command)?;
+    if args.quiet { Ok(()) } else { summary::print(&planned, session.as_ref(), ran > 0) }
 }
 
 /// Threads and memory: the command line before the config before the machine.

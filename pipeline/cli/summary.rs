@@ -11,11 +11,12 @@ use query::{Catalog, Format, Session};
 const PARTS: [(&str, &str, Kind); 2] =
     [("Funnel: what each step kept of each source", "funnel", Kind::Documents), ("Scores", "scores", Kind::Scores)];
 
-pub fn print(plan: &Plan, session: &Session) -> Result<()> {
+/// The funnel reads the sources of all documents, so it is printed only when something `ran`.
+pub fn print(plan: &Plan, session: &Session, ran: bool) -> Result<()> {
     let catalog = Catalog::open(session, &plan.workspace)?;
     let mut out = std::io::stdout().lock();
     for (heading, name, kind) in PARTS {
-        if plan.steps.iter().all(|step| step.kind != kind) {
+        if plan.steps.iter().all(|step| step.kind != kind) || (kind == Kind::Documents && !ran) {
             continue;
         }
         let sql = query::shipped(name).expect("a query of the summary is shipped");

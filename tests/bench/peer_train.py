@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Peer PyTorch on the CPU: training speed of a 16.9 M-parameter model (6 layers, 384 wide, 6 heads, vocabulary 16 000, 256 tokens,
-batch of 16) on random tokens. Prints one JSON object with tokens per second of the median step.
+batch of 16) on random tokens. Prints one JSON object with tokens per second of the median step, and the most memory that the process held.
 
 usage: peer_train.py KIND PRECISION [STEPS]
-KIND       gpt, bert (plain modules, SDPA, fused AdamW), hf-gpt2, hf-bert (transformers); with +compile through torch.compile
+KIND       gpt, bert (plain modules, SDPA, fused AdamW), hf-gpt2, hf-bert (transformers), lstm (torch.nn.LSTM, 2 × 384, tied); with +compile through torch.compile
+           optimizer: milliseconds of clipping, the fused step and forgetting the gradients of gpt's parameters alone
 PRECISION  f32 or bf16 (autocast)
 """
 import json
@@ -53,11 +54,26 @@ class Model(nn.Module):
         return F.cross_entropy(self.head(self.norm(h)).view(-1, VOCABULARY).float(), y.view(-1), ignore_index=-100)
 
 
+class Lstm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.rnn = nn.Embedding(VOCABULARY, WIDTH), nn.LSTM(WIDTH, WIDTH, 2, batch_first=True)
+        self.head = nn.Linear(WIDTH, VOCABULARY)
+        self.head.weight = self.tokens.weight
+        nn.init.uniform_(self.tokens.weight, -0.1, 0.1)
+
+    def forward(self, x, y):
+        h, _ = self.rnn(self.tokens(x))
+        return F.cross_entropy(self.head(h).view(-1, VOCABULARY), y.view(-1))
+
+
 def model(kind):
     """The module, and its loss as a function of inputs and targets."""
     if kind in ("gpt", "bert"):
         module = Model(causal=kind == "gpt")
         return module, lambda m, x, y: m(x, y)
+    if kind == "lstm":
+        return Lstm(), lambda m, x, y: m(x, y)
     if kind == "hf-gpt2":
         from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -74,10 +90,32 @@ def model(kind):
     return module, lambda m, x, y: m(input_ids=x, labels=y).loss
 
 
+def optimizer_alone(steps):
+    module = Model(causal=True)
+    parameters = list(module.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=3e-4, fused=True)
+    seconds = []
+    for _ in range(steps + WARM_UP):
+        for parameter in parameters:
+            parameter.grad = torch.randn_like(parameter)
+        start = time.time()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seconds.append(time.time() - start)
+    print(json.dumps({"peer": "optimizer", "parameters": sum(p.numel() for p in parameters), "milliseconds": statistics.median(seconds[WARM_UP:]) * 1e3}))
+
+
+def memory_mb():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
+
+
 def main():
     kind, precision = sys.argv[1:3]
     steps = int(sys.argv[3]) if len(sys.argv) > 3 else 12
     torch.manual_seed(0)
+    if kind == "optimizer":
+        return optimizer_alone(steps)
     module, loss_of = model(kind.removesuffix("+compile"))
     if kind.endswith("+compile"):
         module = torch.compile(module)
@@ -98,7 +136,7 @@ def main():
     median = statistics.median(seconds[WARM_UP:])
     parameters = sum(p.numel() for p in module.parameters())
     figures = {"peer": kind, "precision": precision, "parameters": parameters, "tokens_per_second": BATCH * TOKENS / median}
-    print(json.dumps({**figures, "loss": loss.item()}))
+    print(json.dumps({**figures, "memory_mb": memory_mb(), "loss": loss.item()}))
 
 
 if __name__ == "__main__":

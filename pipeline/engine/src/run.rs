@@ -21,8 +21,8 @@ pub trait Observer {
     fn finished(&self, step: &PlannedStep, manifest: &Manifest);
 }
 
-/// Runs the selected steps that must run. `describe` goes into the journal (the command line).
-pub fn run(plan: &Plan, selection: &Selection, ctx: &Context, observer: &dyn Observer, describe: &str) -> Result<()> {
+/// Runs the selected steps that must run, and tells how many did. `describe` goes into the journal (the command line).
+pub fn run(plan: &Plan, selection: &Selection, ctx: &Context, observer: &dyn Observer, describe: &str) -> Result<usize> {
     let selected = plan.select(selection)?;
     let forced = |step: &PlannedStep| selection.force.contains(&step.name);
     let must_run = |index: &usize| forced(&plan.steps[*index]) || matches!(plan.steps[*index].status, Status::Run { .. });
@@ -33,7 +33,7 @@ pub fn run(plan: &Plan, selection: &Selection, ctx: &Context, observer: &dyn Obs
     if plan.verify {
         verify(plan, &selected, &artifacts)?;
     }
-    let mut journal: Option<Journal> = None;
+    let (mut journal, mut ran): (Option<Journal>, usize) = (None, 0);
     for index in selected {
         let step = &plan.steps[index];
         if !must_run(&index) {
@@ -60,6 +60,7 @@ pub fn run(plan: &Plan, selection: &Selection, ctx: &Context, observer: &dyn Obs
                 journal.event("step_finished", fields)?;
                 observer.finished(step, manifest);
                 artifacts[index] = Some(artifact);
+                ran += 1;
             }
             Err(error) => {
                 journal.event("step_failed", json!({"step": step.name, "error": format!("{error:#}")}))?;
@@ -71,7 +72,7 @@ pub fn run(plan: &Plan, selection: &Selection, ctx: &Context, observer: &dyn Obs
     if let Some(mut journal) = journal {
         journal.event("run_finished", json!({"status": "done"}))?;
     }
-    Ok(())
+    Ok(ran)
 }
 
 fn standing(step: &PlannedStep) -> Option<Artifact> {

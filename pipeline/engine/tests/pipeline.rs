@@ -208,7 +208,7 @@ impl Site_ {
     }
 
     fn run_with(&self, selection: &Selection, threads: usize) -> Result<()> {
-        engine::run::run(&self.plan()?, selection, &context(threads), &Silent, "test")
+        engine::run::run(&self.plan()?, selection, &context(threads), &Silent, "test").map(drop)
     }
 
     fn run(&self) -> Result<()> {

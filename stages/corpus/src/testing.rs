@@ -44,7 +44,7 @@ impl Lab {
             stop: Arc::default(),
             sql,
         };
-        run(&plan, &Selection::default(), &ctx, &Silent, "test")
+        run(&plan, &Selection::default(), &ctx, &Silent, "test").map(drop)
     }
 
     pub fn artifact(&self, step: &str) -> Artifact {

@@ -143,6 +143,8 @@ fn spawn(executable: &Path, job: &Path, threads: usize) -> Result<Child> {
     // A thread that waits for others spins for about half a millisecond only: longer than between two kernels, and the processor is free
     // for whoever else needs it.
     command.env("GOMP_SPINCOUNT", "10000");
+    // What deterministic products of cuBLAS ask for.
+    command.env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
     // An interrupt of the terminal goes to the whole foreground group; only `mill` decides what it means.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -130,6 +130,9 @@ pub struct Train {
     /// Settings of parameters by their names, `[{ pattern = "bert.embeddings.*", freeze = true }]`; the first pattern that fits counts.
     #[serde(default, skip_serializing_if = "is_default")]
     pub groups: Vec<Group>,
+    /// Whether only the inputs of blocks are kept and their insides computed again for the gradients: less memory, about a third more time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub activation_checkpointing: bool,
     /// Decay of a moving average of the weights, such as 0.999, with which the model is tried and saved; 0 keeps none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub ema: f64,
@@ -154,9 +157,15 @@ pub struct Train {
     /// Losses above this many times the mean of the last hundred or so are spikes; 0 lets all finite ones pass.
     #[serde(default, skip_serializing_if = "is_default")]
     pub spike_factor: f64,
-    /// `auto`, `f32` or `bf16`: kind of the large products.
+    /// `auto`, `f32` or `bf16`: kind of the large products. A processor without instructions for bf16 is ten times slower in it; `auto` knows.
     #[serde(default = "default_precision")]
     pub precision: Precision,
+    /// On a GPU: products in f32 are made in TF32, with 10 bits of mantissa.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tf32: bool,
+    /// On a GPU: only kernels that give the same sums each time; slower, and an error where there is none. On a processor it is always so.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deterministic: bool,
     /// Share of the tokens to predict, for masked models.
     #[serde(default = "default_masked_probability")]
     pub masked_probability: f64,
@@ -340,6 +349,9 @@ impl Train {
         }
         if !(self.masked_probability > 0.0 && self.masked_probability <= 1.0) {
             bail!("masked_probability is {}, it must be above 0 and at most 1", self.masked_probability);
+        }
+        if self.activation_checkpointing && self.model.as_ref().is_some_and(|model| model.family == crate::Family::Rnn) {
+            bail!("activation_checkpointing: a recurrent network has no blocks to compute again; leave it out, or train shorter rows");
         }
         self.check_optimizer()
     }

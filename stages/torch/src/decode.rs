@@ -10,6 +10,7 @@ use tch::{Kind, Tensor};
 use crate::folder::Loaded;
 use crate::generate::Completion;
 use crate::models::{Cache, Seen};
+use crate::tape::Tape;
 
 /// How to search.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +33,11 @@ pub fn search(loaded: &Loaded, ids: &Tensor, seen: &Seen, search: &Search) -> Re
         let mut sentences: Vec<Sentence> = (0..batch).map(|_| Sentence::new(beams)).collect();
         let mut open: Vec<usize> = (0..batch).collect();
         let each = Tensor::arange(batch as i64, (Kind::Int64, device)).repeat_interleave_self_int(beams as i64, None::<i64>, None::<i64>);
-        let mut memory = network.encode(ids, seen, 0.0).select(&each);
+        let mut memory = network.encode(ids, seen, 0.0, &Tape::off())?.select(&each);
         let (mut cache, mut last) = (Cache::new(), vec![search.start; batch * beams]);
         for length in 1..=search.tokens_max {
             let next = Tensor::from_slice(&last).to_device(device).unsqueeze(1);
-            let hidden = network.decode(&next, &memory, &mut cache, 0.0).select(1, 0); // (open × beams, width)
+            let hidden = network.decode(&next, &memory, &mut cache).select(1, 0); // (open × beams, width)
             let output = loaded.network.output();
             let likely = loaded.network.features(&hidden).linear(output.weight, output.bias).log_softmax(-1, Kind::Float);
             let found = candidates(&likely, &sentences, &open, beams)?;

@@ -10,14 +10,16 @@ use tch::{Kind, Reduction, Tensor};
 
 use crate::loss::Sums;
 use crate::models::{Network, Seen};
-use crate::objective::{Batch, Targets};
+use crate::objective::{Batch, Mode, Targets};
 use crate::shim;
 use crate::tally::Tally;
+use crate::tape::Tape;
 
 /// What the head says, f32: (batch, outputs) of texts, (labelled tokens, classes) of tags, (batch, 2, time) of answers.
-pub fn logits(network: &dyn Network, batch: &Batch, dropout: f64, bf16: bool) -> Result<Tensor> {
-    let logits = shim::autocast(batch.ids.device(), bf16, || {
-        let hidden = network.hidden(&batch.ids, &batch.seen, dropout); // (batch, time, width)
+pub fn logits<'a>(network: &'a dyn Network, batch: &Batch, mode: Mode, tape: &Tape<'a>) -> Result<Tensor> {
+    let dropout = mode.dropout;
+    let logits = shim::autocast(batch.ids.device(), mode.bf16, || {
+        let hidden = network.forward(&batch.ids, &batch.seen, dropout, tape)?; // (batch, time, width)
         match &batch.targets {
             Targets::Tags { places, .. } => network.label(&hidden.reshape([-1, hidden.size()[2]]).index_select(0, places), dropout),
             Targets::Spans { .. } => Ok(network.label(&hidden, dropout)?.transpose(1, 2)),
@@ -57,7 +59,7 @@ pub fn loss(targets: &Targets, logits: &Tensor, smoothing: f64) -> Result<Tensor
 
 /// Loss and right predictions, without learning.
 pub fn evaluate(network: &dyn Network, batch: &Batch, bf16: bool) -> Result<Sums> {
-    let logits = logits(network, batch, 0.0, bf16)?;
+    let logits = logits(network, batch, Mode { bf16, ..Mode::default() }, &Tape::off())?;
     let nll = loss(&batch.targets, &logits, 0.0)?.double_value(&[]);
     let count = |right: Tensor| right.sum(Kind::Int64).int64_value(&[]) as u64;
     let mut tally = Tally::default();

@@ -9,6 +9,7 @@ mod batches;
 mod carry;
 mod checkpoint;
 mod decode;
+mod device;
 mod ema;
 mod folder;
 mod generate;
@@ -33,6 +34,7 @@ mod spikes;
 mod start;
 mod tables;
 mod tally;
+mod tape;
 mod tensorboard;
 #[cfg(test)]
 mod tests;

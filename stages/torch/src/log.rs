@@ -54,7 +54,10 @@ pub struct Timing {
     pub data_wait_seconds: f64,
     /// Share of what a plain product of large matrices reaches, see `speed`.
     pub flops_utilization: f64,
-    /// Resident memory of the process.
+    /// Seconds of clipping the gradients, taking the step and forgetting them.
+    #[serde(default)]
+    pub optimizer_seconds: f64,
+    /// The most memory that the process has held so far.
     pub memory_bytes: Option<u64>,
 }
 
@@ -212,6 +215,7 @@ impl Log {
             floats("seconds", rows.iter().map(|row| Some(row.seconds))),
             floats("tokens_per_second", rows.iter().map(|row| Some(row.tokens_per_second))),
             floats("data_wait_seconds", rows.iter().map(|row| Some(row.data_wait_seconds))),
+            floats("optimizer_seconds", rows.iter().map(|row| Some(row.optimizer_seconds))),
             floats("flops_utilization", rows.iter().map(|row| Some(row.flops_utilization))),
             Column(Field::new("memory_bytes", DataType::Int64, true), Arc::new(memory)),
         ];

@@ -10,8 +10,8 @@ use crate::models::Output;
 use crate::shim;
 use crate::tally::Tally;
 
-/// Values of the logits that stand at once: few enough for the last cache, many enough for the products.
-const CHUNK_VALUES: i64 = 2 << 20;
+/// Values of the logits that stand at once, many enough for the products: each chunk also adds to all of the weight's gradient.
+const CHUNK_VALUES: i64 = 8 << 20;
 
 /// Sums over the predicted tokens of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -35,7 +35,7 @@ impl std::ops::AddAssign for Sums {
 }
 
 fn chunks(rows: i64, vocabulary: i64) -> impl Iterator<Item = (i64, i64)> {
-    let size = (CHUNK_VALUES / vocabulary).clamp(32, 4096);
+    let size = (CHUNK_VALUES / vocabulary).clamp(128, 4096);
     (0..rows).step_by(size as usize).map(move |start| (start, size.min(rows - start)))
 }
 
@@ -57,23 +57,17 @@ fn head_backward(features: &Tensor, output: &Output, labels: &Tensor, scale: f64
     // Frozen variables have none.
     let mut weight_gradient = Some(output.weight).filter(|weight| weight.requires_grad()).map(shim::gradient).transpose()?;
     let mut bias_gradient = output.bias.filter(|bias| bias.requires_grad()).map(shim::gradient).transpose()?;
-    let off = smoothing / weight.size()[0] as f64;
     let gradient = Tensor::zeros_like(&features.detach());
     let mut nll = Tensor::from(0f64).to_device(x.device());
     for (start, length) in chunks(x.size()[0], weight.size()[0]) {
         let rows = x.narrow(0, start, length);
-        let targets = labels.narrow(0, start, length).unsqueeze(1); // (chunk, 1)
-        let mut log_p = rows.linear(&weight, bias.as_ref()).log_softmax(-1, Kind::Float); // (chunk, vocabulary)
-        nll -= log_p.gather(1, &targets, false).sum(Kind::Double);
-        let mut error = log_p.exp_();
-        let _ = error.scatter_add_(1, &targets, &Tensor::full([length, 1], smoothing - 1.0, (Kind::Float, x.device())));
-        if smoothing > 0.0 {
-            let _ = error.g_sub_scalar_(off);
-        }
+        let targets = labels.narrow(0, start, length);
+        let logits = rows.linear(&weight, bias.as_ref()); // (chunk, vocabulary)
+        let (losses, error) = errors(logits, &targets, smoothing)?;
+        nll += losses.sum(Kind::Double);
         if let Some(bias_gradient) = &mut bias_gradient {
             let _ = bias_gradient.g_add_(&(error.sum_dim_intlist(0, false, Kind::Float) * scale));
         }
-        let error = error.to_kind(kind);
         gradient.narrow(0, start, length).copy_(&(error.mm(&weight) * scale));
         let Some(weight_gradient) = &mut weight_gradient else { continue };
         let scaled = rows * scale;
@@ -84,6 +78,28 @@ fn head_backward(features: &Tensor, output: &Output, labels: &Tensor, scale: f64
         }
     }
     Ok((nll.double_value(&[]), gradient))
+}
+
+/// Losses (rows, f32) of logits (rows, vocabulary), and their gradient: softmax − target.
+fn errors(mut logits: Tensor, labels: &Tensor, smoothing: f64) -> Result<(Tensor, Tensor)> {
+    if logits.device().is_cuda() {
+        return Ok(plain_errors(&logits, labels, smoothing));
+    }
+    let losses = shim::cross_entropy(&mut logits, labels, smoothing)?;
+    Ok((losses, logits))
+}
+
+/// The same by LibTorch's operators, on any device.
+fn plain_errors(logits: &Tensor, labels: &Tensor, smoothing: f64) -> (Tensor, Tensor) {
+    let labels = labels.unsqueeze(1); // (rows, 1)
+    let mut log_p = logits.log_softmax(-1, Kind::Float);
+    let losses = -log_p.gather(1, &labels, false).squeeze_dim(1);
+    let mut error = log_p.exp_();
+    let _ = error.scatter_add_(1, &labels, &Tensor::full(labels.size(), smoothing - 1.0, (Kind::Float, labels.device())));
+    if smoothing > 0.0 {
+        let _ = error.g_sub_scalar_(smoothing / logits.size()[1] as f64);
+    }
+    (losses, error.to_kind(logits.kind()))
 }
 
 /// Per-row negative log-likelihood (rows, f32) and whether the most likely token is the label (rows, bool); no gradients.
@@ -100,4 +116,32 @@ pub fn evaluate(features: &Tensor, output: &Output, labels: &Tensor, kind: Kind)
         }
         (Tensor::cat(&nll, 0), Tensor::cat(&correct, 0))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_the_gradient_of_logits_agree() {
+        tch::manual_seed(3);
+        for (kind, close) in [(Kind::Float, 1e-6), (Kind::BFloat16, 4e-3)] {
+            // Fewer values than a vector has lanes, some more, and many; logits far apart and all alike.
+            for (rows, vocabulary, spread) in [(1, 5, 1.0), (7, 67, 10.0), (40, 1000, 3.0), (3, 33, 0.0), (2, 40, 200.0)] {
+                let logits = (Tensor::randn([rows, vocabulary], (Kind::Float, tch::Device::Cpu)) * spread).to_kind(kind);
+                let labels = Tensor::randint(vocabulary, [rows], (Kind::Int64, tch::Device::Cpu));
+                for smoothing in [0.0, 0.1] {
+                    let (losses, gradient) = plain_errors(&logits, &labels, smoothing);
+                    let (ours, error) = errors(logits.copy(), &labels, smoothing).unwrap();
+                    let far = |a: &Tensor, b: &Tensor| (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).abs().max().double_value(&[]);
+                    let size = losses.abs().max().double_value(&[]).max(1.0);
+                    assert!(far(&losses, &ours) < 2e-6 * size, "{kind:?} {rows} × {vocabulary}: {}", far(&losses, &ours));
+                    assert!(far(&gradient, &error) <= close, "{kind:?} {rows} × {vocabulary}: {}", far(&gradient, &error));
+                    assert_eq!(error.kind(), kind);
+                }
+            }
+        }
+        let outside = errors(Tensor::zeros([1, 4], (Kind::Float, tch::Device::Cpu)), &Tensor::from_slice(&[4i64]), 0.0);
+        assert!(outside.unwrap_err().to_string().contains("a label is outside of the vocabulary"));
+    }
 }

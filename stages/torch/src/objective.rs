@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use crate::loss::{self, Sums};
 use crate::models::{Network, Seen};
 use crate::tally::Tally;
+use crate::tape::Tape;
 use crate::{heads, shim};
 
 /// Rows ready for the network.
@@ -54,6 +55,15 @@ impl Scale {
     }
 }
 
+/// How a batch goes through the network when it is learned from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mode {
+    pub dropout: f64,
+    pub bf16: bool,
+    /// Whether blocks are computed again for their gradients.
+    pub recompute: bool,
+}
+
 /// The kind of the large products.
 pub fn kind(bf16: bool) -> Kind {
     if bf16 { Kind::BFloat16 } else { Kind::Float }
@@ -67,16 +77,17 @@ fn features(network: &dyn Network, hidden: &Tensor, places: Option<&Tensor>) -> 
 }
 
 /// Forward and backward: adds the gradients of the mean loss to the variables.
-pub fn learn(network: &dyn Network, batch: &Batch, scale: Scale, dropout: f64, bf16: bool) -> Result<Sums> {
-    let device = batch.ids.device();
-    let hidden = || network.hidden(&batch.ids, &batch.seen, dropout); // (batch, time, width)
-    match &batch.targets {
+pub fn learn(network: &dyn Network, batch: &Batch, scale: Scale, mode: Mode) -> Result<Sums> {
+    let (device, Mode { dropout, bf16, recompute }) = (batch.ids.device(), mode);
+    let tape = Tape::new(recompute, device, bf16);
+    let hidden = || network.forward(&batch.ids, &batch.seen, dropout, &tape); // (batch, time, width)
+    let sums = match &batch.targets {
         Targets::Tokens { places, labels } => {
-            let features = shim::autocast(device, bf16, || features(network, &hidden(), places.as_ref()))?;
-            loss::train(&features, &network.output(), labels, scale.predicted, batch.smoothing, kind(bf16))
+            let features = shim::autocast(device, bf16, || hidden().map(|hidden| features(network, &hidden, places.as_ref())))??;
+            loss::train(&features, &network.output(), labels, scale.predicted, batch.smoothing, kind(bf16))?
         }
         Targets::Pairs { places, labels, pairs } => {
-            let hidden = shim::autocast(device, bf16, hidden)?;
+            let hidden = shim::autocast(device, bf16, hidden)??;
             // Both losses add their gradients here, so that they go through the network together.
             let leaf = hidden.detach().set_requires_grad(true);
             let features = shim::autocast(device, bf16, || features(network, &leaf, places.as_ref()))?;
@@ -85,15 +96,17 @@ pub fn learn(network: &dyn Network, batch: &Batch, scale: Scale, dropout: f64, b
             let (loss, tally) = pairs_loss(&logits, pairs);
             (loss * scale.rows).f_backward()?;
             shim::backward(&hidden, &leaf.grad())?;
-            Ok(Sums { tally, ..sums })
+            Sums { tally, ..sums }
         }
         targets => {
-            let logits = heads::logits(network, batch, dropout, bf16)?;
+            let logits = heads::logits(network, batch, mode, &tape)?;
             (heads::loss(targets, &logits, batch.smoothing)? * scale.predicted).f_backward()?;
             let loss = heads::loss(targets, &logits, 0.0)?;
-            Ok(Sums { nll: loss.double_value(&[]), count: batch.predicted, ..Sums::default() })
+            Sums { nll: loss.double_value(&[]), count: batch.predicted, ..Sums::default() }
         }
-    }
+    };
+    tape.unwind()?;
+    Ok(sums)
 }
 
 fn pairs_loss(logits: &Tensor, pairs: &Tensor) -> (Tensor, Tally) {

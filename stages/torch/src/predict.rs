@@ -20,12 +20,14 @@ use tch::{Kind, Tensor};
 
 use crate::batches::{Buffers, Collate, Masking};
 use crate::carry;
+use crate::device::{device, switch};
 use crate::folder::{self, Loaded};
 use crate::generate::{self, Completion};
 use crate::heads;
-use crate::objective::{self, Batch, Targets};
+use crate::objective::{self, Batch, Mode, Targets};
 use crate::tables::{self, Column};
-use crate::worker::{Worker, device};
+use crate::tape::Tape;
+use crate::worker::Worker;
 
 /// Predicts the split; `None` when stopped.
 pub fn predict(job: &Job, settings: &Predict, worker: &mut Worker) -> Result<Option<Report>> {
@@ -34,7 +36,9 @@ pub fn predict(job: &Job, settings: &Predict, worker: &mut Worker) -> Result<Opt
     let data = Rows::open(std::slice::from_ref(&tokens), &facts, &settings.split)?;
     let model = job.artifact("model")?;
     let folder = model.dir.join(folder::MODEL);
-    let loaded = folder::load(&folder, device(&job.device)?)?;
+    let device = device(&job.device)?;
+    switch(device, false, false)?;
+    let loaded = folder::load(&folder, device)?;
     folder::check_vocabulary(&folder, facts.vocab_size)?;
     facts.check(&loaded.config)?;
     let mut rows = settings.limit.unwrap_or(u64::MAX).min(data.count());
@@ -169,7 +173,7 @@ impl Work<'_> {
             }
             buffers.read(self.data, &samples, &collate)?;
             let batch = buffers.batch(self.loaded.parameters.device());
-            let logits = tch::no_grad(|| heads::logits(self.loaded.network.as_ref(), &batch, 0.0, false))?;
+            let logits = tch::no_grad(|| heads::logits(self.loaded.network.as_ref(), &batch, Mode::default(), &Tape::off()))?;
             take(&samples, &batch, logits)?;
             done += samples.len() as u64;
             worker.progress(done, self.rows, "rows");

@@ -7,6 +7,7 @@
 #include <torch/version.h>
 
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -174,6 +175,31 @@ char* mill_ensure_gradient(at::Tensor* tensor) {
 // Backward from a tensor with the given gradient.
 char* mill_backward(at::Tensor* tensor, at::Tensor* gradient) {
   return guarded([&] { tensor->backward(*gradient); });
+}
+
+// Products of f32 matrices in TF32 or not, kernels that give the same sums each time or not, and no trying out of kernels.
+char* mill_cuda_switches(int tf32, int deterministic) {
+  return guarded([&] {
+    auto& context = at::globalContext();
+    context.setAllowTF32CuBLAS(tf32 != 0);
+    context.setAllowTF32CuDNN(tf32 != 0);
+    context.setDeterministicAlgorithms(deterministic != 0, /*warn_only=*/false);
+    context.setDeterministicCuDNN(deterministic != 0);
+    context.setBenchmarkCuDNN(false);
+  });
+}
+
+// The state of the device's random numbers.
+char* mill_random_state(int on_cuda, at::Tensor** state) {
+  return guarded([&] { *state = new at::Tensor(at::globalContext().defaultGenerator(on_cuda ? at::kCUDA : at::kCPU).get_state()); });
+}
+
+char* mill_set_random_state(int on_cuda, at::Tensor* state) {
+  return guarded([&] {
+    at::Generator generator = at::globalContext().defaultGenerator(on_cuda ? at::kCUDA : at::kCPU);
+    std::lock_guard<std::mutex> lock(generator.mutex());
+    generator.set_state(*state);
+  });
 }
 
 // Turns autocast to bfloat16 on or off for the calling thread; leaving it also drops the cached casts of the weights.

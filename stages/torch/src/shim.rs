@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_double, c_int};
 
 use anyhow::{Result, bail};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 type Handle = *const torch_sys::C_tensor;
 
@@ -54,6 +54,11 @@ unsafe extern "C" {
     fn mill_forget_gradients(tensors: *const Handle, count: usize);
     fn mill_ensure_gradient(tensor: Handle) -> *mut c_char;
     fn mill_backward(tensor: Handle, gradient: Handle) -> *mut c_char;
+    fn mill_cross_entropy(logits: Handle, labels: Handle, smoothing: c_double, nll: Handle) -> *mut c_char;
+    fn mill_cuda_switches(tf32: c_int, deterministic: c_int) -> *mut c_char;
+    fn mill_gelu(x: Handle, tanh: c_int, y: *mut *mut torch_sys::C_tensor) -> *mut c_char;
+    fn mill_random_state(on_cuda: c_int, state: *mut *mut torch_sys::C_tensor) -> *mut c_char;
+    fn mill_set_random_state(on_cuda: c_int, state: Handle) -> *mut c_char;
     fn mill_autocast(on_cuda: c_int, enabled: c_int) -> *mut c_char;
     fn mill_cpu_capability() -> *mut c_char;
     fn mill_version() -> *const c_char;
@@ -215,6 +220,47 @@ pub fn gradient(tensor: &Tensor) -> Result<Tensor> {
 pub fn backward(tensor: &Tensor, gradient: &Tensor) -> Result<()> {
     // SAFETY: as above.
     check("the backward pass failed", unsafe { mill_backward(tensor.as_ptr(), gradient.as_ptr()) })
+}
+
+/// Turns `logits` (rows, vocabulary), f32 or bf16 on the CPU, into softmax − target in place, where the target is 1 − `smoothing` at `labels`
+/// (rows) and the rest spread over all; gives the negative log-likelihoods of the labels (rows, f32).
+pub fn cross_entropy(logits: &mut Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
+    let nll = Tensor::empty(labels.size(), (Kind::Float, Device::Cpu));
+    // SAFETY: as above; the logits are not shared, and the shim checks layouts and labels.
+    check("the cross entropy failed", unsafe { mill_cross_entropy(logits.as_ptr(), labels.as_ptr(), smoothing, nll.as_ptr()) })?;
+    Ok(nll)
+}
+
+/// The Gaussian error linear unit of `x`, f32 or bf16 on the CPU, exact or by the approximation with `tanh`.
+pub fn gelu(x: &Tensor, tanh: bool) -> Result<Tensor> {
+    let mut y = std::ptr::null_mut();
+    // SAFETY: the shim hands over a new tensor, or an error and none.
+    unsafe {
+        check("GELU failed", mill_gelu(x.as_ptr(), c_int::from(tanh), &mut y))?;
+        Ok(Tensor::from_ptr(y))
+    }
+}
+
+/// Whether CUDA multiplies f32 in TF32, and whether its kernels give the same sums each time.
+pub fn cuda_switches(tf32: bool, deterministic: bool) -> Result<()> {
+    // SAFETY: sets flags of LibTorch.
+    check("setting CUDA's ways failed", unsafe { mill_cuda_switches(c_int::from(tf32), c_int::from(deterministic)) })
+}
+
+/// The state of the device's random numbers.
+pub fn random_state(device: Device) -> Result<Tensor> {
+    let mut state = std::ptr::null_mut();
+    // SAFETY: the shim hands over a new tensor, or an error and none.
+    unsafe {
+        check("reading the state of the random numbers failed", mill_random_state(c_int::from(device.is_cuda()), &mut state))?;
+        Ok(Tensor::from_ptr(state))
+    }
+}
+
+/// Sets what [`random_state`] gave.
+pub fn set_random_state(device: Device, state: &Tensor) -> Result<()> {
+    // SAFETY: as above.
+    check("setting the state of the random numbers failed", unsafe { mill_set_random_state(c_int::from(device.is_cuda()), state.as_ptr()) })
 }
 
 /// Runs `body` under autocast to bfloat16 on this thread when `enabled`.

@@ -8,13 +8,18 @@ use tch::{Device, Kind, Tensor};
 use crate::log::Timing;
 use crate::parameters::Parameters;
 
-/// What a step went through.
+/// What a step went through, and how long it took.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
     /// Without padding.
     pub tokens: u64,
     pub rows: u64,
     pub predicted: u64,
+    pub took: Duration,
+    /// Of it for the batches to come.
+    pub waited: Duration,
+    /// Of it for changing the weights.
+    pub updating: Duration,
 }
 
 /// Operations of a step, and the most that were measured per second.
@@ -46,15 +51,16 @@ impl Speed {
     }
 
     /// How fast a step was.
-    pub fn timing(&self, step: u64, work: Work, took: Duration, waited: Duration) -> Timing {
-        let (tokens, predicted, seconds) = (work.tokens as f64, work.predicted as f64, took.as_secs_f64());
+    pub fn timing(&self, step: u64, work: Work) -> Timing {
+        let (tokens, predicted, seconds) = (work.tokens as f64, work.predicted as f64, work.took.as_secs_f64());
         let pairs = tokens * tokens / work.rows.max(1) as f64;
         let operations = tokens * self.per_token + pairs * self.per_pair + predicted * self.per_prediction;
         Timing {
             step,
             seconds,
             tokens_per_second: tokens / seconds,
-            data_wait_seconds: waited.as_secs_f64(),
+            data_wait_seconds: work.waited.as_secs_f64(),
+            optimizer_seconds: work.updating.as_secs_f64(),
             flops_utilization: operations / seconds / self.peak,
             memory_bytes: memory(),
         }
@@ -75,9 +81,9 @@ fn peak(device: Device, kind: Kind) -> f64 {
     2.0 * (size as f64).powi(3) / seconds
 }
 
-/// Bytes of memory that this process holds.
+/// The most memory in bytes that this process has held.
 fn memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

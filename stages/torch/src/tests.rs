@@ -4,6 +4,7 @@ mod heads;
 mod jobs;
 mod learning;
 mod networks;
+mod recompute;
 mod sequences;
 
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use crate::batches::{Buffers, Collate, Masking};
 use crate::folder::{self, Loaded};
 use crate::loss::{self, Sums};
 use crate::models::{self, Seen};
-use crate::objective::{self, Batch, Scale};
+use crate::objective::{self, Batch, Mode, Scale};
 use crate::optimizer::optimizer;
 use crate::parameters::{Init, Parameters};
 use crate::{generate, shim, weights};
@@ -119,7 +120,13 @@ fn overfit(config: NetworkConfig, batch: &Batch, steps: u64, bf16: bool) -> f64 
     let optimizer = optimizer(&settings(json!({})), &loaded.parameters).unwrap();
     let mut sums = Sums::default();
     for step in 1..=steps {
-        sums = objective::learn(loaded.network.as_ref(), batch, Scale::of(batch.predicted, batch.ids.size()[0] as u64), 0.0, bf16).unwrap();
+        sums = objective::learn(
+            loaded.network.as_ref(),
+            batch,
+            Scale::of(batch.predicted, batch.ids.size()[0] as u64),
+            Mode { bf16, ..Mode::default() },
+        )
+        .unwrap();
         optimizer.clip().unwrap();
         optimizer.step(step, 1e-2).unwrap();
         optimizer.forget();
@@ -157,7 +164,7 @@ fn one_batch_of_eight_is_four_of_two() {
         let predicted: u64 = batches.iter().map(|batch| batch.predicted).sum();
         let mut sums = Sums::default();
         for batch in &batches {
-            sums += objective::learn(loaded.network.as_ref(), batch, Scale::of(predicted, 8), 0.0, false).unwrap();
+            sums += objective::learn(loaded.network.as_ref(), batch, Scale::of(predicted, 8), Mode::default()).unwrap();
         }
         (sums, gradients(&loaded.parameters))
     };

@@ -14,20 +14,21 @@ use text::Tokenizer;
 
 use crate::batches::{Buffers, Collate, Denoising, Masking};
 use crate::checkpoint::{self, Environment, Position};
+use crate::device::{device, switch};
 use crate::ema::Ema;
 use crate::folder::Loaded;
 use crate::log::{Log, Metrics};
 use crate::loss::Sums;
 use crate::models;
 use crate::noise::Noise;
-use crate::objective::{self, Batch, Targets};
+use crate::objective::{self, Batch, Mode, Scale, Targets};
 use crate::optimizer::optimizer;
 use crate::parameters::Parameters;
 use crate::prompts::Prompts;
 use crate::schedule::learning_rate;
 use crate::speed::{Speed, Work};
 use crate::start::{self, Start};
-use crate::worker::{Worker, device};
+use crate::worker::Worker;
 use crate::{adversarial, batches, carry, folder, kept, samples, shim, words};
 
 /// Smaller networks are taken to gain nothing from bf16 on a CPU; at 5 million it halves the time of a step.
@@ -59,8 +60,10 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
     let start = loaded.unwrap_or_default();
     let mut log = Log::open(job, start.logs)?;
     let mut position = start;
-    let mut reader = run.read_ahead(job, settings, position.step)?;
+    let mode = Mode { dropout: settings.dropout, bf16, recompute: settings.activation_checkpointing };
+    // Measured before other threads begin to work.
     let speed = Speed::measure(&run.config, &model.parameters, objective::kind(bf16));
+    let mut reader = run.read_ahead(job, settings, position.step)?;
 
     loop {
         let step = position.step + 1;
@@ -92,18 +95,12 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         let (scale, predicted) = (batches::scale(&batches), batches.iter().map(Buffers::predicted).sum());
         let seen: u64 = batches.iter().map(Buffers::tokens).sum();
         tch::manual_seed(derive(job.seed, Purpose::Dropout, step) as i64);
-        let learn = || -> Result<Sums> {
-            let mut sums = Sums::default();
-            for batch in &batches {
-                let batch = Batch { smoothing: settings.label_smoothing, ..batch.batch(device) };
-                sums += objective::learn(model.network.as_ref(), &carry::with(batch, &carried), scale, settings.dropout, bf16)?;
-            }
-            Ok(sums)
-        };
+        let learn = || learn(&model, &batches, scale, mode, settings.label_smoothing, &carried);
         let sums = learn()?;
         adversarial::learn_disturbed(settings, &model.parameters, || learn().map(drop))?;
         let rows = batches.len() as u64 * settings.batch_size;
         batches.into_iter().for_each(|batch| reader.give_back(batch));
+        let update = Instant::now();
         let grad_norm = optimizer.clip()?;
         let metrics = run.metrics(step, "train", sums, Some((lr, grad_norm)));
         log.metrics(&metrics)?;
@@ -112,9 +109,10 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
             None => optimizer.step(step, lr).and_then(|()| ema.update(step))?,
         }
         optimizer.forget();
+        let updating = update.elapsed();
         position = Position { step, evaluated: false, tokens: position.tokens + seen, ..position };
 
-        log.timing(&speed.timing(step, Work { tokens: seen, rows, predicted }, begun.elapsed(), waited))?;
+        log.timing(&speed.timing(step, Work { tokens: seen, rows, predicted, took: begun.elapsed(), waited, updating }))?;
         worker.progress(step, run.steps, "steps");
         if worker.stopped() {
             save(job, &tensors, &mut log, &mut position)?;
@@ -125,6 +123,16 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         position.best.restore(job, &model)?;
         finish(job, settings, &run, &model.parameters, &mut log, &position, &environment).map(Some)
     })
+}
+
+/// Adds the gradients of a step's batches.
+fn learn(model: &Loaded, batches: &[Buffers], scale: Scale, mode: Mode, smoothing: f64, carried: &[Tensor]) -> Result<Sums> {
+    let mut sums = Sums::default();
+    for batch in batches {
+        let batch = Batch { smoothing, ..batch.batch(model.parameters.device()) };
+        sums += objective::learn(model.network.as_ref(), &carry::with(batch, carried), scale, mode)?;
+    }
+    Ok(sums)
 }
 
 fn due(step: u64, interval: u64) -> bool {
@@ -164,9 +172,7 @@ fn prepare(job: &Job, settings: &Train, device: Device) -> Result<Run> {
     };
     let objective = model::objective_for(settings.objective, family, &facts.layout)?;
     let config = network(settings, base, family, objective, &facts)?;
-    if device.is_cuda() {
-        tch::Cuda::cudnn_set_benchmark(false);
-    }
+    switch(device, settings.tf32, settings.deterministic)?;
     if settings.best_metric.is_some() && valid.is_none() {
         bail!("best_metric needs rows in the split `{}`; splits with rows: {}", settings.valid_split, facts.splits.join(", "));
     }

@@ -10,9 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use model::{Event, Job, Report, STOPPED, Task};
-use tch::Device;
 
 const USAGE: &str = "mill-model is started by `mill`; by hand: mill-model run JOB.json | mill-model logits|hidden MODEL-FOLDER IDS.json";
 /// Progress is told at most this often.
@@ -152,18 +151,5 @@ fn tell(event: &Event) {
     if let Ok(line) = serde_json::to_string(event) {
         let mut stdout = std::io::stdout().lock();
         let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-    }
-}
-
-/// The device that a job names.
-pub fn device(name: &str) -> Result<Device> {
-    let cuda = tch::Cuda::is_available();
-    match (name, name.strip_prefix("cuda:").map(str::parse::<usize>)) {
-        ("auto", _) if cuda => Ok(Device::Cuda(0)),
-        ("auto" | "cpu", _) => Ok(Device::Cpu),
-        ("cuda", _) if cuda => Ok(Device::Cuda(0)),
-        (_, Some(Ok(index))) if cuda => Ok(Device::Cuda(index)),
-        ("cuda", _) | (_, Some(Ok(_))) => bail!("device `{name}`: LibTorch finds no CUDA device; use `cpu` or `auto`"),
-        _ => bail!("unknown device `{name}`; valid are auto, cpu, cuda and cuda:N"),
     }
 }

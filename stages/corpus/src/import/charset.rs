@@ -248,6 +248,10 @@ fn decode(bytes: &[u8], table: &'static encoding_rs::Encoding) -> Text {
 }
 
 fn invalid(rule: &'static str, bytes: &[u8], at: usize, encoding: &str) -> Fault {
+    if matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
+        let detail = "it begins with the mark of UTF-16, which files of records cannot have; convert the file: iconv -f UTF-16 -t UTF-8";
+        return Fault::new(rule, detail.to_string());
+    }
     let byte = bytes.get(at).copied().unwrap_or_default();
     let what = if rule == "invalid_utf8" { String::new() } else { format!(" is no {}", encoding.to_ascii_lowercase()) };
     Fault::new(rule, format!("byte 0x{byte:02x} at byte {at} of the record{what}: {}", excerpt(&bytes[context(bytes, at)..])))
@@ -364,6 +368,8 @@ mod tests {
         check(b"a\xff", Encoding::Latin1, "a\u{ff}");
         check(b"a\xff", Encoding::EucKr, "invalid_encoding");
         check("é".as_bytes(), Encoding::Auto, "é");
+        let marked = record(b"\xff\xfe{\0\"\0", Encoding::Utf8).unwrap_err();
+        assert!(marked.rule == "invalid_utf8" && marked.detail.contains("iconv -f UTF-16"), "{}", marked.detail);
     }
 
     #[test]

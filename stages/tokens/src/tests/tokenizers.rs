@@ -91,7 +91,7 @@ impl Place {
     }
 
     fn run(&self, threads: usize) -> anyhow::Result<()> {
-        engine::run::run(&self.plan()?, &Selection::default(), &context(threads), &Silent, "test")
+        engine::run::run(&self.plan()?, &Selection::default(), &context(threads), &Silent, "test").map(drop)
     }
 
     fn error(&self) -> String {

@@ -7,9 +7,10 @@ use model::NetworkConfig;
 use tch::Tensor;
 
 use super::bert_heads::{Heads, heads};
-use super::layers::{Linear, Norm, dropped, join_heads, layer_norm, linear, split_heads};
+use super::layers::{Linear, Norm, dropped, gelu, join_heads, layer_norm, linear, split_heads};
 use super::{Network, Output, Seen};
 use crate::parameters::{Init, Path};
+use crate::tape::Tape;
 
 const SEGMENTS: i64 = 2;
 
@@ -38,7 +39,7 @@ pub fn bert(path: &Path, config: &NetworkConfig) -> Bert {
 }
 
 impl Network for Bert {
-    fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor {
+    fn forward<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Tensor> {
         let time = ids.size()[1];
         let positions = match &seen.positions {
             Some(positions) => Tensor::embedding(&self.position_embedding, positions, -1, false, false),
@@ -53,9 +54,10 @@ impl Network for Bert {
         // (batch, 1, 1, time), or (batch, 1, time, time), where padding is a document of its own.
         let mask = seen.same_document().or_else(|| seen.real.as_ref().map(|real| real.unsqueeze(1).unsqueeze(1)));
         for layer in &self.layers {
-            x = layer.forward(&x, mask.as_ref(), dropout);
+            let mask = mask.as_ref().map(Tensor::shallow_clone);
+            x = tape.segment(x, move |x| layer.forward(x, mask.as_ref(), dropout))?;
         }
-        x
+        Ok(x)
     }
 
     fn features(&self, rows: &Tensor) -> Tensor {
@@ -109,7 +111,7 @@ impl Layer {
         let [q, k, v] = [&self.query, &self.key, &self.value].map(|projection| split_heads(&projection.forward(x), self.heads));
         let attended = join_heads(&Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, false, None, false));
         let x = self.attention_norm.forward(&(x + dropped(self.attention_out.forward(&attended), dropout)));
-        let inner = self.mlp_in.forward(&x).gelu("none"); // (batch, time, feed_forward)
+        let inner = gelu(&self.mlp_in.forward(&x), false); // (batch, time, feed_forward)
         self.mlp_norm.forward(&(&x + dropped(self.mlp_out.forward(&inner), dropout)))
     }
 }

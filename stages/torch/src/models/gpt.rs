@@ -3,13 +3,17 @@
 //! Variables are named and shaped as in `GPT2LMHeadModel`, whose projections are stored (inputs, outputs); in all other networks as in
 //! `LlamaForCausalLM`. Rows that hold several documents are attended across them, unless they are kept apart ([`Seen`]).
 
+use std::rc::Rc;
+
 use anyhow::{Context as _, Result};
 use model::{Design, NetworkConfig, PositionEmbedding, Style};
 use tch::{Kind, Tensor};
 
+use super::attention::extended;
 use super::layers::{DEVIATION, Linear, Mlp, Norm, Rotation, conv1d, dropped, join_heads, linear_of, norm, shared, sinusoids, split_heads};
 use super::{Cache, Network, Output, Seen};
 use crate::parameters::{Init, Path};
+use crate::tape::Tape;
 
 /// The module over the variables of the network and `score.*`.
 pub struct Gpt {
@@ -48,12 +52,9 @@ pub fn gpt(path: &Path, config: &NetworkConfig) -> Gpt {
     }
 }
 
-/// Queries, keys and values (batch, heads, time, head width) of a layer to what was attended.
-type Attend<'a> = &'a mut dyn FnMut(usize, Tensor, Tensor, Tensor) -> Tensor;
-
 impl Gpt {
-    /// Hidden states of `ids` (batch, time) at `positions` (batch, time), or at 0, 1, … in every row.
-    fn forward(&self, ids: &Tensor, positions: Option<&Tensor>, dropout: f64, attend: Attend) -> Tensor {
+    /// Embeddings of `ids` (batch, time) at `positions` (batch, time), or at 0, 1, … in every row; rotary positions are for the blocks.
+    fn embed(&self, ids: &Tensor, positions: Option<&Tensor>, dropout: f64) -> (Tensor, Option<Rotation>) {
         let time = ids.size()[1];
         let tokens = Tensor::embedding(&self.token_embedding, ids, -1, false, false); // (batch, time, width)
         let places = || positions.map_or_else(|| Tensor::arange(time, (Kind::Int64, ids.device())), Tensor::shallow_clone);
@@ -69,20 +70,23 @@ impl Gpt {
             },
             _ => tokens * (width as f64).sqrt() + sinusoids(&places(), width),
         };
-        let mut x = dropped(x, dropout);
-        for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, rotation.as_ref(), dropout, |q, k, v| attend(layer, q, k, v));
-        }
-        self.last_norm.forward(&x)
+        (dropped(x, dropout), rotation)
     }
 }
 
 impl Network for Gpt {
-    fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor {
+    fn forward<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Tensor> {
         let time = ids.size()[1];
+        let (mut x, rotation) = self.embed(ids, seen.positions.as_ref(), dropout);
         // (batch, 1, time, time): what came before in the same document.
         let mask = seen.same_document().map(|same| same.logical_and(&Tensor::ones([time, time], (Kind::Bool, ids.device())).tril(0)));
-        self.forward(ids, seen.positions.as_ref(), dropout, &mut |_, q, k, v| attended(&q, &k, &v, mask.as_ref()))
+        let of_row = Rc::new((rotation, mask));
+        for block in &self.blocks {
+            let of_row = of_row.clone();
+            x =
+                tape.segment(x, move |x| block.forward(x, of_row.0.as_ref(), dropout, |q, k, v| attended(&q, &k, &v, of_row.1.as_ref())))?;
+        }
+        Ok(self.last_norm.forward(&x))
     }
 
     fn features(&self, rows: &Tensor) -> Tensor {
@@ -100,15 +104,14 @@ impl Network for Gpt {
 
     fn extend(&self, ids: &Tensor, positions: &Tensor, mask: &Tensor, cache: &mut Cache) -> Result<Tensor> {
         cache.resize_with(self.blocks.len(), || None);
-        Ok(self.forward(ids, Some(positions), 0.0, &mut |layer, q, k, v| {
-            let (k, v) = match cache[layer].take() {
-                Some((keys, values)) => (Tensor::cat(&[keys, k], 2), Tensor::cat(&[values, v], 2)),
-                None => (k, v),
-            };
-            let attended = attended(&q, &k, &v, Some(mask));
-            cache[layer] = Some((k, v));
-            attended
-        }))
+        let (mut x, rotation) = self.embed(ids, Some(positions), 0.0);
+        for (block, cache) in self.blocks.iter().zip(cache) {
+            x = block.forward(&x, rotation.as_ref(), 0.0, |q, k, v| {
+                let (keys, values) = extended(cache, (k, v));
+                attended(&q, keys, values, Some(mask))
+            });
+        }
+        Ok(self.last_norm.forward(&x))
     }
 }
 

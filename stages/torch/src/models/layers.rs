@@ -4,6 +4,7 @@ use model::{Activation, Design, NormKind};
 use tch::{Kind, Tensor};
 
 use crate::parameters::{Adapter, Init, Path};
+use crate::shim;
 
 /// Deviation of the first values of weights, unless a layer has another one.
 pub const DEVIATION: f64 = 0.02;
@@ -100,9 +101,9 @@ impl Mlp {
         let gate = self.gate.as_ref().map(|gate| gate.forward(x));
         let inner = match (self.activation, gate) {
             (Activation::Swiglu, Some(gate)) => gate.silu() * up,
-            (Activation::Geglu, Some(gate)) => gate.gelu("tanh") * up,
+            (Activation::Geglu, Some(gate)) => gelu(&gate, true) * up,
             (Activation::Relu2, _) => up.relu().square(),
-            _ => up.gelu("tanh"),
+            _ => gelu(&up, true),
         };
         self.down.forward(&inner)
     }
@@ -142,6 +143,15 @@ pub fn sinusoids(positions: &Tensor, width: i64) -> Tensor {
     Tensor::cat(&[angles.sin(), angles.cos()], -1).narrow(-1, 0, width)
 }
 
+/// The Gaussian error linear unit, exact or by the approximation with `tanh`. On a processor, when it is learned from, by a kernel of our own.
+pub fn gelu(x: &Tensor, tanh: bool) -> Tensor {
+    let ours = x.device() == tch::Device::Cpu && x.requires_grad() && matches!(x.kind(), Kind::Float | Kind::BFloat16);
+    match ours.then(|| shim::gelu(x, tanh)) {
+        Some(Ok(y)) => y,
+        _ => x.gelu(if tanh { "tanh" } else { "none" }),
+    }
+}
+
 /// Dropout that costs nothing at probability 0.
 pub fn dropped(x: Tensor, probability: f64) -> Tensor {
     if probability > 0.0 { x.dropout(probability, true) } else { x }
@@ -166,4 +176,40 @@ pub fn shared(x: &Tensor, heads: i64) -> Tensor {
         return x.shallow_clone();
     }
     x.unsqueeze(2).expand([b, kv_heads, heads / kv_heads, t, c], false).reshape([b, heads, t, c])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gelu_and_its_gradient_are_those_of_libtorch() {
+        let options = (Kind::Float, tch::Device::Cpu);
+        // Odd lengths, and values where both tails have ended.
+        let x = Tensor::cat(&[Tensor::linspace(-12.0, 12.0, 4001, options), Tensor::from_slice(&[0.0f32, -0.0, 1e-9, -50.0, 50.0])], 0);
+        for kind in [Kind::Float, Kind::BFloat16] {
+            for tanh in [false, true] {
+                let learned = |gelu: &dyn Fn(&Tensor) -> Tensor| {
+                    let x = x.to_kind(kind).copy().set_requires_grad(true);
+                    let y = gelu(&x);
+                    (&y * x.detach().cos()).sum(Kind::Float).backward();
+                    [y.detach().to_kind(Kind::Double), x.grad().to_kind(Kind::Double)]
+                };
+                let expected = learned(&|x| x.gelu(if tanh { "tanh" } else { "none" }));
+                let found = learned(&|x| gelu(x, tanh));
+                for (expected, found) in expected.iter().zip(&found) {
+                    let far = ((expected - found).abs() / expected.abs().clamp_min(1.0)).max().double_value(&[]);
+                    assert!(far < if kind == Kind::Float { 1e-6 } else { 1e-2 }, "{kind:?}, tanh {tanh}: {far}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gelu_takes_views() {
+        let x = Tensor::arange(24, (Kind::Float, tch::Device::Cpu)).view([2, 3, 4]).set_requires_grad(true);
+        let parts = x.chunk(2, -1);
+        let far = (gelu(&parts[1], false) - parts[1].gelu("none")).abs().max().double_value(&[]);
+        assert!(far < 1e-5, "{far}");
+    }
 }

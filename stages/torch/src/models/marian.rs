@@ -2,15 +2,17 @@
 //!
 //! Variables are named and shaped as in `MarianMTModel`; the table of positions is not stored.
 
+use anyhow::Result;
 use model::NetworkConfig;
 use model::seq2seq::Activation;
 use tch::{Kind, Tensor};
 
-use super::attention::{Attention, extended};
+use super::attention::{Attention, KeysValues, extended};
 use super::layers::{Linear, Norm, dropped, layer_norm, linear_of};
 use super::seq2seq::{EncoderDecoder, Memory, real, teacher_forced};
 use super::{Cache, Network, Output, Seen};
 use crate::parameters::{Init, Path};
+use crate::tape::Tape;
 
 const EPSILON: f64 = 1e-5;
 
@@ -60,35 +62,41 @@ impl Marian {
 }
 
 impl EncoderDecoder for Marian {
-    fn encode(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Memory {
+    fn encode<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Memory> {
         let mut x = self.embed(ids, 0, dropout); // (batch, source time, width)
         let real = real(seen);
         for block in &self.encoder {
-            x = block.attend(&x, &mut None, real.as_ref(), false, dropout);
-            x = block.inner(&x, dropout);
+            let real = real.as_ref().map(Tensor::shallow_clone);
+            x = tape.segment(x, move |x| block.inner(&block.attend(x, &mut None, real.as_ref(), false, dropout), dropout))?;
         }
-        Memory { layers: self.decoder.iter().flat_map(|block| &block.source).map(|(source, _)| source.keys_values(&x)).collect(), real }
+        let x = tape.cut(x);
+        let layers = self.decoder.iter().flat_map(|block| &block.source).map(|(source, _)| source.keys_values(&x)).collect();
+        Ok(Memory { layers, real })
     }
 
-    fn decode(&self, ids: &Tensor, memory: &Memory, cache: &mut Cache, dropout: f64) -> Tensor {
+    fn decode(&self, ids: &Tensor, memory: &Memory, cache: &mut Cache) -> Tensor {
         let first = cache.first().and_then(Option::as_ref).map_or(0, |(keys, _)| keys.size()[2]);
         cache.resize_with(self.decoder.len(), || None);
-        let mut x = self.embed(ids, first, dropout); // (batch, target time, width)
+        let mut x = self.embed(ids, first, 0.0); // (batch, target time, width)
         for ((block, cache), source) in self.decoder.iter().zip(cache).zip(&memory.layers) {
-            // A single token sees all before it.
-            x = block.attend(&x, cache, None, ids.size()[1] > 1, dropout);
-            if let Some((attention, norm)) = &block.source {
-                x = norm.forward(&(&x + dropped(attention.attend(&x, source, memory.real.as_ref(), false), dropout)));
-            }
-            x = block.inner(&x, dropout);
+            x = block.decode(&x, cache, source, memory.real.as_ref(), 0.0);
         }
         x
+    }
+
+    fn teach<'a>(&'a self, ids: &Tensor, memory: Memory, dropout: f64, tape: &Tape<'a>) -> Result<Tensor> {
+        let mut x = self.embed(ids, 0, dropout); // (batch, target time, width)
+        for (block, source) in self.decoder.iter().zip(memory.layers) {
+            let real = memory.real.as_ref().map(Tensor::shallow_clone);
+            x = tape.segment(x, move |x| block.decode(x, &mut None, &source, real.as_ref(), dropout))?;
+        }
+        Ok(x)
     }
 }
 
 impl Network for Marian {
-    fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor {
-        teacher_forced(self, ids, seen, dropout)
+    fn forward<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Tensor> {
+        teacher_forced(self, ids, seen, dropout, tape)
     }
 
     fn features(&self, rows: &Tensor) -> Tensor {
@@ -150,14 +158,17 @@ fn glorot(inputs: i64, outputs: i64) -> f64 {
 }
 
 impl Block {
-    fn attend(
-        &self,
-        x: &Tensor,
-        cache: &mut Option<super::attention::KeysValues>,
-        mask: Option<&Tensor>,
-        causal: bool,
-        dropout: f64,
-    ) -> Tensor {
+    /// Of the decoder: what `x` (batch, new, width) sees of itself, of the tokens in `cache`, and of the source.
+    fn decode(&self, x: &Tensor, cache: &mut Option<KeysValues>, source: &KeysValues, real: Option<&Tensor>, dropout: f64) -> Tensor {
+        // A single token sees all before it.
+        let mut x = self.attend(x, cache, None, x.size()[1] > 1, dropout);
+        if let Some((attention, norm)) = &self.source {
+            x = norm.forward(&(&x + dropped(attention.attend(&x, source, real, false), dropout)));
+        }
+        self.inner(&x, dropout)
+    }
+
+    fn attend(&self, x: &Tensor, cache: &mut Option<KeysValues>, mask: Option<&Tensor>, causal: bool, dropout: f64) -> Tensor {
         let seen = extended(cache, self.attention.keys_values(x));
         self.attention_norm.forward(&(x + dropped(self.attention.attend(x, seen, mask, causal), dropout)))
     }

@@ -19,6 +19,7 @@ use model::{Family, NetworkConfig, Style};
 use tch::Tensor;
 
 use crate::parameters::Path;
+use crate::tape::Tape;
 use seq2seq::EncoderDecoder;
 
 /// Keys and values of the tokens already seen, per layer: (batch, kv_heads, time, head width).
@@ -62,7 +63,12 @@ impl Seen {
 pub trait Network {
     /// Hidden states (batch, time, width) of `ids` (batch, time), or of the target where there is one. A causal network needs no mask of real
     /// tokens as long as the padding is on the right.
-    fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor;
+    fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor {
+        self.forward(ids, seen, dropout, &Tape::off()).expect("a tape that is off asks nothing of LibTorch")
+    }
+
+    /// The same, by way of a tape.
+    fn forward<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Tensor>;
 
     /// What the head of a language model multiplies with [`Network::output`]: (rows, width) → (rows, width).
     fn features(&self, rows: &Tensor) -> Tensor;

@@ -2,13 +2,16 @@
 //!
 //! Variables are named and shaped as in `ModernBertForMaskedLM` and `ModernBertForSequenceClassification`.
 
+use std::rc::Rc;
+
 use anyhow::{Context as _, Result};
 use model::{Design, Head, LocalAttention, NetworkConfig};
 use tch::{Kind, Tensor};
 
-use super::layers::{DEVIATION, Linear, Norm, Rotation, dropped, join_heads, linear, linear_of, norm, split_heads};
+use super::layers::{DEVIATION, Linear, Norm, Rotation, dropped, gelu, join_heads, linear, linear_of, norm, split_heads};
 use super::{Network, Output, Seen};
 use crate::parameters::{Init, Path};
+use crate::tape::Tape;
 
 /// The module over the variables `model.*`, `head.*` and those of its output.
 pub struct ModernBert {
@@ -45,7 +48,7 @@ pub fn modernbert(path: &Path, config: &NetworkConfig) -> ModernBert {
 }
 
 impl Network for ModernBert {
-    fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor {
+    fn forward<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Tensor> {
         let time = ids.size()[1];
         let places = || Tensor::arange(time, (Kind::Int64, ids.device()));
         let positions = seen.positions.as_ref().map_or_else(places, Tensor::shallow_clone);
@@ -58,15 +61,16 @@ impl Network for ModernBert {
             Some(mask) => mask.logical_and(&near).logical_or(&Tensor::eye(time, (Kind::Bool, ids.device()))),
             None => near,
         });
-        let everywhere = (rotation(self.design.rope_theta), mask.as_ref());
-        let nearby = self.design.local.map(|local| (rotation(local.rope_theta), local_mask.as_ref().or(mask.as_ref())));
+        let local_mask = local_mask.or_else(|| mask.as_ref().map(Tensor::shallow_clone));
+        let nearby = self.design.local.map(|local| Rc::new((rotation(local.rope_theta), local_mask)));
+        let everywhere = Rc::new((rotation(self.design.rope_theta), mask));
         let x = Tensor::embedding(&self.token_embedding, ids, -1, false, false);
         let mut x = dropped(self.embedding_norm.forward(&x), dropout); // (batch, time, width)
         for layer in &self.layers {
-            let (rotation, mask) = nearby.as_ref().filter(|_| !layer.global).unwrap_or(&everywhere);
-            x = layer.forward(&x, rotation, *mask, dropout);
+            let of_row = nearby.as_ref().filter(|_| !layer.global).unwrap_or(&everywhere).clone();
+            x = tape.segment(x, move |x| layer.forward(x, &of_row.0, of_row.1.as_ref(), dropout))?;
         }
-        self.last_norm.forward(&x)
+        Ok(self.last_norm.forward(&x))
     }
 
     fn features(&self, rows: &Tensor) -> Tensor {
@@ -135,7 +139,7 @@ impl Layer {
         let attended = join_heads(&Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, false, None, false));
         let x = x + dropped(self.attention_out.forward(&attended), dropout);
         let inner = self.mlp_in.forward(&self.mlp_norm.forward(&x)).chunk(2, -1); // each (batch, time, feed_forward)
-        &x + dropped(self.mlp_out.forward(&(inner[0].gelu("none") * &inner[1])), dropout)
+        &x + dropped(self.mlp_out.forward(&(gelu(&inner[0], false) * &inner[1])), dropout)
     }
 }
 

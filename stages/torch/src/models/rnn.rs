@@ -11,6 +11,7 @@ use tch::{Device, Kind, Tensor};
 use super::layers::dropped;
 use super::{Cache, Network, Output, Seen};
 use crate::parameters::{Init, Path};
+use crate::tape::Tape;
 
 /// The module over the variables `embedding.*`, `rnn.*` and `output.*`.
 pub struct Rnn {
@@ -103,8 +104,8 @@ impl Rnn {
 }
 
 impl Network for Rnn {
-    /// Begins with the state of `seen`, where it has one, and leaves the last one there.
-    fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor {
+    /// Begins with the state of `seen`, where it has one, and leaves the last one there. A row is one kernel, so there are no segments.
+    fn forward<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, _tape: &Tape<'a>) -> Result<Tensor> {
         let (batch, x) = (ids.size()[0], dropped(self.embed(ids), dropout));
         let mut kept: Vec<Tensor> = seen.carried.iter().map(|state| state.narrow(1, 0, batch)).collect();
         let state = if kept.is_empty() { self.zeros(batch, &x) } else { kept.iter().map(Tensor::copy).collect() };
@@ -112,7 +113,7 @@ impl Network for Rnn {
         for (kept, last) in kept.iter_mut().zip(last) {
             kept.copy_(&last.detach());
         }
-        dropped(y, dropout)
+        Ok(dropped(y, dropout))
     }
 
     fn features(&self, rows: &Tensor) -> Tensor {

@@ -1,5 +1,6 @@
 //! What a network of encoder and decoder can do besides learning: read a source once, then write token by token.
 
+use anyhow::Result;
 use model::NetworkConfig;
 use model::seq2seq::Style;
 use tch::Tensor;
@@ -7,6 +8,7 @@ use tch::Tensor;
 use super::attention::KeysValues;
 use super::{Cache, Network, Seen, marian, t5};
 use crate::parameters::Path;
+use crate::tape::Tape;
 
 /// What the decoder sees of the sources of a batch.
 pub struct Memory {
@@ -29,10 +31,13 @@ impl Memory {
 /// An encoder–decoder network.
 pub trait EncoderDecoder {
     /// Reads sources (batch, source time).
-    fn encode(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Memory;
+    fn encode<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Memory>;
 
     /// Hidden states (batch, time, width) of the tokens `ids` (batch, time) that follow those in `cache`.
-    fn decode(&self, ids: &Tensor, memory: &Memory, cache: &mut Cache, dropout: f64) -> Tensor;
+    fn decode(&self, ids: &Tensor, memory: &Memory, cache: &mut Cache) -> Tensor;
+
+    /// Hidden states of whole targets `ids` (batch, time), to learn from.
+    fn teach<'a>(&'a self, ids: &Tensor, memory: Memory, dropout: f64, tape: &Tape<'a>) -> Result<Tensor>;
 }
 
 /// Makes the variables of the style that the settings name.
@@ -44,10 +49,10 @@ pub fn seq2seq(path: &Path, config: &NetworkConfig) -> Box<dyn Network> {
 }
 
 /// Hidden states of the decoder's inputs (batch, target time) that come with the sources; padding on the right is seen by none before it.
-pub fn teacher_forced(network: &dyn EncoderDecoder, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor {
-    let memory = network.encode(ids, seen, dropout);
+pub fn teacher_forced<'a>(network: &'a dyn EncoderDecoder, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Tensor> {
+    let memory = network.encode(ids, seen, dropout, tape)?;
     let target = seen.target.as_ref().expect("batches of encoder–decoder networks have targets");
-    network.decode(target, &memory, &mut Cache::new(), dropout)
+    network.teach(target, memory, dropout, tape)
 }
 
 /// (batch, 1, 1, source time) of the tokens that are no padding.

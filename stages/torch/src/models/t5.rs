@@ -2,15 +2,19 @@
 //!
 //! Variables are named and shaped as in `T5ForConditionalGeneration`, of version 1.0 (ReLU, tied) or 1.1 (gated GELU, an output of its own).
 
+use std::rc::Rc;
+
+use anyhow::Result;
 use model::NetworkConfig;
 use model::seq2seq::Activation;
 use tch::{Kind, Tensor};
 
 use super::attention::{Attention, KeysValues, extended};
-use super::layers::{Linear, dropped, linear_of};
+use super::layers::{Linear, dropped, gelu, linear_of};
 use super::seq2seq::{EncoderDecoder, Memory, real, teacher_forced};
 use super::{Cache, Network, Output, Seen};
 use crate::parameters::{Init, Path};
+use crate::tape::Tape;
 
 const EPSILON: f64 = 1e-6;
 
@@ -46,40 +50,46 @@ impl T5 {
 }
 
 impl EncoderDecoder for T5 {
-    fn encode(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Memory {
+    fn encode<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Memory> {
         let (mut x, time, stack) = (self.embed(ids, dropout), ids.size()[1], &self.encoder);
         let real = real(seen);
         let bias = stack.bias.of(0, time, time);
         let bias = real.as_ref().map_or_else(|| bias.shallow_clone(), |real| bias.masked_fill(&real.logical_not(), f64::NEG_INFINITY));
+        let bias = Rc::new(tape.cut(bias));
         for block in &stack.blocks {
-            x = block.attend(&x, &mut None, &bias, dropout);
-            x = block.inner(&x, dropout);
+            let bias = bias.clone();
+            x = tape.segment(x, move |x| block.inner(&block.attend(x, &mut None, &bias, dropout), dropout))?;
         }
-        let x = dropped(stack.last_norm.forward(&x), dropout);
+        let x = tape.cut(dropped(stack.last_norm.forward(&x), dropout));
         let sources = self.decoder.blocks.iter().flat_map(|block| &block.source);
-        Memory { layers: sources.map(|(_, source)| source.keys_values(&x)).collect(), real }
+        Ok(Memory { layers: sources.map(|(_, source)| source.keys_values(&x)).collect(), real })
     }
 
-    fn decode(&self, ids: &Tensor, memory: &Memory, cache: &mut Cache, dropout: f64) -> Tensor {
-        let (mut x, new, stack) = (self.embed(ids, dropout), ids.size()[1], &self.decoder);
+    fn decode(&self, ids: &Tensor, memory: &Memory, cache: &mut Cache) -> Tensor {
+        let (mut x, new, stack) = (self.embed(ids, 0.0), ids.size()[1], &self.decoder);
         let first = cache.first().and_then(Option::as_ref).map_or(0, |(keys, _)| keys.size()[2]);
         cache.resize_with(stack.blocks.len(), || None);
-        let later = Tensor::ones([new, first + new], (Kind::Bool, x.device())).triu(first + 1);
-        let bias = stack.bias.of(first, new, first + new).masked_fill(&later, f64::NEG_INFINITY);
+        let bias = stack.bias.causal(first, new);
         for ((block, cache), source) in stack.blocks.iter().zip(cache).zip(&memory.layers) {
-            x = block.attend(&x, cache, &bias, dropout);
-            if let Some((norm, attention)) = &block.source {
-                x = &x + dropped(attention.attend(&norm.forward(&x), source, memory.real.as_ref(), false), dropout);
-            }
-            x = block.inner(&x, dropout);
+            x = block.decode(&x, cache, &bias, source, memory.real.as_ref(), 0.0);
         }
-        dropped(stack.last_norm.forward(&x), dropout)
+        stack.last_norm.forward(&x)
+    }
+
+    fn teach<'a>(&'a self, ids: &Tensor, memory: Memory, dropout: f64, tape: &Tape<'a>) -> Result<Tensor> {
+        let (mut x, stack) = (self.embed(ids, dropout), &self.decoder);
+        let bias = Rc::new(tape.cut(stack.bias.causal(0, ids.size()[1])));
+        for (block, source) in stack.blocks.iter().zip(memory.layers) {
+            let (bias, real) = (bias.clone(), memory.real.as_ref().map(Tensor::shallow_clone));
+            x = tape.segment(x, move |x| block.decode(x, &mut None, &bias, &source, real.as_ref(), dropout))?;
+        }
+        Ok(dropped(stack.last_norm.forward(&x), dropout))
     }
 }
 
 impl Network for T5 {
-    fn hidden(&self, ids: &Tensor, seen: &Seen, dropout: f64) -> Tensor {
-        teacher_forced(self, ids, seen, dropout)
+    fn forward<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Tensor> {
+        teacher_forced(self, ids, seen, dropout, tape)
     }
 
     /// Embeddings are of variance 1, so a product with them is scaled down.
@@ -132,6 +142,12 @@ impl Distances {
         let distance = Tensor::arange(total, options).unsqueeze(0) - Tensor::arange_start(first, first + new, options).unsqueeze(1);
         let values = Tensor::embedding(&self.table, &self.bucket(&distance), -1, false, false); // (new, total, heads)
         values.permute([2, 0, 1]).unsqueeze(0)
+    }
+
+    /// The same for `new` tokens after `first`, of which none looks at a later one.
+    fn causal(&self, first: i64, new: i64) -> Tensor {
+        let later = Tensor::ones([new, first + new], (Kind::Bool, self.table.device())).triu(first + 1);
+        self.of(first, new, first + new).masked_fill(&later, f64::NEG_INFINITY)
     }
 
     /// One bucket for each distance below half of them, then on a logarithmic scale up to `max_distance`.
@@ -209,6 +225,23 @@ fn attention(path: &Path, config: &NetworkConfig) -> Attention {
 }
 
 impl Block {
+    /// Of the decoder: what `x` (batch, new, width) sees of itself, of the tokens in `cache`, and of the source.
+    fn decode(
+        &self,
+        x: &Tensor,
+        cache: &mut Option<KeysValues>,
+        bias: &Tensor,
+        source: &KeysValues,
+        real: Option<&Tensor>,
+        dropout: f64,
+    ) -> Tensor {
+        let mut x = self.attend(x, cache, bias, dropout);
+        if let Some((norm, attention)) = &self.source {
+            x = &x + dropped(attention.attend(&norm.forward(&x), source, real, false), dropout);
+        }
+        self.inner(&x, dropout)
+    }
+
     /// `bias` (1 or batch, heads, new, total) is added to the products.
     fn attend(&self, x: &Tensor, cache: &mut Option<KeysValues>, bias: &Tensor, dropout: f64) -> Tensor {
         let normed = self.attention_norm.forward(x);
@@ -219,7 +252,7 @@ impl Block {
     fn inner(&self, x: &Tensor, dropout: f64) -> Tensor {
         let normed = self.inner_norm.forward(x);
         let inner = match &self.inner[..] {
-            [gate, inner] => gate.forward(&normed).gelu("tanh") * inner.forward(&normed),
+            [gate, inner] => gelu(&gate.forward(&normed), true) * inner.forward(&normed),
             all => all[0].forward(&normed).relu(),
         }; // (batch, time, feed_forward)
         x + dropped(self.outer.forward(&dropped(inner, dropout)), dropout)

@@ -10,7 +10,7 @@ use shards::{IGNORE, Width};
 
 use super::jobs::{World, artifact, floats, read, strings, worker};
 use super::*;
-use crate::objective::Targets;
+use crate::objective::{Mode, Targets};
 use crate::predict;
 use crate::tables::{self, Column};
 
@@ -71,7 +71,7 @@ fn every_head_overfits_a_batch() {
             let mut sums = Sums::default();
             for step in 1..=150 {
                 let scale = Scale::of(batch.predicted, batch.ids.size()[0] as u64);
-                sums = objective::learn(loaded.network.as_ref(), &batch, scale, 0.0, bf16).unwrap();
+                sums = objective::learn(loaded.network.as_ref(), &batch, scale, Mode { bf16, ..Mode::default() }).unwrap();
                 optimizer.clip().unwrap();
                 optimizer.step(step, 1e-2).unwrap();
                 optimizer.forget();
@@ -119,7 +119,7 @@ fn gradients_of_heads_do_not_depend_on_batches() {
             let scale = Scale::of(batches.iter().map(|batch| batch.predicted).sum(), rows.len() as u64);
             let mut sums = Sums::default();
             for batch in &batches {
-                sums += objective::learn(loaded.network.as_ref(), batch, scale, 0.0, false).unwrap();
+                sums += objective::learn(loaded.network.as_ref(), batch, scale, Mode::default()).unwrap();
             }
             (sums, gradients(&loaded.parameters))
         };
@@ -141,7 +141,7 @@ fn the_losses_of_pairs_are_summed() {
     let batch = head_batch(&facts, &rows_of(&facts, 8));
     let Targets::Pairs { places: Some(places), labels, pairs } = &batch.targets else { panic!("pairs have places") };
     let ours = loaded(config(family, head.clone()), 3);
-    objective::learn(ours.network.as_ref(), &batch, Scale::of(batch.predicted, 8), 0.0, false).unwrap();
+    objective::learn(ours.network.as_ref(), &batch, Scale::of(batch.predicted, 8), Mode::default()).unwrap();
     let plain = loaded(config(family, head), 3);
     let hidden = plain.network.hidden(&batch.ids, &batch.seen, 0.0);
     let output = plain.network.output();

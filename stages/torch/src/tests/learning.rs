@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{alone, batch, config, gradients, largest_difference, loaded, rows, settings};
 use crate::ema::Ema;
-use crate::objective::Scale;
+use crate::objective::{Mode, Scale};
 use crate::optimizer::optimizer;
 use crate::parameters::{Init, Parameters};
 use crate::{adversarial, objective, shim};
@@ -112,7 +112,7 @@ fn frozen_parts_stay_and_the_rest_learns() {
         let optimizer = optimizer(&settings, &loaded.parameters).unwrap();
         let before: Vec<Tensor> = loaded.parameters.tensors().iter().map(|tensor| tensor.detach().copy()).collect();
         let batch = batch("packed", &rows, None);
-        objective::learn(loaded.network.as_ref(), &batch, scale(0.01), 0.0, false).unwrap();
+        objective::learn(loaded.network.as_ref(), &batch, scale(0.01), Mode::default()).unwrap();
         optimizer.step(1, 1e-2).unwrap();
         for ((name, now), before) in loaded.parameters.named().iter().zip(&before) {
             if settings.groups[0].fits(name) {
@@ -131,7 +131,7 @@ fn embeddings_are_disturbed_within_epsilon_and_come_back() {
         let loaded = loaded(config(Family::Bert, Head::Classify { classes: vec!["ham".into(), "spam".into()] }), 3);
         let settings = settings(json!({"adversarial": {"method": method, "epsilon": epsilon, "steps": 4, "step_size": 0.2}}));
         let batch = batch("classify", &rows, None);
-        let learn = || objective::learn(loaded.network.as_ref(), &batch, scale(0.25), 0.0, false).unwrap();
+        let learn = || objective::learn(loaded.network.as_ref(), &batch, scale(0.25), Mode::default()).unwrap();
         let embeddings = loaded.parameters.named().into_iter().find(|(name, _)| name.ends_with("word_embeddings.weight")).unwrap().1;
         let before = embeddings.detach().copy();
         let clean = learn();

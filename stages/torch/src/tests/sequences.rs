@@ -102,7 +102,7 @@ fn recurrent(cell: Cell) -> NetworkConfig {
     NetworkConfig { recurrent: Recurrent { cell, tied: true }, width: 64, ..config(Family::Rnn, Head::Causal) }
 }
 
-fn seq2seq(style: Style, activation: Activation) -> NetworkConfig {
+pub(super) fn seq2seq(style: Style, activation: Activation) -> NetworkConfig {
     let own = Seq2seq { style, activation, head_width: Some(8), tied: activation != Activation::GatedGelu, ..Seq2seq::default() };
     NetworkConfig { seq2seq: own, ..config(Family::Seq2seq, Head::Causal) }
 }
@@ -136,7 +136,7 @@ fn sequences_overfit_a_batch() {
 }
 
 /// Rows whose targets are other tokens, of another length.
-fn translations(count: usize) -> Vec<Row> {
+pub(super) fn translations(count: usize) -> Vec<Row> {
     let target = |row: &Row| row.tokens.iter().rev().step_by(2).map(|token| 4 + (token * 7) % 46).collect();
     rows(count).into_iter().map(|row| Row { labels: target(&row), ..row }).collect()
 }
@@ -175,7 +175,7 @@ fn relative_positions_learn() {
     let loaded = loaded(seq2seq(Style::T5, Activation::Relu), 4);
     let batch = batch("translate", &translations(4), None);
     let loss = || objective::evaluate(loaded.network.as_ref(), &batch, false).unwrap().nll;
-    objective::learn(loaded.network.as_ref(), &batch, Scale { predicted: 1.0, rows: 1.0 }, 0.0, false).unwrap();
+    objective::learn(loaded.network.as_ref(), &batch, Scale { predicted: 1.0, rows: 1.0 }, Mode::default()).unwrap();
     for (name, table) in loaded.parameters.named().into_iter().filter(|(name, _)| name.contains("relative_attention_bias")) {
         let gradient = table.grad();
         // Along the gradient the loss rises by its squared norm.
