@@ -49,12 +49,15 @@ fn blocks_computed_again_give_the_same_gradients() {
             let (plain, expected) = learned(&config, &batch, mode, |_| ());
             let (again, found) = learned(&config, &batch, Mode { recompute: true, ..mode }, |_| ());
             assert_eq!(plain, again, "{name}, dropout {dropout}, bf16 {bf16}");
+            let largest = |gradient: &Tensor| gradient.abs().max().double_value(&[]);
+            let largest =
+                expected.iter().filter(|(_, gradient)| gradient.defined()).map(|(_, gradient)| largest(gradient)).fold(0.0, f64::max);
+            // In bf16 a sum of another order may fall to the next of its 8 bits, and such a gradient goes on through products.
+            let close = if bf16 { 1e-2 * largest } else { 1e-6 };
             for ((variable, expected), (_, found)) in expected.iter().zip(&found) {
                 assert_eq!(expected.defined(), found.defined(), "{name}: {variable}");
                 if expected.defined() {
                     let far = largest_difference(expected, found);
-                    // In bf16 a sum of another order may fall to the next of its 8 bits.
-                    let close = if bf16 { 1e-5 + 0.05 * expected.abs().max().double_value(&[]) } else { 1e-6 };
                     assert!(far <= close, "{name}, dropout {dropout}, bf16 {bf16}: {variable} differs by {far}");
                 }
             }
