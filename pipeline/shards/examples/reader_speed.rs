@@ -43,7 +43,7 @@ fn make(folder: &Path, tokens: usize, shards: usize) -> Result<Vec<ShardFile>> {
             let mut writer = Writer::create(&path, ROW_TOKENS, Width::U16)?;
             for row in 0..rows {
                 let document = ((shard * rows + row) as u128).to_le_bytes();
-                let span = |start: i64, length: i32| Span { document, start, length };
+                let span = |start: i64, length: i32| Span { document, start, length, weight: 1.0 };
                 writer.push(Row { tokens: (0..ROW_TOKENS).map(|_| random()).collect(), spans: vec![span(0, 100), span(0, 155)] })?;
             }
             let rows = writer.finish()?;

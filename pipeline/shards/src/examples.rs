@@ -10,7 +10,8 @@
 //! - `translate`: `labels` List<Int32>, the tokens of the target;
 //! - `pairs`: `label` Int32 (0: the second segment follows the first) and `other`, the document of the second segment.
 //!
-//! `segments` List<UInt8> stands wherever a row holds two texts: 0 for the tokens of the first, 1 for those of the second.
+//! `segments` List<UInt8> stands wherever a row holds two texts: 0 for the tokens of the first, 1 for those of the second. `weight` Float64 is what
+//! the row counts in the loss, where documents have weights.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use crate::shard::{ShardFile, ShardSet, ShardWriter};
 use crate::tokens::{Width, append, tokens_type};
 
 const BATCH_ROWS: usize = 1024;
+/// The column of weights, of the kind [`Kind::Float64`].
+pub const WEIGHT: &str = "weight";
 
 /// The type of a column beside `id` and `tokens`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,6 +219,12 @@ impl Reader {
             Kind::Int32s => Value::Int32s(inner(array).as_primitive::<Int32Type>().values().to_vec()),
             Kind::UInt8s => Value::UInt8s(inner(array).as_primitive::<UInt8Type>().values().to_vec()),
         })
+    }
+
+    /// What a row counts in the loss; `None` where the shard has no weights.
+    pub fn weight(&self, row: u64) -> Result<Option<f64>> {
+        let (batch, index) = self.set.locate(row)?;
+        Ok(batch.column_by_name(WEIGHT).and_then(|weights| weights.as_primitive_opt::<Float64Type>()).map(|weights| weights.value(index)))
     }
 
     /// The class of a row.

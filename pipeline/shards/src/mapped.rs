@@ -80,7 +80,9 @@ fn is_known(field: &Field) -> bool {
     let inner = || field.children().into_iter().flatten();
     let kind = match field.type_type() {
         Type::Utf8 | Type::Bool => true,
-        Type::FloatingPoint => field.type_as_floating_point().is_some_and(|float| float.precision() == Precision::DOUBLE),
+        Type::FloatingPoint => {
+            field.type_as_floating_point().is_some_and(|float| [Precision::SINGLE, Precision::DOUBLE].contains(&float.precision()))
+        }
         Type::Int => field.type_as_int().is_some_and(|int| matches!(int.bitWidth(), 8 | 16 | 32 | 64)),
         Type::FixedSizeBinary => field.type_as_fixed_size_binary().is_some_and(|binary| binary.byteWidth() == 16),
         Type::List => inner().count() == 1,
@@ -223,7 +225,7 @@ mod tests {
         let path = folder.path().join("shard-00000.arrow");
         let mut writer = Writer::create(&path, 9, Width::U16).unwrap();
         for n in 0..40u32 {
-            let span = |i: u32| Span { document: u128::from(n + i).to_le_bytes(), start: i64::from(i), length: 2 };
+            let span = |i: u32| Span { document: u128::from(n + i).to_le_bytes(), start: i64::from(i), length: 2, weight: 1.0 };
             writer.push(Row { tokens: (n..n + 9).collect(), spans: (0..n % 4).map(span).collect() }).unwrap();
         }
         let count = writer.finish().unwrap();

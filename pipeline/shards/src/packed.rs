@@ -1,4 +1,4 @@
-//! The packed layout: `tokens` FixedSizeList[n] and `spans` List<{document, start, length}>.
+//! The packed layout: `tokens` FixedSizeList[n] and `spans` List<{document, start, length}>, with a `weight` f32 where documents have weights.
 //!
 //! Token 0 of a row is context, the spans tile the row from index 1, what follows is padding; which documents share a row, the module `packing`
 //! says. For a causal model and sequence length n a row has n + 1 tokens: inputs are 0..n, targets 1..=n.
@@ -7,9 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow::array::{AsArray, FixedSizeBinaryArray, FixedSizeListArray, Int32Array, Int64Array, ListArray, RecordBatch, StructArray};
+use arrow::array::{
+    ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, Int32Array, Int64Array, ListArray, RecordBatch, StructArray,
+};
 use arrow::buffer::{Buffer, MutableBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Float32Type, Int32Type, Int64Type, Schema, SchemaRef};
 
 use crate::packing::Span;
 use crate::shard::{ShardFile, ShardSet, ShardWriter};
@@ -19,30 +21,32 @@ use crate::tokens::{Width, append, tokens_type};
 const BATCH_TOKENS: usize = 1 << 18;
 
 /// A whole row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     pub tokens: Vec<u32>,
     /// They tile the row from index 1; what follows them is padding.
     pub spans: Vec<Span>,
 }
 
-fn span_fields() -> Fields {
-    Fields::from(vec![
+fn span_fields(weights: bool) -> Fields {
+    let mut fields = vec![
         Field::new("document", DataType::FixedSizeBinary(16), false),
         Field::new("start", DataType::Int64, false),
         Field::new("length", DataType::Int32, false),
-    ])
+    ];
+    fields.extend(weights.then(|| Field::new("weight", DataType::Float32, false)));
+    Fields::from(fields)
 }
 
-fn spans_type() -> Arc<Field> {
-    Arc::new(Field::new_list_field(DataType::Struct(span_fields()), false))
+fn spans_type(weights: bool) -> Arc<Field> {
+    Arc::new(Field::new_list_field(DataType::Struct(span_fields(weights)), false))
 }
 
 /// The schema of packed shards with `row_tokens` tokens a row.
-pub fn schema(row_tokens: usize, width: Width) -> SchemaRef {
+pub fn schema(row_tokens: usize, width: Width, weights: bool) -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("tokens", DataType::FixedSizeList(tokens_type(width), row_tokens as i32), false),
-        Field::new("spans", DataType::List(spans_type()), false),
+        Field::new("spans", DataType::List(spans_type(weights)), false),
     ]))
 }
 
@@ -52,6 +56,7 @@ pub struct Writer {
     shard: ShardWriter,
     row_tokens: usize,
     width: Width,
+    weights: bool,
     pending: Pending,
     /// To be used again for each row.
     bytes: Vec<u8>,
@@ -66,19 +71,22 @@ struct Pending {
     documents: Vec<u8>,
     starts: Vec<i64>,
     lengths: Vec<i32>,
+    weights: Vec<f32>,
 }
 
 impl Pending {
     /// Room for a batch, so that nothing is moved while it grows.
     fn new(row_tokens: usize, width: Width) -> Pending {
         let tokens = MutableBuffer::with_capacity((BATCH_TOKENS + row_tokens) * width.bytes());
-        Pending { tokens, counts: Vec::new(), documents: Vec::new(), starts: Vec::new(), lengths: Vec::new() }
+        let (counts, documents, starts, lengths, weights) = Default::default();
+        Pending { tokens, counts, documents, starts, lengths, weights }
     }
 
     fn push_span(&mut self, span: &Span) {
         self.documents.extend_from_slice(&span.document);
         self.starts.push(span.start);
         self.lengths.push(span.length);
+        self.weights.push(span.weight);
     }
 }
 
@@ -86,9 +94,14 @@ impl Writer {
     /// Creates the file; every row must have `row_tokens` tokens. A name that ends in `.parquet` makes a Parquet file, which tools read, but no
     /// [`Reader`].
     pub fn create(path: &Path, row_tokens: usize, width: Width) -> Result<Writer> {
-        let schema = schema(row_tokens, width);
+        Writer::with(path, row_tokens, width, false)
+    }
+
+    /// As [`Writer::create`], of a shard that holds the weights of documents, or not.
+    pub fn with(path: &Path, row_tokens: usize, width: Width, weights: bool) -> Result<Writer> {
+        let schema = schema(row_tokens, width, weights);
         let shard = ShardWriter::create(path, &schema)?;
-        Ok(Writer { schema, shard, row_tokens, width, pending: Pending::new(row_tokens, width), bytes: Vec::new(), rows: 0 })
+        Ok(Writer { schema, shard, row_tokens, width, weights, pending: Pending::new(row_tokens, width), bytes: Vec::new(), rows: 0 })
     }
 
     pub fn push(&mut self, row: Row) -> Result<()> {
@@ -140,14 +153,18 @@ impl Writer {
         if self.pending.counts.is_empty() {
             return Ok(());
         }
-        let Pending { tokens, counts, documents, starts, lengths } =
+        let Pending { tokens, counts, documents, starts, lengths, weights } =
             std::mem::replace(&mut self.pending, Pending::new(self.row_tokens, self.width));
         let tokens =
             FixedSizeListArray::try_new(tokens_type(self.width), self.row_tokens as i32, self.width.array_of_bytes(tokens.into()), None)?;
         let documents = FixedSizeBinaryArray::try_new(16, Buffer::from_vec(documents), None)?;
         let (starts, lengths) = (Int64Array::from(starts), Int32Array::from(lengths));
-        let inner = StructArray::try_new(span_fields(), vec![Arc::new(documents), Arc::new(starts), Arc::new(lengths)], None)?;
-        let spans = ListArray::try_new(spans_type(), OffsetBuffer::from_lengths(counts), Arc::new(inner), None)?;
+        let mut inner: Vec<ArrayRef> = vec![Arc::new(documents), Arc::new(starts), Arc::new(lengths)];
+        if self.weights {
+            inner.push(Arc::new(Float32Array::from(weights)));
+        }
+        let inner = StructArray::try_new(span_fields(self.weights), inner, None)?;
+        let spans = ListArray::try_new(spans_type(self.weights), OffsetBuffer::from_lengths(counts), Arc::new(inner), None)?;
         let batch = RecordBatch::try_new(self.schema.clone(), vec![Arc::new(tokens), Arc::new(spans)])?;
         self.shard.write(&batch)
     }
@@ -202,6 +219,21 @@ impl Reader {
         Ok(crate::boundaries(span_lengths(batch, index).iter().map(|length| *length as usize)))
     }
 
+    /// The weight of each token's document, padding left out; `None` where the shard has none. The context counts as the document after it.
+    pub fn weights(&self, row: u64) -> Result<Option<Vec<f32>>> {
+        let (batch, index) = self.set.locate(row)?;
+        let used = self.used_in(batch, index, row)?;
+        let (inner, range) = spans_of(batch, index);
+        let Some(weights) = weights_of(inner) else { return Ok(None) };
+        let weights = &weights[range];
+        let mut of_tokens = Vec::with_capacity(used);
+        of_tokens.push(weights.first().copied().unwrap_or(1.0));
+        for (weight, length) in weights.iter().zip(span_lengths(batch, index)) {
+            of_tokens.resize(of_tokens.len() + *length as usize, *weight);
+        }
+        Ok(Some(of_tokens))
+    }
+
     /// The file that holds a row, and the row's place in it.
     pub fn file(&self, row: u64) -> Result<(&Path, u64)> {
         self.set.file(row)
@@ -224,11 +256,13 @@ impl Reader {
         let documents = inner.column(0).as_fixed_size_binary();
         let starts = inner.column(1).as_primitive::<Int64Type>();
         let lengths = inner.column(2).as_primitive::<Int32Type>();
+        let weights = weights_of(inner);
         Ok(range
             .map(|i| Span {
                 document: documents.value(i).try_into().expect("the column is 16 bytes wide"),
                 start: starts.value(i),
                 length: lengths.value(i),
+                weight: weights.map_or(1.0, |weights| weights[i]),
             })
             .collect())
     }
@@ -240,16 +274,22 @@ fn spans_of(batch: &RecordBatch, index: usize) -> (&StructArray, std::ops::Range
     (list.values().as_struct(), offsets[index] as usize..offsets[index + 1] as usize)
 }
 
+/// The weights of all spans of a batch, where it has any.
+fn weights_of(spans: &StructArray) -> Option<&[f32]> {
+    spans.columns().get(3).map(|weights| &weights.as_primitive::<Float32Type>().values()[..])
+}
+
 fn span_lengths(batch: &RecordBatch, index: usize) -> &[i32] {
     let (spans, range) = spans_of(batch, index);
     &spans.column(2).as_primitive::<Int32Type>().values()[range]
 }
 
-/// Whether these are the columns of [`schema`], for any length of rows.
+/// Whether these are the columns of [`schema`], for any length of rows, with weights or without.
 fn is_packed(found: &Schema) -> bool {
     match found.fields().first().map(|field| field.data_type()) {
         Some(DataType::FixedSizeList(_, row_tokens)) => {
-            Width::ALL.iter().any(|width| found.fields() == schema(*row_tokens as usize, *width).fields())
+            let is = |width: &Width, weights| found.fields() == schema(*row_tokens as usize, *width, weights).fields();
+            Width::ALL.iter().any(|width| is(width, false) || is(width, true))
         }
         _ => false,
     }
@@ -261,7 +301,7 @@ mod tests {
 
     fn row(n: u32) -> Row {
         let document = u128::from(n).to_le_bytes();
-        let spans = (0..n % 3).map(|i| Span { document, start: i64::from(i), length: 1 }).collect();
+        let spans = (0..n % 3).map(|i| Span { document, start: i64::from(i), length: 1, weight: 1.0 }).collect();
         Row { tokens: vec![n, n + 1, n + 2], spans }
     }
 
@@ -295,6 +335,31 @@ mod tests {
             }
             assert_eq!(reader.spans(60_000).unwrap_err().to_string(), "row 60000 of 60000 rows");
         }
+    }
+
+    #[test]
+    fn weights_stand_beside_spans_where_they_were_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let span = |n: u8, length, weight| Span { document: [n; 16], start: 0, length, weight };
+        let rows = [vec![span(1, 2, 0.5), span(2, 1, 3.0)], vec![span(3, 1, 0.0)], vec![]];
+        let mut files = Vec::new();
+        for weights in [true, false] {
+            let path = folder.path().join(format!("{weights}.arrow"));
+            let mut writer = Writer::with(&path, 4, Width::U16, weights).unwrap();
+            rows.iter().for_each(|spans| writer.push(Row { tokens: vec![0, 1, 2, 3], spans: spans.clone() }).unwrap());
+            files.push(ShardFile { path, rows: writer.finish().unwrap(), bytes: None });
+        }
+        // Shards with and without may stand in one split.
+        let reader = Reader::new(&files);
+        let found: Vec<Option<Vec<f32>>> = (0..6).map(|row| reader.weights(row).unwrap()).collect();
+        assert_eq!(found, [Some(vec![0.5, 0.5, 0.5, 3.0]), Some(vec![0.0, 0.0]), Some(vec![1.0]), None, None, None]);
+        assert_eq!(reader.spans(0).unwrap(), rows[0]);
+        assert_eq!(reader.spans(3).unwrap().iter().map(|span| span.weight).collect::<Vec<_>>(), [1.0, 1.0]);
+        let plain = folder.path().join("plain.arrow");
+        let mut writer = Writer::create(&plain, 4, Width::U16).unwrap();
+        rows.iter().for_each(|spans| writer.push(Row { tokens: vec![0, 1, 2, 3], spans: spans.clone() }).unwrap());
+        writer.finish().unwrap();
+        assert_eq!(std::fs::read(plain).unwrap(), std::fs::read(&files[1].path).unwrap());
     }
 
     #[test]

@@ -8,12 +8,14 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// A piece of a document inside a row, as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Span {
     pub document: [u8; 16],
     /// Index of the first token within the document.
     pub start: i64,
     pub length: i32,
+    /// What the document counts in the loss; 1 where shards have no weights.
+    pub weight: f32,
 }
 
 /// The tokens of a document that are to be packed; all of them, but where a shard begins or ends within the document.

@@ -3,6 +3,8 @@
 
 use std::fs::File;
 use std::io::BufWriter;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -21,6 +23,8 @@ const AGAIN: &str = "run `tokenize` again with --force";
 
 /// What to do about rows that are wanted from a Parquet shard.
 const ARROW: &str = "run `tokenize` with format = \"arrow\"";
+/// The disk is asked to begin whenever there is so much for it.
+const BEGIN_BYTES: usize = 4 << 20;
 /// A row group of a Parquet shard is closed once it is this large.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
@@ -37,6 +41,8 @@ pub struct ShardFile {
 pub(crate) struct ShardWriter {
     path: PathBuf,
     writer: Format,
+    /// Bytes since the disk was asked to begin.
+    waiting: usize,
 }
 
 enum Format {
@@ -55,13 +61,21 @@ impl ShardWriter {
         } else {
             Format::Arrow(Box::new(FileWriter::try_new(file, schema).with_context(failed)?))
         };
-        Ok(ShardWriter { path: path.to_path_buf(), writer })
+        Ok(ShardWriter { path: path.to_path_buf(), writer, waiting: 0 })
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let failed = || format!("writing `{}`", self.path.display());
         match &mut self.writer {
-            Format::Arrow(writer) => writer.write(batch).with_context(failed),
+            Format::Arrow(writer) => {
+                writer.write(batch).with_context(failed)?;
+                self.waiting += batch.get_array_memory_size();
+                if self.waiting >= BEGIN_BYTES {
+                    begin_to_write(writer.get_ref().get_ref());
+                    self.waiting = 0;
+                }
+                Ok(())
+            }
             Format::Parquet(writer) => {
                 writer.write(batch).with_context(failed)?;
                 if writer.in_progress_size() >= ROW_GROUP_BYTES {
@@ -74,13 +88,24 @@ impl ShardWriter {
 
     pub(crate) fn finish(self) -> Result<()> {
         let failed = || format!("writing `{}`", self.path.display());
-        let buffer = match self.writer {
+        let file = match self.writer {
             Format::Arrow(writer) => writer.into_inner().with_context(failed)?,
             Format::Parquet(writer) => writer.into_inner().with_context(failed)?,
         };
-        buffer.into_inner().map_err(|error| error.into_error()).with_context(failed)?;
+        begin_to_write(&file.into_inner().map_err(|error| error.into_error()).with_context(failed)?);
         Ok(())
     }
+}
+
+/// Has the system write what it holds of a file, without waiting for it: whoever syncs the file later then waits less.
+fn begin_to_write(file: &File) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the call takes numbers alone, and the file is open. That it fails does no harm.
+    unsafe {
+        libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
 }
 
 fn is_parquet(path: &Path) -> bool {

@@ -19,7 +19,7 @@ pub fn write_packed(path: &Path, documents: &[([u8; 16], Vec<u32>)], row_tokens:
         for piece in pieces {
             let (document, tokens) = &documents[piece.document as usize];
             row.tokens.extend(&tokens[piece.start as usize..(piece.start + piece.length) as usize]);
-            row.spans.push(Span { document: *document, start: piece.start.into(), length: piece.length as i32 });
+            row.spans.push(Span { document: *document, start: piece.start.into(), length: piece.length as i32, weight: 1.0 });
         }
         context = if overlap { row.tokens.last().copied().unwrap_or(first) } else { first };
         row.tokens.resize(row_tokens, 0);

@@ -7,8 +7,13 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use rayon::prelude::*;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use tokenizers::models::bpe::BPE;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::{DecoderWrapper, Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl};
 
+use crate::fast::merges::Merges;
 use crate::fast::sentencepiece::{KEY as SENTENCEPIECE, Settings as SentencePiece};
 use crate::fast::{Fast, encode_by_crate};
 
@@ -59,18 +64,26 @@ impl Tokenizer {
     /// from the usual names (`[CLS]`, `<|endoftext|>`, `<s>` …).
     pub fn load(path: &Path) -> Result<Tokenizer> {
         let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
-        let inner = tokenizers::Tokenizer::from_file(&file)
-            .map_err(|error| anyhow!("`{}` is no readable tokenizer.json: {error}", file.display()))?;
         let beside = file.with_file_name("tokenizer_config.json");
-        let config = match std::fs::read(&beside) {
+        let config: Option<Value> = match std::fs::read(&beside) {
             Ok(bytes) => Some(serde_json::from_slice(&bytes).with_context(|| format!("`{}` is no valid JSON", beside.display()))?),
             Err(_) => None,
         };
-        Tokenizer::new(inner, config.as_ref()).with_context(|| format!("`{}`", beside.display()))
+        let unreadable = |error: &dyn std::fmt::Display| anyhow!("`{}` is no readable tokenizer.json: {error}", file.display());
+        let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&error))?;
+        // Our own merges are made beside the crate's.
+        let of_sentencepiece = config.as_ref().is_some_and(|config| !config[SENTENCEPIECE].is_null());
+        let (inner, merges) = rayon::join(|| parse(&text), || if of_sentencepiece { None } else { Merges::of_tokenizer(&text).ok() });
+        let inner = inner.map_err(|error| unreadable(&error))?;
+        Tokenizer::with_merges(inner, config.as_ref(), merges).with_context(|| format!("`{}`", beside.display()))
     }
 
     /// `config` is that of tokenizer_config.json.
-    pub(crate) fn new(mut inner: tokenizers::Tokenizer, config: Option<&Value>) -> Result<Tokenizer> {
+    pub(crate) fn new(inner: tokenizers::Tokenizer, config: Option<&Value>) -> Result<Tokenizer> {
+        Tokenizer::with_merges(inner, config, None)
+    }
+
+    fn with_merges(mut inner: tokenizers::Tokenizer, config: Option<&Value>, merges: Option<Merges>) -> Result<Tokenizer> {
         // Texts are stored whole and as they are; whoever needs rows cuts and pads later.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| anyhow!("switching off truncation: {error}"))?;
@@ -91,9 +104,10 @@ impl Tokenizer {
         let entry = config.map(|config| &config[SENTENCEPIECE]).filter(|entry| !entry.is_null());
         let sentencepiece: Option<SentencePiece> =
             entry.map(|entry| serde_json::from_value(entry.clone())).transpose().with_context(|| format!("its key `{SENTENCEPIECE}`"))?;
-        let fast = match &sentencepiece {
-            Some(settings) => OnceLock::from(Some(Fast::of_sentencepiece(&inner, settings).context("the SentencePiece model")?)),
-            None => OnceLock::new(),
+        let fast = match (&sentencepiece, merges) {
+            (Some(settings), _) => OnceLock::from(Some(Fast::of_sentencepiece(&inner, settings).context("the SentencePiece model")?)),
+            (None, Some(merges)) => OnceLock::from(Fast::of(&inner, Some(merges)).ok()),
+            (None, None) => OnceLock::new(),
         };
         Ok(Tokenizer { inner, special, sentencepiece: sentencepiece.map(Arc::new), fast: Arc::new(fast) })
     }
@@ -119,7 +133,7 @@ impl Tokenizer {
     }
 
     fn fast(&self) -> Option<&Fast> {
-        self.fast.get_or_init(|| Fast::of(&self.inner).ok()).as_ref()
+        self.fast.get_or_init(|| Fast::of(&self.inner, None).ok()).as_ref()
     }
 
     /// Whether texts are encoded by our own encoder, not by the crate `tokenizers`.
@@ -153,7 +167,9 @@ impl Tokenizer {
 
     /// Ids are below this.
     pub fn vocabulary_size(&self) -> usize {
-        self.inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
+        let known = self.fast.get().and_then(|fast| fast.as_ref()?.model_size());
+        let model = known.unwrap_or_else(|| self.inner.get_vocab(false).values().max().map_or(0, |id| *id as usize + 1));
+        self.inner.get_added_tokens_decoder().keys().max().map_or(0, |id| *id as usize + 1).max(model)
     }
 
     /// All tokens in order of their ids: id, text as the tokenizer stores it, whether it is special.
@@ -230,6 +246,16 @@ impl Tokenizer {
         write(&folder.join("tokenizer_config.json"), &format!("{config:#}\n"))?;
         write(&folder.join("special_tokens_map.json"), &format!("{:#}\n", Value::Object(roles)))
     }
+}
+
+/// The crate's tokenizer of a tokenizer.json. The crate itself copies a model several times before it knows its type, so the usual types are tried.
+fn parse(file: &str) -> tokenizers::Result<tokenizers::Tokenizer> {
+    fn of<M: DeserializeOwned + Model + Into<ModelWrapper>>(file: &str) -> Option<tokenizers::Tokenizer> {
+        type Of<M> = TokenizerImpl<M, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+        Some(serde_json::from_str::<Of<M>>(file).ok()?.into())
+    }
+    let known = if file.contains("\"merges\"") { of::<BPE>(file) } else { of::<WordPiece>(file) };
+    known.map_or_else(|| file.parse(), Ok)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -2,18 +2,21 @@
 //!
 //! It tells nothing of what a model would learn with them; for that, train and `score`.
 
+mod tables;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use engine::{Context, Disk, Draft, Inputs, Kind, Part, PartWriter, Port, Site, Stage, Table, schema};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use text::Tokenizer;
 
+use self::tables::{scores_batch, texts, texts_schema, unused_batch, unused_schema, vocabularies_schema};
 use crate::documents::{self, Sample, TRAIN};
 
 /// Counts what tokenizers make of the same texts.
@@ -61,6 +64,16 @@ struct Counts {
     /// Of each tokenizer.
     tokens: Vec<i64>,
     unknown: Vec<i64>,
+    /// Words of more than one token.
+    continued: Vec<i64>,
+}
+
+/// A tokenizer with the name of its step.
+struct Compared<'a> {
+    name: &'a str,
+    tokenizer: Tokenizer,
+    /// Bytes that tokens stand for, where those of a text follow from its tokens.
+    bytes: Option<Vec<u32>>,
 }
 
 /// A language, where one is known, and a source.
@@ -76,8 +89,9 @@ struct Found {
 
 impl Stage for CompareTokenizers {
     const NAME: &'static str = "compare-tokenizers";
-    const ABOUT: &'static str = "Counts what tokenizers make of the same texts: fertility, bytes per token, unknown and unused tokens.";
-    const VERSION: u32 = 1;
+    const ABOUT: &'static str =
+        "Counts what tokenizers make of the same texts: fertility, continued words, bytes per token, unknown and unused tokens.";
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents), Port::many("tokenizers", Kind::Tokenizer)];
     const OUTPUT: Kind = Kind::Scores;
     // A report takes no input away from the steps below.
@@ -125,21 +139,22 @@ impl Stage for CompareTokenizers {
 }
 
 impl CompareTokenizers {
-    /// The tokenizers with the names of their steps.
-    fn load(&self, inputs: &Inputs) -> Result<Vec<(&str, Tokenizer)>> {
+    fn load(&self, inputs: &Inputs) -> Result<Vec<Compared<'_>>> {
         let artifacts = inputs.artifacts("tokenizers");
         if artifacts.len() != self.names.len() {
             bail!("{} tokenizers are connected, and {} have names", artifacts.len(), self.names.len());
         }
-        let load = |(name, artifact): (&'_ String, &engine::Artifact)| {
-            Tokenizer::load(&artifact.dir).with_context(|| format!("the tokenizer of step `{name}`"))
-        };
-        self.names.iter().zip(artifacts).map(|(name, artifact)| Ok((name.as_str(), load((name, artifact))?))).collect()
+        let pairs = self.names.iter().zip(artifacts);
+        let load = pairs.map(|(name, artifact)| {
+            let tokenizer = Tokenizer::load(&artifact.dir).with_context(|| format!("the tokenizer of step `{name}`"))?;
+            Ok(Compared { name: name.as_str(), bytes: tokenizer.bytes_of_tokens(), tokenizer })
+        });
+        load.collect()
     }
 
-    fn encode(&self, ctx: &Context, table: &Table, file: usize, sample: &Sample, tokenizers: &[(&str, Tokenizer)]) -> Result<Found> {
+    fn encode(&self, ctx: &Context, table: &Table, file: usize, sample: &Sample, tokenizers: &[Compared]) -> Result<Found> {
         let mut found = Found { used: vec![BTreeSet::new(); tokenizers.len()], ..Found::default() };
-        let mut seen: Vec<Vec<bool>> = tokenizers.iter().map(|(_, tokenizer)| vec![false; tokenizer.vocabulary_size()]).collect();
+        let mut seen: Vec<Vec<bool>> = tokenizers.iter().map(|compared| vec![false; compared.tokenizer.vocabulary_size()]).collect();
         let known = table.has_column(LANGUAGE).then_some(LANGUAGE);
         let columns: Vec<&str> = [self.text.as_str(), "content_hash", "source"].into_iter().chain(known).collect();
         for batch in documents::read(table, file, &columns)? {
@@ -151,7 +166,8 @@ impl CompareTokenizers {
                 .filter(|row| texts.is_valid(*row) && batch.split(*row) == self.split && sample.takes(hashes.value(*row)))
                 .collect();
             let taken: Vec<&str> = rows.iter().map(|row| texts.value(*row)).collect();
-            let encoded = tokenizers.iter().map(|(_, tokenizer)| tokenizer.encode_batch(&taken)).collect::<Result<Vec<_>>>()?;
+            let encode = |compared: &Compared| taken.par_iter().map(|text| compared.encode(text)).collect::<Result<Vec<_>>>();
+            let encoded = tokenizers.iter().map(encode).collect::<Result<Vec<_>>>()?;
             for (n, (row, text)) in rows.iter().zip(&taken).enumerate() {
                 let language = match &languages {
                     Some(languages) => languages.is_valid(*row).then(|| languages.value(*row).to_string()),
@@ -163,9 +179,10 @@ impl CompareTokenizers {
                 counts.words += text::words(text).count() as i64;
                 counts.characters += text.chars().count() as i64;
                 counts.bytes += text.len() as i64;
-                for (index, (_, tokenizer)) in tokenizers.iter().enumerate() {
-                    let ids = &encoded[index][n];
-                    let unknown = tokenizer.special().unk;
+                for (index, compared) in tokenizers.iter().enumerate() {
+                    let (ids, continued) = &encoded[index][n];
+                    let unknown = compared.tokenizer.special().unk;
+                    counts.continued[index] += continued;
                     counts.tokens[index] += ids.len() as i64;
                     counts.unknown[index] += ids.iter().filter(|id| Some(**id) == unknown).count() as i64;
                     ids.iter().for_each(|id| seen[index][*id as usize] = true);
@@ -178,11 +195,11 @@ impl CompareTokenizers {
         Ok(found)
     }
 
-    fn report(&self, found: &Found, tokenizers: &[(&str, Tokenizer)], part: &mut PartWriter) -> Result<()> {
+    fn report(&self, found: &Found, tokenizers: &[Compared], part: &mut PartWriter) -> Result<()> {
         let mut total = Counts::new(tokenizers.len());
         found.groups.values().for_each(|counts| total.add(counts));
         let mut scores: Vec<Score> = Vec::new();
-        for (index, (name, tokenizer)) in tokenizers.iter().enumerate() {
+        for (index, Compared { name, tokenizer, .. }) in tokenizers.iter().enumerate() {
             part.write("texts", &texts(name, index, &found.groups)?)?;
             let vocabulary = tokenizer.vocabulary();
             let special = vocabulary.iter().filter(|(_, _, special)| *special).count() as i64;
@@ -214,6 +231,40 @@ impl CompareTokenizers {
     }
 }
 
+impl Compared<'_> {
+    /// The tokens of a text, and how many of its words are more than one of them.
+    fn encode(&self, text: &str) -> Result<(Vec<u32>, i64)> {
+        if let Some(bytes) = &self.bytes {
+            let ids = self.tokenizer.encode(text)?;
+            let mut end = 0;
+            let place = |id: &u32| {
+                let start = end;
+                end += bytes[*id as usize] as usize;
+                (start, end)
+            };
+            let places: Vec<(usize, usize)> = ids.iter().map(place).collect();
+            // Normalization may have changed the text.
+            if end == text.len() {
+                return Ok((ids, continued(text, &places)));
+            }
+        }
+        let encoded = self.tokenizer.encode_with_offsets(text)?;
+        Ok((encoded.ids, continued(text, &encoded.offsets)))
+    }
+}
+
+/// The words that more than one token has a part of; `places` are the first byte of each token and the byte after its last.
+fn continued(text: &str, places: &[(usize, usize)]) -> i64 {
+    let mut places = places.iter().filter(|(start, end)| start < end).peekable();
+    let is_continued = |word: &&str| {
+        let start = word.as_ptr() as usize - text.as_ptr() as usize;
+        let end = start + word.len();
+        while places.next_if(|place| place.1 <= start).is_some() {}
+        places.clone().take_while(|place| place.0 < end).nth(1).is_some()
+    };
+    text::words(text).filter(is_continued).count() as i64
+}
+
 /// A ratio over all texts; undefined where what it divides by is 0.
 struct Score<'a> {
     system: &'a str,
@@ -226,7 +277,8 @@ struct Score<'a> {
 
 impl Counts {
     fn new(tokenizers: usize) -> Counts {
-        Counts { tokens: vec![0; tokenizers], unknown: vec![0; tokenizers], ..Counts::default() }
+        let zeros = || vec![0; tokenizers];
+        Counts { tokens: zeros(), unknown: zeros(), continued: zeros(), ..Counts::default() }
     }
 
     fn add(&mut self, other: &Counts) {
@@ -234,20 +286,23 @@ impl Counts {
         self.words += other.words;
         self.characters += other.characters;
         self.bytes += other.bytes;
-        for (sums, more) in [(&mut self.tokens, &other.tokens), (&mut self.unknown, &other.unknown)] {
+        let lists = [(&mut self.tokens, &other.tokens), (&mut self.unknown, &other.unknown), (&mut self.continued, &other.continued)];
+        for (sums, more) in lists {
             sums.resize(more.len(), 0);
             sums.iter_mut().zip(more).for_each(|(sum, n)| *sum += n);
         }
     }
 
-    /// Metric, what is divided, by what, and what that counts. Fertility is tokens per word, as in Rust et al. 2021, "How Good is Your Tokenizer?".
-    fn ratios(&self, tokenizer: usize) -> [(&'static str, i64, i64, &'static str); 4] {
+    /// Metric, what is divided, by what, and what that counts. Fertility is tokens per word, and continued words are those of more than one token, as
+    /// in Rust et al. 2021, "How Good is Your Tokenizer?".
+    fn ratios(&self, tokenizer: usize) -> [(&'static str, i64, i64, &'static str); 5] {
         let tokens = self.tokens[tokenizer];
         [
             ("tokens_per_word", tokens, self.words, "words"),
             ("tokens_per_character", tokens, self.characters, "characters"),
             ("bytes_per_token", self.bytes, tokens, "tokens"),
             ("unknown_rate", self.unknown[tokenizer], tokens, "tokens"),
+            ("continued_rate", self.continued[tokenizer], self.words, "words"),
         ]
     }
 }
@@ -279,75 +334,28 @@ fn ratio(over: i64, under: i64) -> Option<f64> {
     (under != 0).then(|| over as f64 / under as f64)
 }
 
-/// Rows of `texts` for one tokenizer, by language and source.
-fn texts(name: &str, index: usize, groups: &BTreeMap<Group, Counts>) -> Result<RecordBatch> {
-    let count = |value: &dyn Fn(&Counts) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(groups.values().map(value))) };
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from(vec![name; groups.len()])),
-        Arc::new(StringArray::from_iter(groups.keys().map(|(language, _)| language.as_deref()))),
-        Arc::new(StringArray::from_iter_values(groups.keys().map(|(_, source)| source))),
-        count(&|counts| counts.documents),
-        count(&|counts| counts.words),
-        count(&|counts| counts.characters),
-        count(&|counts| counts.bytes),
-        count(&|counts| counts.tokens[index]),
-        count(&|counts| counts.unknown[index]),
-    ];
-    for metric in 0..4 {
-        let values = groups.values().map(|counts| {
-            let (_, over, under, _) = counts.ratios(index)[metric];
-            ratio(over, under)
-        });
-        columns.push(Arc::new(Float64Array::from_iter(values)));
+#[cfg(test)]
+mod tests {
+    use super::continued;
+
+    #[test]
+    fn words_of_more_than_one_token() {
+        let check = |text: &str, tokens: &[&str], expected: i64| {
+            assert_eq!(tokens.concat(), text);
+            let mut end = 0;
+            let place = |token: &&str| {
+                let start = end;
+                end += token.len();
+                (start, end)
+            };
+            assert_eq!(continued(text, &tokens.iter().map(place).collect::<Vec<_>>()), expected, "{text}");
+        };
+        check("to be, continued", &["to", " be", ",", " contin", "ued"], 1);
+        check("to be, continued", &["to be", ", ", "c", "ontinue", "d"], 1);
+        check("tokenizers cut", &["token", "izers c", "ut"], 2);
+        check("(中文)", &["(中", "文)"], 0);
+        check("", &[], 0);
+        // Two tokens for the bytes of one character have the place of the character; tokens of no bytes are in no word.
+        assert_eq!(continued("中文", &[(0, 0), (0, 3), (0, 3), (3, 6), (6, 6)]), 1);
     }
-    Ok(RecordBatch::try_new(texts_schema(), columns)?)
-}
-
-fn texts_schema() -> SchemaRef {
-    let mut fields = vec![
-        Field::new("tokenizer", DataType::Utf8, false),
-        Field::new("language", DataType::Utf8, true),
-        Field::new("source", DataType::Utf8, false),
-    ];
-    fields.extend(["documents", "words", "characters", "bytes", "tokens", "unknown"].map(|name| Field::new(name, DataType::Int64, false)));
-    fields.extend(Counts::new(1).ratios(0).map(|(metric, ..)| Field::new(metric, DataType::Float64, true)));
-    Arc::new(Schema::new(fields))
-}
-
-fn vocabularies_schema() -> SchemaRef {
-    let mut fields = vec![Field::new("tokenizer", DataType::Utf8, false)];
-    fields.extend(["tokens", "special", "used", "unused"].map(|name| Field::new(name, DataType::Int64, false)));
-    Arc::new(Schema::new(fields))
-}
-
-fn unused_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("tokenizer", DataType::Utf8, false),
-        Field::new("id", DataType::Int64, false),
-        Field::new("token", DataType::Utf8, false),
-    ]))
-}
-
-fn unused_batch(name: &str, unused: &[&(u32, String, bool)]) -> Result<RecordBatch> {
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from(vec![name; unused.len()])),
-        Arc::new(Int64Array::from_iter_values(unused.iter().map(|(id, _, _)| i64::from(*id)))),
-        Arc::new(StringArray::from_iter_values(unused.iter().map(|(_, token, _)| token))),
-    ];
-    Ok(RecordBatch::try_new(unused_schema(), columns)?)
-}
-
-fn scores_batch(scores: &[Score], signature: &str) -> Result<RecordBatch> {
-    let value = |score: &Score| ratio(score.over, score.under);
-    let reason = |score: &Score| (score.under == 0).then(|| format!("there are no {}", score.what));
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(scores.iter().map(|score| score.system))),
-        Arc::new(StringArray::from_iter_values(scores.iter().map(|score| score.metric))),
-        arrow::array::new_null_array(&DataType::Utf8, scores.len()),
-        Arc::new(Float64Array::from_iter(scores.iter().map(value))),
-        Arc::new(StringArray::from_iter(scores.iter().map(reason))),
-        Arc::new(Int64Array::from_iter_values(scores.iter().map(|score| score.under))),
-        Arc::new(StringArray::from(vec![signature; scores.len()])),
-    ];
-    Ok(RecordBatch::try_new(schema::scores(), columns)?)
 }

@@ -122,7 +122,7 @@ impl ImportTokens {
                     value: None,
                 });
             }
-            out.push(&id, &source.split, &ids)
+            out.push(&id, &source.split, None, &ids)
         })
     }
 

@@ -28,18 +28,20 @@ pub enum TokenizerKind {
     WordPiece,
     /// Pieces with probabilities, as T5.
     Unigram,
+    /// Single characters, those of `min_frequency` and more.
+    Characters,
 }
 
 /// Learns a tokenizer.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LearnTokenizer {
-    /// `byte-level-bpe` (for GPT), `byte-fallback-bpe`, `wordpiece` (for BERT) or `unigram`.
+    /// `byte-level-bpe` (for GPT), `byte-fallback-bpe`, `wordpiece` (for BERT), `unigram` or `characters`.
     #[serde(default)]
     pub kind: TokenizerKind,
     /// How text is normalized and cut. For `byte-level-bpe`: `gpt2` (the default), `cl100k`, `llama3`, `qwen2`, `o200k`; for `wordpiece`:
     /// `bert-uncased` (the default), `bert-cased`, `bert-chinese`; for `byte-fallback-bpe` and `unigram`: `llama2` (the default of the first),
-    /// `sentencepiece` (the default of the second), `t5`.
+    /// `sentencepiece` (the default of the second), `t5`; for `characters`: `plain`.
     #[serde(default)]
     pub style: Option<String>,
     /// Special tokens, which take the first ids; the style's own when not given. Roles go by name: `<s>`, `</s>`, `<|endoftext|>`, `[MASK]` …
@@ -87,7 +89,7 @@ fn default_max_bytes() -> u64 {
 
 impl Stage for LearnTokenizer {
     const NAME: &'static str = "learn-tokenizer";
-    const ABOUT: &'static str = "Learns a BPE, WordPiece or unigram tokenizer.";
+    const ABOUT: &'static str = "Learns a BPE, WordPiece, unigram or character tokenizer.";
     const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents)];
     const OUTPUT: Kind = Kind::Tokenizer;
@@ -131,6 +133,7 @@ impl LearnTokenizer {
             TokenizerKind::ByteFallbackBpe => text::Kind::ByteFallbackBpe,
             TokenizerKind::WordPiece => text::Kind::WordPiece,
             TokenizerKind::Unigram => text::Kind::Unigram,
+            TokenizerKind::Characters => text::Kind::Characters,
         };
         Recipe::new(kind, self.style.as_deref(), self.special_tokens.as_deref())
     }

@@ -1,32 +1,40 @@
-//! Whether normalization to NFC would leave a text as it is.
+//! Whether normalization to NFC or NFKC would leave a text as it is.
 
 use std::sync::OnceLock;
 
 use unicode_normalization::char::canonical_combining_class;
-use unicode_normalization::{IsNormalized, is_nfc_quick};
+use unicode_normalization::{IsNormalized, is_nfc_quick, is_nfkc_quick};
 
 /// True only if NFC changes nothing, in this and in every earlier version of Unicode.
 pub(super) fn is_composed(text: &str) -> bool {
-    text.is_ascii()
-        || {
-            let inert = inert();
-            text.chars().all(|c| inert[c as usize / 64] >> (c as u32 % 64) & 1 == 1)
-        }
-        || is_nfc_quick(text.chars()) == IsNormalized::Yes
+    text.is_ascii() || text.chars().all(|c| has(inert(), c)) || is_nfc_quick(text.chars()) == IsNormalized::Yes
+}
+
+/// Whether a character, which is no white space, stays as it is under NFKC, whatever stands around it, in this and in every earlier version of
+/// Unicode. That what follows it may join it is another matter.
+#[inline(always)]
+pub(super) fn keeps_nfkc(c: char) -> bool {
+    static INERT: OnceLock<Vec<u64>> = OnceLock::new();
+    has(INERT.get_or_init(|| inert_by(|c| is_nfkc_quick(std::iter::once(c)) == IsNormalized::Yes && !c.is_whitespace())), c)
 }
 
 /// One bit for each code point: it stays as it is, whatever stands around it.
 fn inert() -> &'static [u64] {
     static INERT: OnceLock<Vec<u64>> = OnceLock::new();
-    INERT.get_or_init(|| {
-        let mut bits = vec![0; char::MAX as usize / 64 + 1];
-        for c in '\0'..=char::MAX {
-            if canonical_combining_class(c) == 0 && is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes {
-                bits[c as usize / 64] |= 1 << (c as u32 % 64);
-            }
-        }
-        bits
-    })
+    INERT.get_or_init(|| inert_by(|c| is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes))
+}
+
+fn inert_by(is_normal: impl Fn(char) -> bool) -> Vec<u64> {
+    let mut bits = vec![0; char::MAX as usize / 64 + 1];
+    for c in ('\0'..=char::MAX).filter(|c| canonical_combining_class(*c) == 0 && is_normal(*c)) {
+        bits[c as usize / 64] |= 1 << (c as u32 % 64);
+    }
+    bits
+}
+
+#[inline(always)]
+fn has(bits: &[u64], c: char) -> bool {
+    bits[c as usize / 64] >> (c as u32 % 64) & 1 == 1
 }
 
 #[cfg(test)]

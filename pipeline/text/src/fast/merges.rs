@@ -1,10 +1,11 @@
 //! Byte-pair encoding of one piece: of all neighbours that have a merge, those of the lowest rank are merged first, the leftmost among equals.
 
+use std::borrow::{Borrow, Cow};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use anyhow::{Context as _, Result, ensure};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap};
 use serde::Deserialize;
 use tokenizers::models::bpe::BPE;
 
@@ -21,15 +22,33 @@ pub(super) struct Merge {
     pub(super) left: u32,
     pub(super) right: u32,
     pub(super) rank: u32,
-    id: u32,
+    pub(super) id: u32,
 }
 
-/// What of a model's file is not told by its methods.
+/// A model of type BPE in the form of its file, which alone tells its merges.
 #[derive(Deserialize)]
-pub(super) struct ModelFile {
-    pub(super) merges: Vec<(String, String)>,
+pub(super) struct ModelFile<'a> {
+    #[serde(borrow)]
+    vocab: std::collections::HashMap<Text<'a>, u32, DefaultHashBuilder>,
+    #[serde(borrow)]
+    merges: Vec<(Text<'a>, Text<'a>)>,
     #[serde(default)]
     ignore_merges: bool,
+    dropout: Option<f32>,
+    #[serde(borrow)]
+    continuing_subword_prefix: Option<Text<'a>>,
+    #[serde(borrow)]
+    end_of_word_suffix: Option<Text<'a>>,
+}
+
+/// A text that lies in the file as it is, unless something is escaped in it.
+#[derive(Deserialize, PartialEq, Eq, Hash)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Merges by the two symbols that they join.
@@ -38,7 +57,9 @@ pub(super) struct ModelFile {
 pub(super) struct Table(Box<[Merge]>);
 
 /// The merges of a vocabulary that has all bytes.
-pub(super) struct Merges {
+pub(crate) struct Merges {
+    /// Ids are below this.
+    pub(super) size: usize,
     bytes: Box<[u32; 256]>,
     table: Table,
     /// Tokens by their bytes if a piece that is a token is never merged (`ignore_merges`).
@@ -55,44 +76,73 @@ pub(super) struct Scratch {
     queue: BinaryHeap<Reverse<u64>>,
 }
 
-/// The vocabulary of a model that does nothing but merge.
-pub(super) fn vocabulary_of(model: &BPE) -> Result<HashMap<String, u32>> {
-    let empty = |affix: &Option<String>| affix.as_deref().unwrap_or_default().is_empty();
-    ensure!(model.dropout.is_none_or(|share| share == 0.0), "merges are dropped at random");
-    ensure!(empty(&model.continuing_subword_prefix) && empty(&model.end_of_word_suffix), "tokens carry a prefix or suffix");
-    let vocabulary: HashMap<String, u32> = model.get_vocab().into_iter().collect();
-    let mut ids: Vec<u32> = vocabulary.values().copied().collect();
-    ids.sort_unstable();
-    ensure!(ids.windows(2).all(|pair| pair[0] < pair[1]), "two tokens have one id");
-    Ok(vocabulary)
+impl<'a> ModelFile<'a> {
+    /// The model of a tokenizer.json.
+    fn of_tokenizer(file: &'a str) -> Result<ModelFile<'a>> {
+        #[derive(Deserialize)]
+        struct File<'a> {
+            #[serde(borrow)]
+            model: ModelFile<'a>,
+        }
+        Ok(serde_json::from_str::<File>(file)?.model)
+    }
+
+    /// `text` is what [`text_of`] makes of a model.
+    pub(super) fn of_model(text: &'a str) -> Result<ModelFile<'a>> {
+        serde_json::from_str(text).context("the model has no list of merges")
+    }
+
+    /// An error if the model does more than to merge.
+    pub(super) fn check(&self) -> Result<()> {
+        let empty = |affix: &Option<Text>| affix.as_ref().is_none_or(|affix| affix.0.is_empty());
+        ensure!(self.dropout.is_none_or(|share| share == 0.0), "merges are dropped at random");
+        ensure!(empty(&self.continuing_subword_prefix) && empty(&self.end_of_word_suffix), "tokens carry a prefix or suffix");
+        let mut ids: Vec<u32> = self.vocab.values().copied().collect();
+        ids.sort_unstable();
+        ensure!(ids.windows(2).all(|pair| pair[0] < pair[1]), "two tokens have one id");
+        Ok(())
+    }
+
+    /// Tokens with their ids.
+    pub(super) fn vocabulary(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.vocab.iter().map(|(token, id)| (&*token.0, *id))
+    }
+
+    /// The id of a token.
+    pub(super) fn id(&self, token: &str) -> Option<u32> {
+        self.vocab.get(token).copied()
+    }
+
+    /// Each merge with its rank: the two symbols that it joins, and what they become.
+    pub(super) fn merges(&self) -> impl Iterator<Item = Result<Merge>> {
+        let id = |token: &str| self.id(token).context("a merge is not in the vocabulary");
+        let mut joined = String::new();
+        self.merges.iter().zip(0..).map(move |((left, right), rank)| {
+            joined.clear();
+            joined.extend([&*left.0, &*right.0]);
+            Ok(Merge { left: id(&left.0)?, right: id(&right.0)?, rank, id: id(&joined)? })
+        })
+    }
 }
 
-impl ModelFile {
-    /// The merges of a model are told by its file alone.
-    pub(super) fn of(model: &BPE) -> Result<ModelFile> {
-        serde_json::from_str(&serde_json::to_string(model)?).context("the model has no list of merges")
-    }
+/// The form that a model has in its file.
+pub(super) fn text_of(model: &BPE) -> Result<String> {
+    Ok(serde_json::to_string(model)?)
 }
 
 impl Table {
-    pub(super) fn of(file: &ModelFile, vocabulary: &HashMap<String, u32>) -> Result<Table> {
-        let id = |token: &str| vocabulary.get(token).copied().context("a merge is not in the vocabulary");
-        let merges = file
-            .merges
-            .iter()
-            .zip(0..)
-            .map(|((left, right), rank)| Ok(Merge { left: id(left)?, right: id(right)?, rank, id: id(&format!("{left}{right}"))? }));
-        Ok(Table::of_merges(&merges.collect::<Result<Vec<_>>>()?))
+    pub(super) fn of(file: &ModelFile) -> Result<Table> {
+        Ok(Table::of_merges(&file.merges().collect::<Result<Vec<_>>>()?))
     }
 
     /// Any two tokens that make a third are merged, by the rank of the third.
-    pub(super) fn of_pieces(ranks: &HashMap<u32, u32>, vocabulary: &HashMap<String, u32>) -> Table {
+    pub(super) fn of_pieces(ranks: &HashMap<u32, u32>, file: &ModelFile) -> Table {
         let mut merges = Vec::new();
-        for (text, id) in vocabulary {
-            let Some(rank) = ranks.get(id) else { continue };
+        for (text, id) in file.vocabulary() {
+            let Some(rank) = ranks.get(&id) else { continue };
             for (middle, _) in text.char_indices().skip(1) {
-                if let (Some(left), Some(right)) = (vocabulary.get(&text[..middle]), vocabulary.get(&text[middle..])) {
-                    merges.push(Merge { left: *left, right: *right, rank: *rank, id: *id });
+                if let (Some(left), Some(right)) = (file.id(&text[..middle]), file.id(&text[middle..])) {
+                    merges.push(Merge { left, right, rank: *rank, id });
                 }
             }
         }
@@ -108,7 +158,8 @@ impl Table {
 
     fn add(&mut self, merge: Merge) {
         let mut at = self.home(merge.left, merge.right);
-        while self.0[at].rank != NONE {
+        // Of two merges of the same symbols, the crate knows the last.
+        while self.0[at].rank != NONE && (self.0[at].left, self.0[at].right) != (merge.left, merge.right) {
             at = (at + 1) & (self.0.len() - 1);
         }
         self.0[at] = merge;
@@ -220,17 +271,25 @@ impl Table {
 impl Merges {
     /// An error says what these merges cannot do as the crate does.
     pub(super) fn of(model: &BPE) -> Result<Merges> {
-        let vocabulary = vocabulary_of(model)?;
+        Merges::of_file(&ModelFile::of_model(&text_of(model)?)?)
+    }
+
+    /// Those of a tokenizer.json, whose model need not have been made yet.
+    pub(crate) fn of_tokenizer(file: &str) -> Result<Merges> {
+        Merges::of_file(&ModelFile::of_tokenizer(file)?)
+    }
+
+    fn of_file(file: &ModelFile) -> Result<Merges> {
+        file.check()?;
         let mut bytes = Box::new([0; 256]);
         for (byte, character) in byte_characters().iter().enumerate() {
-            let mut buffer = [0; 4];
-            bytes[byte] = *vocabulary.get(&*character.encode_utf8(&mut buffer)).context("a byte is no token")?;
+            bytes[byte] = file.id(character.encode_utf8(&mut [0; 4])).context("a byte is no token")?;
         }
-        let file = ModelFile::of(model)?;
-        let mut merges = Merges { bytes, table: Table::of(&file, &vocabulary)?, whole: None, characters: None };
-        let tokens = spelled_tokens(&vocabulary);
+        let size = file.vocab.values().max().map_or(0, |id| *id as usize + 1);
+        let mut merges = Merges { size, bytes, table: Table::of(file)?, whole: None, characters: None };
+        let tokens = spelled_tokens(file);
         merges.characters = Some(Characters::of(&merges, tokens.iter().map(|(bytes, id)| (&**bytes, *id))));
-        merges.whole = file.ignore_merges.then_some(tokens);
+        merges.whole = file.ignore_merges.then(|| tokens.into_iter().collect());
         Ok(merges)
     }
 
@@ -280,9 +339,9 @@ impl Merges {
     }
 }
 
-/// Tokens by the bytes they stand for; those of other characters never occur in a piece.
-fn spelled_tokens(vocabulary: &HashMap<String, u32>) -> HashMap<Box<[u8]>, u32> {
+/// Tokens with the bytes they stand for; those of other characters never occur in a piece.
+fn spelled_tokens(file: &ModelFile) -> Vec<(Box<[u8]>, u32)> {
     let bytes: HashMap<char, u8> = byte_characters().iter().copied().zip(0..=u8::MAX).collect();
-    let spelled = |token: &String| token.chars().map(|c| bytes.get(&c).copied()).collect::<Option<Box<[u8]>>>();
-    vocabulary.iter().filter_map(|(token, id)| Some((spelled(token)?, *id))).collect()
+    let spelled = |token: &str| token.chars().map(|c| bytes.get(&c).copied()).collect::<Option<Box<[u8]>>>();
+    file.vocabulary().filter_map(|(token, id)| Some((spelled(token)?, id))).collect()
 }

@@ -1,5 +1,5 @@
 //! Encoding by ourselves, for tokenizers of which we can say that the ids are those of the crate `tokenizers`: byte-level BPE with a known
-//! [`Pattern`], and BERT's WordPiece; and for those that came from SentencePiece, whose ids are that program's and not the crate's.
+//! [`Pattern`], BERT's WordPiece, and unigram models in our own styles; and for those that came from SentencePiece, whose ids are that program's and not the crate's.
 //!
 //! A text is cut into pieces, and pieces seen before cost one look-up. Until the first documents have been encoded both ways with the same ids,
 //! the crate's are given out; after a difference, the crate encodes for good. Not so for [`sentencepiece`]: the crate does something else there.
@@ -7,8 +7,11 @@
 mod cache;
 mod characters;
 mod composed;
-mod merges;
+pub(crate) mod merges;
+mod metaspace;
 pub(crate) mod sentencepiece;
+mod trie;
+mod unigram;
 mod wordpiece;
 
 use std::cell::RefCell;
@@ -24,6 +27,7 @@ use crate::patterns::{Pattern, for_each_bert_piece};
 use crate::tokenizer::Encoded;
 use cache::{Batch, Cache, Out};
 use merges::{Merges, Scratch};
+use metaspace::Metaspace;
 use sentencepiece::{Buffers, SentencePiece, Settings};
 use wordpiece::Pieces;
 
@@ -49,6 +53,7 @@ pub(crate) struct Fast {
 enum Model {
     Bytes { pattern: Pattern, nfc: bool, merges: Merges },
     Words { han: bool, pieces: Pieces },
+    Unigram(Box<Metaspace>),
     SentencePiece(Box<SentencePiece>),
 }
 
@@ -59,6 +64,7 @@ struct State {
     batch: Batch,
     scratch: Scratch,
     normal: Vec<u8>,
+    metaspace: metaspace::Buffers,
     sentencepiece: Buffers,
 }
 
@@ -67,9 +73,9 @@ thread_local! {
 }
 
 impl Fast {
-    /// An error says why the crate must encode.
-    pub(crate) fn of(inner: &tokenizers::Tokenizer) -> Result<Fast> {
-        let pre_tokenizer = inner.get_pre_tokenizer().context("no pre-tokenizer")?;
+    /// An error says why the crate must encode. `merges` are those of the model, if they have been made already.
+    pub(crate) fn of(inner: &tokenizers::Tokenizer, merges: Option<Merges>) -> Result<Fast> {
+        let pre_tokenizer = || inner.get_pre_tokenizer().context("no pre-tokenizer");
         let model = match (inner.get_model(), inner.get_normalizer()) {
             (ModelWrapper::BPE(model), normalizer) => {
                 let nfc = match normalizer {
@@ -77,18 +83,22 @@ impl Fast {
                     Some(NormalizerWrapper::NFC(_)) => true,
                     Some(_) => bail!("another normalizer than NFC"),
                 };
-                Model::Bytes { pattern: pattern_of(pre_tokenizer).context("another pre-tokenizer")?, nfc, merges: Merges::of(model)? }
+                let pattern = pattern_of(pre_tokenizer()?).context("another pre-tokenizer")?;
+                Model::Bytes { pattern, nfc, merges: merges.map_or_else(|| Merges::of(model), Ok)? }
             }
             (ModelWrapper::WordPiece(model), Some(NormalizerWrapper::BertNormalizer(normalizer))) => {
-                ensure!(matches!(pre_tokenizer, PreTokenizerWrapper::BertPreTokenizer(_)), "another pre-tokenizer than BERT's");
+                ensure!(matches!(pre_tokenizer()?, PreTokenizerWrapper::BertPreTokenizer(_)), "another pre-tokenizer than BERT's");
                 Model::Words { han: normalizer.handle_chinese_chars, pieces: Pieces::of(model, normalizer.lowercase)? }
             }
-            _ => bail!("neither byte-level BPE nor BERT's WordPiece"),
+            (ModelWrapper::Unigram(model), normalizer) => {
+                Model::Unigram(Box::new(Metaspace::of(model, normalizer, inner.get_pre_tokenizer())?))
+            }
+            _ => bail!("no model of a known kind"),
         };
         let tokens = found_tokens(inner);
         let added = match &model {
             _ if tokens.is_empty() => None,
-            Model::Words { .. } => bail!("tokens are added to a WordPiece vocabulary"),
+            Model::Words { .. } | Model::Unigram(_) => bail!("tokens are added to the vocabulary of a model of words"),
             _ => {
                 ensure!(tokens.iter().all(|token| token.content.is_ascii()), "an added token is not ASCII");
                 Some(any_of(&tokens)?)
@@ -113,6 +123,14 @@ impl Fast {
             checked_documents: AtomicU64::new(0),
             checked_bytes: AtomicU64::new(0),
             difference: OnceLock::new(),
+        }
+    }
+
+    /// Ids of the model are below this, where it is known without looking through the vocabulary.
+    pub(crate) fn model_size(&self) -> Option<usize> {
+        match &self.model {
+            Model::Bytes { merges, .. } => Some(merges.size),
+            _ => None,
         }
     }
 
@@ -180,6 +198,10 @@ impl Fast {
             }
             Model::Bytes { pattern, merges, .. } => self.with_state(|state| encode_bytes(*pattern, merges, state, text, ids)),
             Model::Words { han, pieces } => self.with_state(|state| encode_words(inner, *han, pieces, state, text, ids)),
+            Model::Unigram(model) => match self.with_state(|state| model.encode(state, text, ids))? {
+                true => Ok(()),
+                false => encode_by_crate(inner, text, ids),
+            },
             Model::SentencePiece(model) => self.with_state(|state| model.encode(state, text, ids)),
         }
     }
@@ -206,6 +228,7 @@ impl Fast {
                         batch,
                         scratch,
                         normal: Vec::new(),
+                        metaspace: Default::default(),
                         sentencepiece: Buffers::default(),
                     })
                 }

@@ -77,6 +77,8 @@ fn variants() -> &'static [Tokenizer] {
             file["normalizer"]["strip_accents"] = accents;
             files.push(file);
         }
+        let unigram = |style: &str| learn(Recipe::new(Kind::Unigram, Some(style), None).unwrap(), 3000);
+        files.extend(["sentencepiece", "t5", "llama2"].map(unigram));
         let variants: Vec<Tokenizer> = files.iter().map(tokenizer).collect();
         for tokenizer in &variants {
             (0..CHECKED_DOCUMENTS).for_each(|_| drop(tokenizer.encode("checked").unwrap()));
@@ -87,7 +89,12 @@ fn variants() -> &'static [Tokenizer] {
 }
 
 fn check(text: &str) {
-    for (index, tokenizer) in variants().iter().enumerate() {
+    check_from(0, text);
+}
+
+/// The last variants, from one on.
+fn check_from(first: usize, text: &str) {
+    for (index, tokenizer) in variants().iter().enumerate().skip(first) {
         assert_eq!(tokenizer.encode(text).unwrap(), tokenizer.encode_with_offsets(text).unwrap().ids, "variant {index}, {text:?}");
     }
 }
@@ -162,6 +169,17 @@ proptest! {
 }
 
 #[test]
+fn every_character_is_normalized_as_by_the_crate() {
+    let unigram = variants().len() - 3;
+    // Planes 4 to 13 are not assigned, 15 and 16 are for private use.
+    let all: Vec<char> = ('\0'..'\u{40000}').chain('\u{e0000}'..'\u{e1000}').collect();
+    for part in all.chunks(2048) {
+        check_from(unigram, &part.iter().map(|c| format!("e{c}\u{301} ")).collect::<String>());
+        check_from(unigram, &part.iter().map(|c| format!("{c} x{c}가")).collect::<String>());
+    }
+}
+
+#[test]
 fn added_tokens_are_found_as_the_crate_finds_them() {
     let mut file = learn(Kind::ByteLevelBpe, 400);
     let token = |id: u64, content: &str, strip: bool| json!({"id": id, "content": content, "single_word": false, "lstrip": strip, "rstrip": strip, "normalized": true, "special": false});
@@ -185,6 +203,8 @@ fn what_is_not_known_exactly_is_left_to_the_crate() {
     fewer["model"]["vocab"].as_object_mut().unwrap().remove("\u{0}".replace('\0', "Ā").as_str());
     let mut words = learn(Kind::WordPiece, 300);
     words["added_tokens"][4]["special"] = false.into();
+    let mut pieces = learn(Kind::Unigram, 300);
+    pieces["normalizer"]["normalizers"].as_array_mut().unwrap().remove(0);
     let files = [
         changed("/pre_tokenizer/add_prefix_space", true.into()),
         changed("/pre_tokenizer", split(r"\s+|\S+", false)),
@@ -193,6 +213,7 @@ fn what_is_not_known_exactly_is_left_to_the_crate() {
         changed("/model/dropout", json!(0.5)),
         fewer,
         words,
+        pieces,
     ];
     for (index, file) in files.iter().enumerate() {
         let tokenizer = tokenizer(file);
@@ -208,7 +229,7 @@ fn what_is_not_known_exactly_is_left_to_the_crate() {
 fn a_difference_is_told_and_the_ids_of_the_crate_are_given() {
     let own = tokenizer(&learn(Kind::ByteLevelBpe, 320));
     let other = tokenizer(&learn(Kind::ByteLevelBpe, 600));
-    let fast = Fast::of(own.inner()).unwrap();
+    let fast = Fast::of(own.inner(), None).unwrap();
     let encode = |text: &str| {
         let mut ids = vec![7];
         fast.encode(other.inner(), text, &mut ids).unwrap();
@@ -229,7 +250,7 @@ fn a_difference_is_told_and_the_ids_of_the_crate_are_given() {
 #[test]
 fn a_long_first_document_is_checked_by_its_beginning() {
     let own = tokenizer(&learn(Kind::ByteLevelBpe, 320));
-    let fast = Fast::of(own.inner()).unwrap();
+    let fast = Fast::of(own.inner(), None).unwrap();
     let text = format!("{}é", "the other documents\n".repeat(60_000));
     let mut ids = Vec::new();
     fast.encode(own.inner(), &text, &mut ids).unwrap();

@@ -21,6 +21,7 @@ pub(super) fn for_each_piece(recipe: &Recipe, text: &str, mut sink: impl FnMut(&
             pattern.for_each(&text, sink);
         }
         (None, Kind::WordPiece) => for_each_bert_piece(text, true, |start, end| sink(&text[start..end])),
+        (None, Kind::Characters) => text.char_indices().for_each(|(start, c)| sink(&text[start..start + c.len_utf8()])),
         (None, _) => metaspace_pieces(text, recipe.style() == Style::Llama2, &mut sink),
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn build(recipe: &Recipe, learned: &Vocabulary) -> Result<tokenizers:
         "truncation": null,
         "padding": null,
         "added_tokens": added,
-        "normalizer": normalizer(recipe),
+        "normalizer": normalizer_of(recipe.style()),
         "pre_tokenizer": pre_tokenizer(recipe),
         "post_processor": post_processor(recipe),
         "decoder": decoder(recipe),
@@ -43,11 +43,12 @@ pub(super) fn build(recipe: &Recipe, learned: &Vocabulary) -> Result<tokenizers:
     tokenizers::Tokenizer::from_str(&file.to_string()).map_err(|error| anyhow!("building the tokenizer: {error}"))
 }
 
-fn normalizer(recipe: &Recipe) -> Value {
+/// The normalizer of a style.
+pub(crate) fn normalizer_of(style: Style) -> Value {
     let bert = |lowercase: bool| json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": lowercase});
     let one_blank = json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "});
-    match recipe.style() {
-        Style::Gpt2 | Style::Cl100k | Style::Llama3 | Style::O200k => Value::Null,
+    match style {
+        Style::Gpt2 | Style::Cl100k | Style::Llama3 | Style::O200k | Style::Plain => Value::Null,
         Style::Qwen2 => json!({"type": "NFC"}),
         Style::BertCased => bert(false),
         Style::BertUncased | Style::BertChinese => bert(true),
@@ -70,7 +71,7 @@ fn pre_tokenizer(recipe: &Recipe) -> Value {
     let style = recipe.style();
     match (style.pattern(), style) {
         (Some(pattern), _) => pattern.pre_tokenizer(),
-        (None, Style::Llama2) => Value::Null,
+        (None, Style::Llama2 | Style::Plain) => Value::Null,
         (None, Style::SentencePiece | Style::T5) => metaspace(),
         (None, _) => json!({"type": "BertPreTokenizer"}),
     }
@@ -109,6 +110,7 @@ fn post_processor(recipe: &Recipe) -> Value {
         Style::BertCased | Style::BertUncased | Style::BertChinese => template(&["[CLS]"], &["[SEP]"], &["[SEP]"]),
         Style::Llama2 | Style::SentencePiece => template(&["<s>"], &["<s>"], &[]),
         Style::T5 => template(&[], &["</s>"], &["</s>"]),
+        Style::Plain => Value::Null,
     }
 }
 
@@ -116,6 +118,7 @@ fn decoder(recipe: &Recipe) -> Value {
     match recipe.kind() {
         Kind::ByteLevelBpe => json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
         Kind::WordPiece => json!({"type": "WordPiece", "prefix": "##", "cleanup": false}),
+        Kind::Characters => json!({"type": "Fuse"}),
         _ if recipe.has_byte_tokens() => json!({"type": "Sequence", "decoders": [
             {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
             {"type": "ByteFallback"},
@@ -132,11 +135,13 @@ fn model(recipe: &Recipe, learned: &Vocabulary) -> Value {
     let vocabulary = || -> Map<String, Value> { tokens().cloned().zip(0u32..).map(|(token, id)| (token, id.into())).collect() };
     let unknown = recipe.special_tokens().iter().position(|token| token == UNKNOWN);
     match recipe.kind() {
-        Kind::ByteLevelBpe | Kind::ByteFallbackBpe => {
+        // Single characters are a BPE without merges.
+        Kind::ByteLevelBpe | Kind::ByteFallbackBpe | Kind::Characters => {
             let text = |id: u32| learned.symbols[id as usize].as_str();
             let merges: Vec<Value> = learned.merges.iter().map(|(left, right)| json!([text(*left), text(*right)])).collect();
             let fallback = recipe.has_byte_tokens();
-            json!({"type": "BPE", "dropout": null, "unk_token": unknown.filter(|_| fallback).map(|_| UNKNOWN),
+            let has_unknown = fallback || recipe.kind() == Kind::Characters;
+            json!({"type": "BPE", "dropout": null, "unk_token": unknown.filter(|_| has_unknown).map(|_| UNKNOWN),
                 "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": fallback, "byte_fallback": fallback,
                 "ignore_merges": false, "vocab": vocabulary(), "merges": merges})
         }

@@ -21,6 +21,7 @@ use tokenizers::{Normalizer, OffsetReferential, OffsetType, PreTokenizer};
 
 use self::bpe::{Word, learn_merges};
 use self::cut::{for_each_metaspace_word, for_each_piece};
+pub(crate) use self::file::normalizer_of;
 use self::file::{Vocabulary, build};
 pub use self::recipe::{Kind, Recipe, Style};
 use self::unigram::WeightedWord;
@@ -68,6 +69,11 @@ impl WordCounts {
             Kind::ByteFallbackBpe => learn_characters(&recipe, metaspace_words(&recipe, counts)?, size, min_frequency),
             Kind::WordPiece => learn_pieces(&recipe, wordpiece_words(&recipe, counts)?, size, min_frequency),
             Kind::Unigram => learn_unigram(&recipe, metaspace_words(&recipe, counts)?, size, min_frequency),
+            Kind::Characters => {
+                let characters = counts.iter().flat_map(|(piece, count)| piece.chars().map(|c| (c, *count)));
+                let symbols = alphabet(characters, min_frequency, size).iter().map(char::to_string).collect();
+                Vocabulary { symbols, ..Vocabulary::default() }
+            }
         };
         Tokenizer::new(build(&recipe, &vocabulary)?, None)
     }

@@ -15,11 +15,13 @@ pub enum Kind {
     WordPiece,
     /// Pieces with probabilities (Kudo 2018); a text becomes its most probable sequence of pieces.
     Unigram,
+    /// Single characters; one that is not in the vocabulary is unknown.
+    Characters,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 4] = [Kind::ByteLevelBpe, Kind::ByteFallbackBpe, Kind::WordPiece, Kind::Unigram];
+    pub const ALL: [Kind; 5] = [Kind::ByteLevelBpe, Kind::ByteFallbackBpe, Kind::WordPiece, Kind::Unigram, Kind::Characters];
 
     /// The name in configs.
     pub fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Kind {
             Kind::ByteFallbackBpe => "byte-fallback-bpe",
             Kind::WordPiece => "wordpiece",
             Kind::Unigram => "unigram",
+            Kind::Characters => "characters",
         }
     }
 
@@ -38,6 +41,7 @@ impl Kind {
             Kind::ByteFallbackBpe => &[Style::Llama2, Style::SentencePiece, Style::T5],
             Kind::WordPiece => &[Style::BertUncased, Style::BertCased, Style::BertChinese],
             Kind::Unigram => &[Style::SentencePiece, Style::Llama2, Style::T5],
+            Kind::Characters => &[Style::Plain],
         }
     }
 }
@@ -68,6 +72,8 @@ pub enum Style {
     SentencePiece,
     /// The same without white space at the end; `<pad>`, `</s>`, `<unk>`.
     T5,
+    /// Text as it is; `<|endoftext|>`, `<unk>`.
+    Plain,
 }
 
 impl Style {
@@ -85,6 +91,7 @@ impl Style {
             Style::Llama2 => "llama2",
             Style::SentencePiece => "sentencepiece",
             Style::T5 => "t5",
+            Style::Plain => "plain",
         }
     }
 
@@ -97,6 +104,7 @@ impl Style {
             Style::BertCased | Style::BertUncased | Style::BertChinese => &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
             Style::Llama2 | Style::SentencePiece => &["<unk>", "<s>", "</s>"],
             Style::T5 => &["<pad>", "</s>", "<unk>"],
+            Style::Plain => &["<|endoftext|>", "<unk>"],
         }
     }
 
@@ -114,7 +122,7 @@ impl Style {
 
 /// The unknown token of WordPiece.
 pub(super) const WORDPIECE_UNKNOWN: &str = "[UNK]";
-/// The unknown token of the SentencePiece styles.
+/// The unknown token of the SentencePiece styles and of single characters.
 pub(super) const UNKNOWN: &str = "<unk>";
 
 /// A kind with a style that fits and special tokens that can do their work.
@@ -162,7 +170,7 @@ impl Recipe {
         }
         let unknown = match self.kind {
             Kind::WordPiece => WORDPIECE_UNKNOWN,
-            Kind::Unigram => UNKNOWN,
+            Kind::Unigram | Kind::Characters => UNKNOWN,
             Kind::ByteLevelBpe | Kind::ByteFallbackBpe => return Ok(()),
         };
         if !tokens.iter().any(|token| token == unknown) {

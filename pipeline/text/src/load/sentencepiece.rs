@@ -26,6 +26,7 @@ enum Kind {
     Control,
     UserDefined,
     Byte,
+    Unused,
 }
 
 struct Piece<'a> {
@@ -171,7 +172,11 @@ impl<'a> Model<'a> {
             }
             ensure!(piece.score.is_finite(), "the score of piece {id} `{}` is no number", piece.text);
             let single = piece.text.chars().nth(1).is_none();
-            ensure!(piece.matches() || !single, "piece {id} `{}` controls, and is a single character, which texts may hold", piece.text);
+            ensure!(
+                piece.matches() || !single || piece.kind == Kind::Unused,
+                "piece {id} `{}` controls, and is a single character, which texts may hold",
+                piece.text
+            );
         }
         let unknown: Vec<usize> = (0..self.pieces.len()).filter(|id| self.pieces[*id].kind == Kind::Unknown).collect();
         ensure!(unknown.len() == 1, "it has {} unknown pieces, and must have one", unknown.len());
@@ -180,6 +185,12 @@ impl<'a> Model<'a> {
             ensure!(byte.is_none(), "it falls back to bytes, and has no piece `{}`", byte.unwrap_or_default());
         }
         if self.kind == BPE {
+            let unused = self.texts(Kind::Unused).next();
+            ensure!(
+                unused.is_none(),
+                "its piece `{}` is marked as unused, which is read for models of type unigram alone",
+                unused.unwrap_or_default()
+            );
             let matching: HashSet<&str> = self.pieces.iter().filter(|piece| piece.matches()).map(|piece| piece.text).collect();
             for piece in self.texts(Kind::Normal) {
                 let lacking = piece.chars().find(|c| !matching.contains(c.encode_utf8(&mut [0; 4]) as &str));
@@ -191,12 +202,13 @@ impl<'a> Model<'a> {
     }
 
     fn settings(&self) -> Settings {
-        let ids = |kind: Kind| self.pieces.iter().zip(0..).filter(|(piece, _)| piece.kind == kind).map(|(_, id)| id).collect();
+        let ids = |kind: Kind| self.pieces.iter().zip(0..).filter(|(piece, _)| piece.kind == kind).map(|(_, id)| id).collect::<Vec<u32>>();
         Settings {
             add_dummy_prefix: self.add_dummy_prefix,
             remove_extra_whitespaces: self.remove_extra_whitespaces,
             escape_whitespaces: self.escape_whitespaces,
-            control: ids(Kind::Control),
+            // Neither is ever found in a text.
+            control: [ids(Kind::Control), ids(Kind::Unused)].concat(),
             user_defined: ids(Kind::UserDefined),
             ties: match self.kind {
                 BPE => {
@@ -334,7 +346,7 @@ impl<'a> Piece<'a> {
                         2 => Kind::Unknown,
                         3 => Kind::Control,
                         4 => Kind::UserDefined,
-                        5 => bail!("it is marked as unused, which a tokenizer.json cannot say"),
+                        5 => Kind::Unused,
                         6 => Kind::Byte,
                         _ => bail!("it has the unknown type {kind}"),
                     }

@@ -252,7 +252,7 @@ fn bad_sentencepiece_models() {
         (vec![piece("a", 0.0, 1)], "it has 0 unknown pieces, and must have one"),
         (vec![unknown(), piece("a", 0.0, 1), piece("a", -1.0, 1)], "the pieces 1 and 2 are the same, `a`"),
         (vec![unknown(), piece("", 0.0, 1)], "piece 1: it has no text"),
-        (vec![unknown(), piece("a", 0.0, 5)], "piece 1: it is marked as unused, which a tokenizer.json cannot say"),
+        (vec![bpe(), unknown(), piece("a", 0.0, 5)], "its piece `a` is marked as unused, which is read for models of type unigram alone"),
         (vec![unknown(), piece("a", 0.0, 7)], "piece 1: it has the unknown type 7"),
         (vec![unknown(), piece("a", f32::NAN, 1)], "the score of piece 1 `a` is no number"),
         (vec![unknown(), piece("a", 0.0, 3)], "piece 1 `a` controls, and is a single character, which texts may hold"),
@@ -279,16 +279,42 @@ fn bad_sentencepiece_models() {
     }
 }
 
+/// Ids of sentencepiece 0.2.3.
+#[test]
+fn unused_pieces_are_never_found() {
+    let used = [("▁", -1.0, 1), ("a", -1.0, 1), ("b", -2.0, 1), ("ab", -0.5, 5), ("abc", -0.125, 5), ("c", -1.5, 1), ("bc", -1.0, 1)];
+    let pieces = used.into_iter().chain([("d", -1.0, 5), ("cd", -1.25, 1), ("e", -30.0, 5)]);
+    let pieces: Vec<u8> = pieces.flat_map(|(text, score, kind)| piece(text, score, kind)).collect();
+    let tokenizer = loaded(&[piece("<unk>", 0.0, 2), pieces, trainer(&[]), field(3, &[])].concat());
+    for (text, expected) in [
+        ("ab", &[1, 2, 3][..]),
+        ("abc", &[1, 2, 7]),
+        ("a bc", &[1, 2, 1, 7]),
+        ("abcd", &[1, 2, 3, 9]),
+        ("dd", &[1, 0]),
+        ("cdd e", &[1, 9, 0, 1, 0]),
+        ("abab", &[1, 2, 3, 2, 3]),
+        ("adb", &[1, 2, 0, 3]),
+    ] {
+        assert_eq!(tokenizer.encode(text).unwrap(), expected, "{text}");
+    }
+}
+
+/// The tokenizer of a model file, saved and loaded.
+fn loaded(model: &[u8]) -> Tokenizer {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.model");
+    std::fs::write(&file, model).unwrap();
+    Tokenizer::load_foreign(&file, &options()).unwrap().save(folder.path(), None).unwrap();
+    Tokenizer::load(folder.path()).unwrap()
+}
+
 /// Ids of sentencepiece 0.2.3. As in Mistral's models, the leftmost of pieces with one score is merged first, and merged on.
 #[test]
 fn pieces_of_one_score_are_merged_from_the_left() {
     let pieces = [("ab", -1.0), ("ba", -1.0), ("aba", -1.0), ("a", -2.0), ("b", -3.0), ("▁", -4.0)];
     let pieces: Vec<u8> = pieces.iter().flat_map(|(text, score)| piece(text, *score, 1)).collect();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("x.model");
-    std::fs::write(&file, [trainer(&[3 << 3, 2]), piece("<unk>", 0.0, 2), pieces, field(3, &[])].concat()).unwrap();
-    Tokenizer::load_foreign(&file, &options()).unwrap().save(folder.path(), None).unwrap();
-    let tokenizer = Tokenizer::load(folder.path()).unwrap();
+    let tokenizer = loaded(&[trainer(&[3 << 3, 2]), piece("<unk>", 0.0, 2), pieces, field(3, &[])].concat());
     for (text, expected) in [
         ("aba", &[6, 3][..]),
         ("bab", &[6, 2, 5]),

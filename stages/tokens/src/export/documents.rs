@@ -200,7 +200,8 @@ mod tests {
             let tokens = row.iter().flat_map(|(d, start, n)| (0..*n).map(|i| u32::from(*d) * 10 + *start as u32 + i as u32));
             let mut tokens: Vec<u32> = std::iter::once(0).chain(tokens).collect();
             tokens.resize(5, 0);
-            let spans = row.iter().map(|(d, start, length)| Span { document: [*d; 16], start: *start, length: *length }).collect();
+            let spans =
+                row.iter().map(|(d, start, length)| Span { document: [*d; 16], start: *start, length: *length, weight: 1.0 }).collect();
             writer.push(Row { tokens, spans }).unwrap();
         }
         let files = [ShardFile { path, rows: writer.finish().unwrap(), bytes: None }];

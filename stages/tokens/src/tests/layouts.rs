@@ -12,6 +12,7 @@ use crate::tokenize::examples::prepare;
 
 mod pairs;
 mod spans;
+mod weights;
 
 /// Stands in for the stages that make documents, with any columns: objects of texts, numbers and lists of them.
 #[derive(Serialize, Deserialize, JsonSchema)]

@@ -270,11 +270,14 @@ fn counts_are_exact_and_the_same_for_any_number_of_threads_and_files() {
         assert_eq!(tokens, special + in_use + not);
         let scores = batches(&artifact, "scores");
         let metrics = texts_of(&scores, "metric");
-        assert_eq!(metrics[..5], ["tokens_per_word", "tokens_per_character", "bytes_per_token", "unknown_rate", "unused_rate"]);
+        assert_eq!(
+            metrics[..6],
+            ["tokens_per_word", "tokens_per_character", "bytes_per_token", "unknown_rate", "continued_rate", "unused_rate"]
+        );
         let values = scores["value"].as_any().downcast_ref::<Float64Array>().unwrap();
-        assert_eq!(values.value(index * 5 + 2), 135.0 / ids("").len() as f64);
-        assert_eq!(numbers(&scores, "count")[index * 5], 29);
-        assert_eq!(texts_of(&scores, "system")[index * 5], **name);
+        assert_eq!(values.value(index * 6 + 2), 135.0 / ids("").len() as f64);
+        assert_eq!(numbers(&scores, "count")[index * 6], 29);
+        assert_eq!(texts_of(&scores, "system")[index * 6], **name);
     }
 }
 
@@ -299,11 +302,11 @@ fn texts_without_words_and_tokens_have_no_ratios() {
     place.run(1).unwrap();
     let scores = batches(&place.artifact("compare_tokenizers"), "scores");
     assert_eq!(
-        texts_of(&scores, "reason")[..5],
-        ["there are no words", "there are no characters", "there are no tokens", "there are no tokens", "null"]
+        texts_of(&scores, "reason")[..6],
+        ["there are no words", "there are no characters", "there are no tokens", "there are no tokens", "there are no words", "null"]
     );
     let values = scores["value"].as_any().downcast_ref::<Float64Array>().unwrap();
-    assert_eq!((values.null_count(), values.value(4)), (8, 1.0));
+    assert_eq!((values.null_count(), values.value(5)), (10, 1.0));
 }
 
 #[test]

@@ -14,6 +14,9 @@ use super::packing::Frame;
 /// Bytes of tokens that are written at once.
 const WRITTEN_AT_ONCE: usize = 1 << 18;
 
+/// The kind of an entry of a document with a weight; 0 is that of one without.
+const WEIGHTED: u8 = 4;
+
 /// One entry of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Entry {
@@ -29,7 +32,7 @@ pub(super) enum Entry {
 }
 
 /// Whose the next tokens are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Document {
     pub(super) id: [u8; 16],
     pub(super) split: u32,
@@ -37,6 +40,8 @@ pub(super) struct Document {
     pub(super) length: u32,
     /// Tokens that were cut off after them.
     pub(super) cut: u32,
+    /// What it counts in the loss, where documents have weights.
+    pub(super) weight: Option<f32>,
 }
 
 /// A document that no row holds.
@@ -86,7 +91,7 @@ impl<'a> EncodedWriter<'a> {
 
     /// Appends a document, its framing tokens included. What a row of its own cannot hold is cut off; the end of a document for a masked model
     /// stays, because those have only seen rows that end in it.
-    pub(crate) fn push(&mut self, id: &[u8; 16], split: &str, tokens: &[u32]) -> Result<()> {
+    pub(crate) fn push(&mut self, id: &[u8; 16], split: &str, weight: Option<f32>, tokens: &[u32]) -> Result<()> {
         let number = self.split(split)?;
         let cut = tokens.len().saturating_sub(self.frame.document_tokens_max);
         let (kept, _) = tokens.split_at(tokens.len() - cut);
@@ -102,7 +107,7 @@ impl<'a> EncodedWriter<'a> {
         if self.bytes.len() >= WRITTEN_AT_ONCE {
             self.write()?;
         }
-        self.note(&Entry::Document(Document { id: *id, split: number as u32, length, cut: cut as u32 }))
+        self.note(&Entry::Document(Document { id: *id, split: number as u32, length, cut: cut as u32, weight }))
     }
 
     fn count<'t>(&mut self, split: usize, length: u32, tokens: impl Iterator<Item = &'t u32>) -> Result<()> {
@@ -168,13 +173,15 @@ impl<'a> EncodedWriter<'a> {
 
 fn write_entry(out: &mut impl Write, entry: &Entry) -> Result<()> {
     match entry {
-        Entry::Document(Document { id, split, length, cut }) => {
-            let mut bytes = [0; 29];
+        Entry::Document(Document { id, split, length, cut, weight }) => {
+            let mut bytes = [0; 33];
+            bytes[0] = if weight.is_some() { WEIGHTED } else { 0 };
             bytes[1..17].copy_from_slice(id);
-            for (place, number) in bytes[17..].as_chunks_mut().0.iter_mut().zip([split, length, cut]) {
+            let numbers = [*split, *length, *cut, weight.map_or(0, f32::to_bits)];
+            for (place, number) in bytes[17..].as_chunks_mut().0.iter_mut().zip(numbers) {
                 *place = number.to_le_bytes();
             }
-            Ok(out.write_all(&bytes)?)
+            Ok(out.write_all(&bytes[..if weight.is_some() { 33 } else { 29 }])?)
         }
         Entry::Split(name) => write_bytes(out, 1, name.as_bytes()),
         Entry::Reject(reject) => write_bytes(out, 2, &serde_json::to_vec(reject)?),
@@ -224,13 +231,14 @@ impl Entries {
             return Ok(None);
         }
         let number = |bytes: &[u8]| u32::from_le_bytes(bytes[..4].try_into().expect("four bytes"));
-        if kind[0] == 0 {
-            let mut bytes = [0; 28];
-            self.reader.read_exact(&mut bytes)?;
-            self.position += 29;
+        if kind[0] == 0 || kind[0] == WEIGHTED {
+            let (mut bytes, size) = ([0; 32], if kind[0] == WEIGHTED { 32 } else { 28 });
+            self.reader.read_exact(&mut bytes[..size])?;
+            self.position += 1 + size as u64;
             let id = bytes[..16].try_into().expect("sixteen bytes");
-            let [split, length, cut] = [16, 20, 24].map(|at| number(&bytes[at..]));
-            return Ok(Some(Entry::Document(Document { id, split, length, cut })));
+            let [split, length, cut, weight] = [16, 20, 24, 28].map(|at| number(&bytes[at..]));
+            let weight = (kind[0] == WEIGHTED).then(|| f32::from_bits(weight));
+            return Ok(Some(Entry::Document(Document { id, split, length, cut, weight })));
         }
         let mut length = [0; 4];
         self.reader.read_exact(&mut length)?;
@@ -292,19 +300,19 @@ mod tests {
             rule: "empty".into(),
             value: None,
         };
-        out.push(&[1; 16], "train", &[5, 6, 0]).unwrap();
-        out.push(&[2; 16], "valid", &[9; 10]).unwrap();
+        out.push(&[1; 16], "train", None, &[5, 6, 0]).unwrap();
+        out.push(&[2; 16], "valid", Some(0.1), &[9; 10]).unwrap();
         out.reject(reject.clone()).unwrap();
-        out.push(&[4; 16], "train", &[6, 0]).unwrap();
+        out.push(&[4; 16], "train", Some(0.0), &[6, 0]).unwrap();
         out.finish().unwrap();
-        let document = |n, split, length, cut| Entry::Document(Document { id: [n; 16], split, length, cut });
+        let document = |n, split, length, cut, weight| Entry::Document(Document { id: [n; 16], split, length, cut, weight });
         let expected = [
             Entry::Split("train".into()),
-            document(1, 0, 3, 0),
+            document(1, 0, 3, 0, None),
             Entry::Split("valid".into()),
-            document(2, 1, 8, 2),
+            document(2, 1, 8, 2, Some(0.1)),
             Entry::Reject(reject),
-            document(4, 0, 2, 0),
+            document(4, 0, 2, 0, Some(0.0)),
             Entry::Counts { split: 0, counts: vec![(0, 2), (5, 1), (6, 2)] },
             Entry::Counts { split: 1, counts: vec![(9, 8)] },
         ];
@@ -330,8 +338,8 @@ mod tests {
         let frame = frame(&encoder, "pack");
         let mut out = EncodedWriter::create(&folder.path().join("part-00000"), &encoder, &frame).unwrap();
         let most = encoder.tokenizer.vocabulary_size() as u32 - 1;
-        out.push(&[1; 16], "train", &[most]).unwrap();
-        let error = out.push(&[1; 16], "train", &[most + 1]).unwrap_err().to_string();
+        out.push(&[1; 16], "train", None, &[most]).unwrap();
+        let error = out.push(&[1; 16], "train", None, &[most + 1]).unwrap_err().to_string();
         let expected = format!(
             "the tokenizer of step `bpe` made the id {} and has ids from 0 to {most} alone; its files do not fit one another",
             most + 1

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, Float32Array, Int64Array, RecordBatch, StringArray};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use engine::{Context, PartWriter, schema};
-use shards::{Extent, Piece, Span, TokenFile, packed};
+use shards::{Extent, PackedRows, Piece, Span, TokenFile, packed};
 
+use super::early;
+use super::encoded::Document;
 use super::packed::Job;
 use super::plan::{Member, Window};
 use super::summary::Shard;
@@ -18,46 +20,64 @@ use super::summary::Shard;
 const SPANS_BATCH: usize = 1 << 14;
 
 /// One row for each piece of a document.
-pub(super) fn spans_schema() -> SchemaRef {
+pub(super) fn spans_schema(weights: bool) -> SchemaRef {
     let number = |name| Field::new(name, DataType::Int64, false);
-    Arc::new(Schema::new(vec![
+    let mut fields = vec![
         Field::new("split", DataType::Utf8, false),
         number("row"),
         Field::new("document", schema::ID, false),
         number("start"),
         number("length"),
-    ]))
+    ];
+    fields.extend(weights.then(|| Field::new("weight", DataType::Float32, false)));
+    Arc::new(Schema::new(fields))
 }
 
-/// Writes the shard and its spans; `first_row` numbers its rows in the split.
+/// Writes the shard, unless that was done early, and its spans; `first_row` numbers its rows in the split.
 pub(super) fn write_shard(ctx: &Context, job: &Job, window: &Window, first_row: u64, part: &mut PartWriter) -> Result<Shard> {
-    let (frame, width) = (&job.frame, job.encoder.width);
-    let mut shard = Shard::new(&window.split, window.number);
-    shard.format = job.settings.format;
     let members = window.members(&job.paths)?;
-    let extents: Vec<Extent> = members.iter().map(|member| member.extent).collect();
-    let rows = job.settings.packing.rows(&extents, frame.room());
-    let files = files(job, &members, window)?;
+    let (shard, file) = match early::find(job, window) {
+        Some(written) => (written.shard, written.file),
+        None => {
+            let shard = write_tokens(ctx, job, window, &members)?;
+            let file = job.draft.describe(&shard.relative(), shard.rows)?;
+            (shard, file)
+        }
+    };
+    part.adopt(file);
+    let mut spans = Spans::new(&window.split, job.settings.has_weights());
+    for (row, pieces) in (first_row..).zip(rows(job, &members).iter()) {
+        for piece in pieces {
+            spans.push(row, &span(&members, piece), part)?;
+        }
+    }
+    spans.flush(part)?;
+    Ok(shard)
+}
+
+/// Writes the shard alone.
+pub(super) fn write_tokens(ctx: &Context, job: &Job, window: &Window, members: &[Member]) -> Result<Shard> {
+    let (frame, width) = (&job.frame, job.encoder.width);
+    let mut shard = job.shard(window);
+    let files = files(job, members, window)?;
     let mut context = match window.before.filter(|_| frame.overlap) {
         Some((file, token)) => width.last(files[&file].bytes(token..token + 1)?).context("a token has bytes")?,
         None => frame.context,
     };
-    let mut writer = packed::Writer::create(&job.draft.file(&shard.relative())?, frame.row_tokens, width)?;
-    let mut spans = Spans::new(&window.split);
+    let weights = job.settings.has_weights();
+    let mut writer = packed::Writer::with(&job.draft.file(&shard.relative())?, frame.row_tokens, width, weights)?;
     let mut row_pieces = Vec::new();
-    for (row, pieces) in (first_row..).zip(rows.iter()) {
-        if row % 1024 == 0 {
+    for pieces in rows(job, members).iter() {
+        if shard.rows.is_multiple_of(1024) {
             ctx.check_stop()?;
         }
         for piece in pieces {
             let member = &members[piece.document as usize];
             let first = member.token + u64::from(piece.start);
             let tokens = files[&member.file].bytes(first..first + u64::from(piece.length))?;
-            let span = Span { document: member.document.id, start: piece.start.into(), length: piece.length as i32 };
-            spans.push(row, &span, part)?;
-            row_pieces.push((span, tokens));
+            row_pieces.push((span(members, piece), tokens));
         }
-        note(&mut shard, &members, pieces, frame.room());
+        note(&mut shard, members, pieces, frame.room());
         let last = row_pieces.last().and_then(|(_, tokens)| width.last(tokens));
         writer.push_pieces(context, frame.padding, row_pieces.drain(..))?;
         if frame.overlap {
@@ -65,8 +85,17 @@ pub(super) fn write_shard(ctx: &Context, job: &Job, window: &Window, first_row: 
         }
     }
     writer.finish()?;
-    spans.flush(part)?;
     Ok(shard)
+}
+
+fn rows(job: &Job, members: &[Member]) -> PackedRows {
+    let extents: Vec<Extent> = members.iter().map(|member| member.extent).collect();
+    job.settings.packing.rows(&extents, job.frame.room())
+}
+
+fn span(members: &[Member], piece: &Piece) -> Span {
+    let Document { id: document, weight, .. } = members[piece.document as usize].document;
+    Span { document, start: piece.start.into(), length: piece.length as i32, weight: weight.unwrap_or(1.0) }
 }
 
 /// The files that hold tokens of the window, and the token before it.
@@ -98,12 +127,13 @@ struct Spans<'a> {
     documents: Vec<u8>,
     starts: Vec<i64>,
     lengths: Vec<i64>,
+    weights: Option<Vec<f32>>,
 }
 
 impl<'a> Spans<'a> {
-    fn new(split: &'a str) -> Spans<'a> {
+    fn new(split: &'a str, weights: bool) -> Spans<'a> {
         let (rows, documents, starts, lengths) = Default::default();
-        Spans { split, rows, documents, starts, lengths }
+        Spans { split, rows, documents, starts, lengths, weights: weights.then(Vec::new) }
     }
 
     fn push(&mut self, row: u64, span: &Span, part: &mut PartWriter) -> Result<()> {
@@ -111,18 +141,21 @@ impl<'a> Spans<'a> {
         self.documents.extend_from_slice(&span.document);
         self.starts.push(span.start);
         self.lengths.push(span.length.into());
+        self.weights.iter_mut().for_each(|weights| weights.push(span.weight));
         if self.rows.len() == SPANS_BATCH { self.flush(part) } else { Ok(()) }
     }
 
     fn flush(&mut self, part: &mut PartWriter) -> Result<()> {
         let n = self.rows.len();
-        let columns: Vec<ArrayRef> = vec![
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter_values(std::iter::repeat_n(self.split, n))),
             Arc::new(Int64Array::from(std::mem::take(&mut self.rows))),
             Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(std::mem::take(&mut self.documents)), None)?),
             Arc::new(Int64Array::from(std::mem::take(&mut self.starts))),
             Arc::new(Int64Array::from(std::mem::take(&mut self.lengths))),
         ];
-        part.write("spans", &RecordBatch::try_new(spans_schema(), columns)?)
+        let weights = self.weights.as_mut().map(std::mem::take);
+        columns.extend(weights.map(|weights| Arc::new(Float32Array::from(weights)) as ArrayRef));
+        part.write("spans", &RecordBatch::try_new(spans_schema(self.weights.is_some()), columns)?)
     }
 }

@@ -1,5 +1,6 @@
 //! `tokenize`: documents become shards, either packed for pre-training or as examples with an answer.
 
+mod early;
 pub(crate) mod encoded;
 pub(crate) mod examples;
 mod fill;
@@ -7,6 +8,7 @@ pub(crate) mod packed;
 mod packing;
 mod plan;
 mod summary;
+mod weights;
 
 use anyhow::{Context as _, Result, bail};
 use engine::{Artifact, Context, Disk, Draft, Inputs, Kind, Port, Site, Stage};
@@ -181,6 +183,13 @@ pub struct Tokenize {
     /// Share of the documents whose rows aim at a random length instead of a full one, for `pairs`.
     #[serde(default = "default_short_probability")]
     pub short_probability: f64,
+    /// Column that holds the weight of each document in the loss of `train`: a number from 0 on. Documents with another or none are rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
+    /// Weights by the values of a column, `{ column = "source", weights = { web = 0.5, books = 2 } }`; other documents weigh 1. With `weight` too,
+    /// the product counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_weights: Option<weights::GroupWeights>,
     /// The run's seed, for `pairs` alone: the other layouts draw nothing.
     #[serde(default)]
     #[schemars(skip)]
@@ -227,6 +236,7 @@ impl Stage for Tokenize {
             bail!("`sequence_length` is {}: it must be from 8 to {}", self.sequence_length, 1 << 20);
         }
         packing::check(self)?;
+        self.check_weights()?;
         examples::prepare(self, site.seed())
     }
 
@@ -283,6 +293,9 @@ impl Tokenize {
         }
         if self.layout == Layout::Complete {
             draft.fact("separator", &self.separator)?;
+        }
+        if self.has_weights() {
+            draft.fact("weights", true)?;
         }
         Ok(())
     }

@@ -11,15 +11,16 @@ use engine::{Context, Draft, Part, PartWriter, Stage, Table, schema};
 use rayon::prelude::*;
 use shards::{Extent, packed};
 
+use super::early::Early;
 use super::encoded::{EncodedWriter, Entries, Entry, Reject};
 use super::fill::{self, spans_schema};
 use super::packing::{Frame, Packing, shard_rows};
-use super::plan::{self, Plan, Window};
+use super::plan::{Plan, Window};
 use super::summary::{self, Shard};
 use super::{Encoder, Tokenize};
 use crate::documents::{self, id};
 
-const ENCODE: &str = "encode";
+pub(super) const ENCODE: &str = "encode";
 const COUNT: &str = "count";
 /// Documents that one thread encodes at a time, where one file is spread over several.
 const CHUNK: usize = 16;
@@ -51,16 +52,27 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     /// The number of all tokens.
     fn tokens(&self) -> Result<u64> {
-        let size = |path: &PathBuf| Ok(std::fs::metadata(path).with_context(|| format!("reading `{}`", path.display()))?.len());
-        let bytes: Result<u64> = self.paths.iter().map(size).sum();
-        Ok(bytes? / self.encoder.width.bytes() as u64)
+        (0..self.paths.len()).map(|file| self.tokens_of(file)).sum()
+    }
+
+    /// The number of tokens of a file of documents.
+    pub(super) fn tokens_of(&self, file: usize) -> Result<u64> {
+        let path = &self.paths[file];
+        let bytes = std::fs::metadata(path).with_context(|| format!("reading `{}`", path.display()))?.len();
+        Ok(bytes / self.encoder.width.bytes() as u64)
+    }
+
+    /// The shard of a window, without rows.
+    pub(super) fn shard(&self, window: &Window) -> Shard {
+        Shard { format: self.settings.format, ..Shard::new(&window.split, window.number) }
     }
 }
 
 pub(super) fn run(settings: &Tokenize, ctx: &Context, table: &Table, encoder: &Encoder, draft: &Draft) -> Result<()> {
-    for column in ["id", settings.text.as_str()] {
+    for column in ["id", settings.text.as_str()].into_iter().chain(settings.weight_columns()) {
         table.column(column)?;
     }
+    settings.check_groups(ctx, table)?;
     let parts = table.plan();
     let source = Source { settings, ctx, table, encoder };
     let spread = |file| parts.len() < FILES_PER_THREAD * ctx.threads || file + ctx.threads >= parts.len();
@@ -77,18 +89,19 @@ pub(crate) fn run_encoded(
     encode: impl Fn(usize, &mut EncodedWriter) -> Result<()> + Sync,
 ) -> Result<()> {
     draft.declare("rejects", schema::rejects())?;
-    draft.declare("spans", spans_schema())?;
+    draft.declare("spans", spans_schema(settings.has_weights()))?;
     draft.declare("unigrams", unigrams_schema())?;
     draft.declare(summary::STATISTICS, summary::statistics_schema())?;
     let paths = (0..parts.len()).map(|index| draft.scratch_path(ENCODE, index)).collect();
     let job = Job { settings, encoder, draft, frame: Frame::new(settings, encoder)?, paths };
+    let early = Early::new(ctx, &job, parts)?;
     draft.task(ctx, ENCODE, parts, |index, path| {
         let mut out = EncodedWriter::create(path, encoder, &job.frame)?;
         encode(index, &mut out)?;
-        out.finish()
+        out.finish()?;
+        early.encoded(index)
     })?;
-    let rows_max = shard_rows(settings, job.tokens()?);
-    let plan = plan::plan(ctx, &job.paths, settings.packing, &job.frame, rows_max)?;
+    let plan = early.finish(shard_rows(settings, job.tokens()?))?;
     let rows = first_rows(ctx, &job, &plan.windows)?;
     let mut shards: Vec<Part> = plan.windows.iter().map(|window| Part { bytes: window.tokens * encoder.width.bytes() as u64 }).collect();
     // What is known of whole splits and what is in no shard is one more part.
@@ -97,7 +110,6 @@ pub(crate) fn run_encoded(
         Some(window) => {
             let shard = fill::write_shard(ctx, &job, window, rows[index], part)?;
             count(&shard, part);
-            part.wrote(&shard.relative(), shard.rows)?;
             summary::note(draft, index, part, &[shard])
         }
         None => {
@@ -109,7 +121,7 @@ pub(crate) fn run_encoded(
     summary::shares(draft, shards.len())?;
     summary::finish(draft, shards.len(), |path| {
         let path = path.with_extension(settings.format.extension());
-        packed::Writer::create(&path, job.frame.row_tokens, encoder.width)?.finish()?;
+        packed::Writer::with(&path, job.frame.row_tokens, encoder.width, settings.has_weights())?.finish()?;
         Ok(())
     })
 }
@@ -140,7 +152,7 @@ type Encoded = (Vec<u32>, Vec<usize>);
 /// Encodes one file of documents; `spread` over threads where there are too few files for all of them.
 fn encode(job: &Source, file: usize, spread: bool, out: &mut EncodedWriter) -> Result<()> {
     let Source { settings, ctx, table, encoder } = job;
-    let columns = ["id", settings.text.as_str()];
+    let columns: Vec<&str> = ["id", settings.text.as_str()].into_iter().chain(settings.weight_columns()).collect();
     let frame = out.frame;
     let (mut rejected, mut first_row) = (Vec::new(), 0);
     let encode_texts = |texts: &[&str], (tokens, ends): &mut Encoded| -> Result<()> {
@@ -156,7 +168,7 @@ fn encode(job: &Source, file: usize, spread: bool, out: &mut EncodedWriter) -> R
     for batch in documents::read(table, file, &columns)? {
         ctx.check_stop()?;
         let batch = batch?;
-        let (ids, texts) = (batch.ids("id")?, batch.strings(&settings.text)?);
+        let (ids, texts, weights) = (batch.ids("id")?, batch.strings(&settings.text)?, settings.weights(&batch)?);
         // A null text is an empty one; `import` lets none through.
         let texts: Vec<&str> = texts.iter().map(Option::unwrap_or_default).collect();
         let size = if spread { CHUNK } else { texts.len().max(1) };
@@ -180,9 +192,11 @@ fn encode(job: &Source, file: usize, spread: bool, out: &mut EncodedWriter) -> R
                 reject("too_long", Some((text.len() as f64, settings.document_bytes_max as f64)));
                 continue;
             }
-            match documents.next().context("a document was not encoded")? {
-                [] => reject("empty", None),
-                tokens => out.push(&id, batch.split(row), tokens)?,
+            let tokens = documents.next().context("a document was not encoded")?;
+            match weights.as_ref().map(|weights| weights[row]).transpose() {
+                _ if tokens.is_empty() => reject("empty", None),
+                Err(fault) => reject(fault.rule, fault.value),
+                Ok(weight) => out.push(&id, batch.split(row), weight, tokens)?,
             }
         }
         first_row += texts.len();

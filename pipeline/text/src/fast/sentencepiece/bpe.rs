@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use hashbrown::HashMap;
 use tokenizers::models::bpe::BPE;
 
-use super::super::merges::{ModelFile, Scratch, Table, vocabulary_of};
+use super::super::merges::{ModelFile, Scratch, Table, text_of};
 use super::Unknown;
 
 pub(super) struct Bpe {
@@ -15,16 +15,17 @@ pub(super) struct Bpe {
 impl Bpe {
     /// `ties` are pieces of equal rank, `matches` tells the pieces that texts may hold.
     pub(super) fn of(model: &BPE, ties: &[Vec<u32>], matches: impl Fn(u32) -> bool) -> Result<Bpe> {
-        let vocabulary = vocabulary_of(model)?;
-        let single = |(text, id): (&String, &u32)| {
+        let text = text_of(model)?;
+        let file = ModelFile::of_model(&text)?;
+        file.check()?;
+        let single = |(text, id): (&str, u32)| {
             let mut characters = text.chars();
-            characters.next().filter(|_| characters.next().is_none() && matches(*id)).map(|c| (c, *id))
+            characters.next().filter(|_| characters.next().is_none() && matches(id)).map(|c| (c, id))
         };
-        let characters = vocabulary.iter().filter_map(single).collect();
-        let file = ModelFile::of(model)?;
+        let characters = file.vocabulary().filter_map(single).collect();
         let merges = match ties {
-            [] => Table::of(&file, &vocabulary).context("its merges")?,
-            _ => Table::of_pieces(&tied_ranks(&file, &vocabulary, ties)?, &vocabulary),
+            [] => Table::of(&file).context("its merges")?,
+            _ => Table::of_pieces(&tied_ranks(&file, ties)?, &file),
         };
         Ok(Bpe { merges, characters })
     }
@@ -47,11 +48,11 @@ impl Bpe {
 }
 
 /// The ranks of pieces that merges make; those of a group have the best rank of the group.
-fn tied_ranks(file: &ModelFile, vocabulary: &HashMap<String, u32>, ties: &[Vec<u32>]) -> Result<HashMap<u32, u32>> {
+fn tied_ranks(file: &ModelFile, ties: &[Vec<u32>]) -> Result<HashMap<u32, u32>> {
     let mut ranks = HashMap::new();
-    for ((left, right), rank) in file.merges.iter().zip(0..) {
-        let id = vocabulary.get(&format!("{left}{right}")).context("a merge makes no piece")?;
-        ranks.entry(*id).or_insert(rank);
+    for merge in file.merges() {
+        let merge = merge.context("its merges")?;
+        ranks.entry(merge.id).or_insert(merge.rank);
     }
     for group in ties {
         if let Some(best) = group.iter().filter_map(|id| ranks.get(id).copied()).min() {

@@ -7,8 +7,6 @@
 mod bpe;
 mod charsmap;
 mod normalizer;
-mod trie;
-mod unigram;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use hashbrown::{HashMap, HashSet};
@@ -18,15 +16,15 @@ use tokenizers::{ModelWrapper, NormalizerWrapper};
 use super::State;
 use super::cache::Out;
 use super::merges::Scratch;
+use super::trie::Trie;
+use super::unigram::{Best, Unigram};
 use crate::tokenizer::Encoded;
 use bpe::Bpe;
 pub(crate) use charsmap::Charsmap;
 use normalizer::Normalizer;
-use trie::Trie;
-use unigram::{Best, Unigram};
 
 /// What stands for a space.
-const SPACE: &str = "▁";
+pub(super) const SPACE: &str = "▁";
 
 /// The key in tokenizer_config.json.
 pub(crate) const KEY: &str = "sentencepiece";
@@ -60,7 +58,7 @@ pub(super) struct SentencePiece {
 }
 
 enum Model {
-    Unigram(Unigram),
+    Unigram(Unigram<f32>),
     Bpe(Bpe),
 }
 
@@ -74,7 +72,7 @@ struct Unknown {
 #[derive(Default)]
 pub(super) struct Buffers {
     normal: String,
-    path: Vec<Best>,
+    path: Vec<Best<f32>>,
 }
 
 impl Unknown {
@@ -98,7 +96,6 @@ struct Piece {
 impl SentencePiece {
     pub(super) fn of(inner: &tokenizers::Tokenizer, settings: &Settings) -> Result<SentencePiece> {
         let (pieces, unknown, fallback) = pieces_of(inner)?;
-        let byte_name = |byte: u8| format!("<0x{byte:02X}>");
         let names: HashSet<String> = if fallback { (0..=u8::MAX).map(byte_name).collect() } else { HashSet::new() };
         let control: HashSet<u32> = settings.control.iter().copied().collect();
         let user_defined: HashSet<u32> = settings.user_defined.iter().copied().collect();
@@ -224,40 +221,27 @@ impl SentencePiece {
         Ok(encoded)
     }
 
-    fn for_each_unigram_piece(&self, unigram: &Unigram, normal: &str, path: &mut Vec<Best>, mut found: impl FnMut(u32, usize, usize)) {
+    fn for_each_unigram_piece(
+        &self,
+        unigram: &Unigram<f32>,
+        normal: &str,
+        path: &mut Vec<Best<f32>>,
+        mut found: impl FnMut(u32, usize, usize),
+    ) {
         let mut score = 0.0;
-        self.for_each_word(normal, |from, to| {
+        for_each_word(self.by_words, normal, |from, to| {
             score = unigram.encode(&normal.as_bytes()[from..to], score, path, |id, start, end| found(id, from + start, from + end));
         });
     }
 
-    /// The words with the spaces before them, or the whole where pieces may reach from one to the next.
-    #[inline(always)]
-    fn for_each_word(&self, text: &str, mut add: impl FnMut(usize, usize)) {
-        let bytes = text.as_bytes();
-        let mut start = 0;
-        if self.by_words {
-            for at in memchr::memchr_iter(SPACE.as_bytes()[0], bytes) {
-                // Further spaces belong to those before them.
-                if bytes[at..].starts_with(SPACE.as_bytes()) && at > 0 && !bytes[..at].ends_with(SPACE.as_bytes()) {
-                    add(start, at);
-                    start = at;
-                }
-            }
-        }
-        if start < bytes.len() {
-            add(start, bytes.len());
-        }
-    }
-
     /// User-defined pieces, and the words between them.
     fn for_each_stretch(&self, text: &str, mut add: impl FnMut(usize, usize)) {
-        let Some(pieces) = self.normalizer.user_defined() else { return self.for_each_word(text, add) };
+        let Some(pieces) = self.normalizer.user_defined() else { return for_each_word(self.by_words, text, add) };
         let (mut from, mut at) = (0, 0);
         while at < text.len() {
             match pieces.longest(&text.as_bytes()[at..]) {
                 Some((length, _)) => {
-                    self.for_each_word(&text[from..at], |start, end| add(from + start, from + end));
+                    for_each_word(self.by_words, &text[from..at], |start, end| add(from + start, from + end));
                     add(at, at + length);
                     at += length;
                     from = at;
@@ -265,7 +249,31 @@ impl SentencePiece {
                 None => at += text[at..].chars().next().map_or(1, char::len_utf8),
             }
         }
-        self.for_each_word(&text[from..], |start, end| add(from + start, from + end));
+        for_each_word(self.by_words, &text[from..], |start, end| add(from + start, from + end));
+    }
+}
+
+/// The name of the piece that stands for a byte.
+pub(super) fn byte_name(byte: u8) -> String {
+    format!("<0x{byte:02X}>")
+}
+
+/// The words with the spaces before them, or the whole unless it goes `by_words`: where pieces may reach from one to the next.
+#[inline(always)]
+pub(super) fn for_each_word(by_words: bool, text: &str, mut add: impl FnMut(usize, usize)) {
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    if by_words {
+        for at in memchr::memchr_iter(SPACE.as_bytes()[0], bytes) {
+            // Further spaces belong to those before them.
+            if bytes[at..].starts_with(SPACE.as_bytes()) && at > 0 && !bytes[..at].ends_with(SPACE.as_bytes()) {
+                add(start, at);
+                start = at;
+            }
+        }
+    }
+    if start < bytes.len() {
+        add(start, bytes.len());
     }
 }
 

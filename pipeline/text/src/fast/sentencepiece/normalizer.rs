@@ -1,8 +1,8 @@
 //! Normalization as SentencePiece has it (normalizer.cc): again and again the longest beginning of the rest of a text that the map of characters
 //! holds is replaced, else one character is kept; spaces are put before, removed and spelled as ▁ on the way.
 
+use super::super::trie::Trie;
 use super::charsmap::Charsmap;
-use super::trie::Trie;
 use super::{SPACE, Settings};
 
 pub(super) struct Normalizer {

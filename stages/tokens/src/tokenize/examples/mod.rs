@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, Float64Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::DataType;
 use engine::{Context, Draft, PartWriter, Table, schema};
-use shards::examples::{Column, Example, Writer};
+use shards::examples::{Column, Example, Kind, Value, WEIGHT, Writer};
 
 pub use classify::LabelType;
 pub use pairs::Objective;
@@ -24,6 +24,7 @@ pub use schemes::Scheme;
 pub use translate::TooLong;
 
 use super::summary::{self, Shard};
+use super::weights::WrongWeight;
 use super::{Encoder, Layout, Model, Tokenize};
 use crate::documents::{self, Documents};
 
@@ -162,22 +163,29 @@ fn write<S: Default>(
     let Job { ctx, table, encoder, draft, .. } = job;
     draft.declare("rejects", schema::rejects())?;
     draft.declare(summary::STATISTICS, summary::statistics_schema())?;
+    let columns: Vec<Column> = columns.iter().copied().chain(job.settings.has_weights().then_some((WEIGHT, Kind::Float64))).collect();
+    job.settings.check_groups(ctx, table)?;
     let mut wanted = vec!["id", "source", "path", "position", "line"];
-    for column in reads {
+    for column in reads.iter().copied().chain(job.settings.weight_columns()) {
         table.column(column)?;
-        if !wanted.contains(column) {
+        if !wanted.contains(&column) {
             wanted.push(column);
         }
     }
     draft.parts(ctx, &table.plan(), |file, part| {
-        let mut splits = Splits { job, columns, file, open: BTreeMap::new() };
+        let mut splits = Splits { job, columns: &columns, file, open: BTreeMap::new() };
         let mut state = S::default();
         for batch in documents::read(table, file, &wanted)? {
             ctx.check_stop()?;
             let batch = batch?;
             let mut rejected = Vec::new();
+            let weights = job.settings.weights(&batch)?;
             for (row, outcome) in make(&mut state, &batch)?.into_iter().enumerate() {
                 part.count("documents_in", 1);
+                let outcome = match &weights {
+                    Some(weights) => weighed(outcome, weights[row]),
+                    None => outcome,
+                };
                 match outcome {
                     Outcome::Stored(stored) => splits.store(batch.split(row), stored, part)?,
                     Outcome::Rejected(reject) => {
@@ -198,9 +206,21 @@ fn write<S: Default>(
         summary::note(draft, file, part, &shards)
     })?;
     summary::finish(draft, table.files.len(), |path| {
-        Writer::create(&path, columns, encoder.width)?.finish()?;
+        Writer::create(&path, &columns, encoder.width)?.finish()?;
         Ok(())
     })
+}
+
+/// Writes a document's weight behind the values of its rows, or rejects it.
+fn weighed(outcome: Outcome, weight: Result<f32, WrongWeight>) -> Outcome {
+    let Outcome::Stored(mut stored) = outcome else { return outcome };
+    match weight {
+        Ok(weight) => {
+            stored.rows.iter_mut().for_each(|row| row.values.push(Value::Float64(weight.into())));
+            Outcome::Stored(stored)
+        }
+        Err(WrongWeight { rule, value }) => Outcome::Rejected(Rejected { rule, tokens: stored.tokens + stored.cut, detail: None, value }),
+    }
 }
 
 /// The shards that are being written from one file of documents, one for each split.

@@ -15,27 +15,25 @@ const OPEN_BLOCKS: usize = 16;
 
 /// The child of the node at `p` by byte `b` lies at `base of p ^ b`, if it names `p` as its parent.
 #[derive(Clone, Copy)]
-struct Node {
+struct Node<S> {
     parent: u32,
     base: u32,
     /// The piece that ends here, and its score.
     piece: u32,
-    score: f32,
+    score: S,
 }
-
-const FREE: Node = Node { parent: NONE, base: 0, piece: NONE, score: 0.0 };
 
 /// The pieces, each with its number and score.
-pub(super) struct Trie {
+pub(super) struct Trie<S = f32> {
     /// The root lies at 0.
-    nodes: Vec<Node>,
+    nodes: Vec<Node<S>>,
 }
 
-impl Trie {
-    pub(super) fn new(mut pieces: Vec<(&[u8], u32, f32)>) -> Result<Trie> {
+impl<S: Copy + Default> Trie<S> {
+    pub(super) fn new(mut pieces: Vec<(&[u8], u32, S)>) -> Result<Trie<S>> {
         pieces.sort_unstable_by_key(|(bytes, _, _)| *bytes);
         ensure!(pieces.windows(2).all(|pair| pair[0].0 != pair[1].0), "two pieces are the same");
-        let mut nodes = vec![FREE; BLOCK];
+        let mut nodes = vec![Self::free(); BLOCK];
         nodes[0].parent = NOBODY;
         let mut trie = Trie { nodes };
         // Of each node that has no children yet: its place, its pieces and their bytes that lead to it.
@@ -64,6 +62,10 @@ impl Trie {
         Ok(trie)
     }
 
+    fn free() -> Node<S> {
+        Node { parent: NONE, base: 0, piece: NONE, score: S::default() }
+    }
+
     /// Where all these children find a free place.
     fn base_for(&mut self, bytes: &[u8]) -> usize {
         let Some(first) = bytes.first() else { return 0 };
@@ -73,14 +75,14 @@ impl Trie {
         let fitting = bases.into_iter().find(|base| bytes.iter().all(|byte| free(base ^ usize::from(*byte))));
         fitting.unwrap_or_else(|| {
             let base = self.nodes.len();
-            self.nodes.resize(base + BLOCK, FREE);
+            self.nodes.resize(base + BLOCK, Self::free());
             base
         })
     }
 
     /// Calls `found` with the length, the number and the score of every piece that `text` begins with, shortest first.
     #[inline(always)]
-    pub(super) fn prefixes(&self, text: &[u8], mut found: impl FnMut(usize, u32, f32)) {
+    pub(super) fn prefixes(&self, text: &[u8], mut found: impl FnMut(usize, u32, S)) {
         let (mut at, mut base) = (0, self.nodes[0].base);
         for (index, byte) in text.iter().enumerate() {
             let next = base ^ u32::from(*byte);
@@ -101,6 +103,11 @@ impl Trie {
         let mut longest = None;
         self.prefixes(text, |length, piece, _| longest = Some((length, piece)));
         longest
+    }
+
+    /// The piece that a text is.
+    pub(super) fn whole(&self, text: &[u8]) -> Option<u32> {
+        self.longest(text).filter(|(length, _)| *length == text.len()).map(|(_, piece)| piece)
     }
 
     /// Whether some piece begins with this byte.
@@ -125,6 +132,7 @@ mod tests {
             trie.prefixes(&text, |length, id, score| found.push((length, id, score)));
             let mut expected: Vec<_> = pieces.iter().zip(0u32..).filter(|(piece, _)| text.starts_with(piece)).map(|(piece, id)| (piece.len(), id, id as f32)).collect();
             expected.sort_by_key(|(length, _, _)| *length);
+            prop_assert_eq!(trie.whole(&text), expected.iter().find(|(length, _, _)| *length == text.len()).map(|(_, id, _)| *id));
             prop_assert_eq!(trie.longest(&text), expected.last().map(|(length, id, _)| (*length, *id)));
             prop_assert_eq!(found, expected);
             for byte in 0..=255 {

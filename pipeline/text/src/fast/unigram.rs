@@ -1,61 +1,85 @@
-//! The most probable pieces of a text, as SentencePiece finds them (EncodeOptimized in unigram_model.cc, from 0.2.2 on): scores are added up in
-//! single precision from the left, so that of two paths a hair apart the same one wins.
+//! The most probable pieces of a text. SentencePiece (EncodeOptimized in unigram_model.cc, from 0.2.2 on) adds up scores in single precision from the
+//! left, the crate `tokenizers` in double; so do we, so that of two paths a hair apart the same one wins.
+
+use std::ops::{Add, Sub};
 
 use super::trie::Trie;
 
-/// Sums beyond this are set back to 0, together with those that compete with them.
-const SUM_MAX: f32 = 100_000.0;
+/// A number in which scores are added up.
+pub(super) trait Score: Copy + Default + PartialOrd + Add<Output = Self> + Sub<Output = Self> {
+    /// What an unknown character costs more than the least probable piece.
+    const UNKNOWN_PENALTY: Self;
 
-/// What an unknown character costs more than the least probable piece.
-const UNKNOWN_PENALTY: f32 = 10.0;
+    /// Whether a sum is set back to 0, together with those that compete with it.
+    fn is_large(self) -> bool;
+}
+
+impl Score for f32 {
+    const UNKNOWN_PENALTY: f32 = 10.0;
+
+    fn is_large(self) -> bool {
+        self.abs() > 100_000.0
+    }
+}
+
+impl Score for f64 {
+    const UNKNOWN_PENALTY: f64 = 10.0;
+
+    fn is_large(self) -> bool {
+        false
+    }
+}
 
 const NONE: u32 = u32::MAX;
 
-pub(super) struct Unigram {
-    pieces: Trie,
+pub(super) struct Unigram<S> {
+    pieces: Trie<S>,
     unknown: u32,
-    unknown_score: f32,
+    unknown_score: S,
 }
 
 /// The best path to a place.
 #[derive(Clone, Copy)]
-pub(super) struct Best {
-    score: f32,
+pub(super) struct Best<S> {
+    score: S,
     /// Where its last piece begins; [`NONE`] if there is no path.
     start: u32,
     id: u32,
 }
 
-const NOWHERE: Best = Best { score: 0.0, start: NONE, id: 0 };
-
-impl Best {
+impl<S: Score> Best<S> {
     /// Takes a path that is better than the one before; of equals, the first stays.
     #[inline(always)]
-    fn offer(&mut self, score: f32, start: usize, id: u32) {
+    fn offer(&mut self, score: S, start: usize, id: u32) {
         if self.start == NONE || score > self.score {
             *self = Best { score, start: start as u32, id };
         }
     }
 }
 
-impl Unigram {
-    /// `least` is the lowest score of a normal piece.
-    pub(super) fn new(pieces: Trie, unknown: u32, least: f32) -> Unigram {
-        Unigram { pieces, unknown, unknown_score: least - UNKNOWN_PENALTY }
+impl<S: Score> Unigram<S> {
+    /// `least` is the lowest score of the pieces that count.
+    pub(super) fn new(pieces: Trie<S>, unknown: u32, least: S) -> Unigram<S> {
+        Unigram { pieces, unknown, unknown_score: least - S::UNKNOWN_PENALTY }
+    }
+
+    /// The piece that a text is.
+    pub(super) fn whole(&self, text: &[u8]) -> Option<u32> {
+        self.pieces.whole(text)
     }
 
     /// Calls `found` with id, start and end of each piece of a text; unknown characters come one by one. Returns the score of the path; `before` is
     /// that of what stands before the text.
-    pub(super) fn encode(&self, text: &[u8], before: f32, path: &mut Vec<Best>, mut found: impl FnMut(u32, usize, usize)) -> f32 {
+    pub(super) fn encode(&self, text: &[u8], before: S, path: &mut Vec<Best<S>>, mut found: impl FnMut(u32, usize, usize)) -> S {
         path.clear();
-        path.resize(text.len() + 1, NOWHERE);
+        path.resize(text.len() + 1, Best { score: S::default(), start: NONE, id: 0 });
         path[0].score = before;
         let (mut at, mut frontier) = (0, 0);
         while at < text.len() {
-            if path[at].score.abs() > SUM_MAX {
+            if path[at].score.is_large() {
                 let sum = path[at].score;
                 let reached = path[at..=frontier.max(at)].iter_mut().enumerate();
-                reached.filter(|(index, best)| *index == 0 || best.start != NONE).for_each(|(_, best)| best.score -= sum);
+                reached.filter(|(index, best)| *index == 0 || best.start != NONE).for_each(|(_, best)| best.score = best.score - sum);
             }
             let here = path[at].score;
             let character = length(text[at]).min(text.len() - at);
