@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 a step or query failed, 2 the config or arguments are wrong, 6 another process uses the workspace, \
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 a step or query failed, 2 the config or arguments are wrong, 3 a score does not pass its gate, 6 another process uses the workspace, \
 130 interrupted, 143 terminated, 141 the reader of the output went away.";
 
 /// From a raw corpus to an evaluated language model with one command.

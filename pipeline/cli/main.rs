@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use engine::{ConfigError, Locked, Stopped};
+use engine::{ConfigError, GateFailed, Locked, Stopped};
 
 mod allocator;
 mod args;
@@ -44,6 +44,8 @@ fn main() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<ConfigError>() {
         2
+    } else if error.is::<GateFailed>() {
+        3
     } else if error.is::<Locked>() {
         6
     } else if error.is::<Stopped>() {

@@ -31,7 +31,7 @@ pub mod workspace;
 pub use artifact::{Artifact, Table, TableFile};
 pub use context::{Context, Progress, Quiet, Sql};
 pub use draft::Draft;
-pub use error::{ConfigError, Locked, Stopped};
+pub use error::{ConfigError, GateFailed, Locked, Stopped};
 pub use files::InputFile;
 pub use manifest::Manifest;
 pub use part::{Part, PartWriter};

@@ -12,7 +12,10 @@ use crate::manifest::Identity;
 use crate::plan::{Plan, PlannedStep, Selection, Status};
 use crate::stage::Inputs;
 use crate::usage::{Meter, free_disk};
-use crate::{Artifact, Context, Draft, Manifest};
+use crate::{Artifact, Context, Draft, GateFailed, Manifest};
+
+/// The fact by which a stage says which of its bounds are not kept. Whenever a run comes by such an artifact, it fails there.
+pub const FAILED_GATES: &str = "failed_gates";
 
 /// Hears what happens to steps; for the terminal.
 pub trait Observer {
@@ -41,6 +44,7 @@ pub fn run(plan: &Plan, selection: &Selection, ctx: &Context, observer: &dyn Obs
                 plan.workspace.link(&step.name, &artifact.dir)?;
             }
             observer.skipped(step);
+            artifacts[index].as_ref().map_or(Ok(()), gates)?;
             continue;
         }
         let journal = match &mut journal {
@@ -59,6 +63,10 @@ pub fn run(plan: &Plan, selection: &Selection, ctx: &Context, observer: &dyn Obs
                 let fields = json!({"step": step.name, "key": step.key, "rows": manifest.rows(artifact.main()), "seconds": manifest.usage.wall_seconds});
                 journal.event("step_finished", fields)?;
                 observer.finished(step, manifest);
+                if let Err(error) = gates(&artifact) {
+                    journal.event("run_finished", json!({"status": "failed"}))?;
+                    return Err(error);
+                }
                 artifacts[index] = Some(artifact);
                 ran += 1;
             }
@@ -73,6 +81,15 @@ pub fn run(plan: &Plan, selection: &Selection, ctx: &Context, observer: &dyn Obs
         journal.event("run_finished", json!({"status": "done"}))?;
     }
     Ok(ran)
+}
+
+/// An error where an artifact has failed gates.
+fn gates(artifact: &Artifact) -> Result<()> {
+    if !artifact.manifest.facts.contains_key(FAILED_GATES) {
+        return Ok(());
+    }
+    let failed: Vec<String> = artifact.fact(FAILED_GATES)?;
+    Err(anyhow::Error::new(GateFailed(failed)).context(format!("step `{}`", artifact.manifest.step)))
 }
 
 fn standing(step: &PlannedStep) -> Option<Artifact> {

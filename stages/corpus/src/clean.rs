@@ -3,13 +3,14 @@
 //! Drops nothing but documents whose text a rewrite emptied; judging signals is `filter`'s work.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Int64Builder, RecordBatch, StringArray, StringBuilder};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use engine::{Context, Draft, Inputs, Kind, PartWriter, Port, Site, Stage, list, schema, suggest};
+use engine::{Context, Draft, InputFile, Inputs, Kind, PartWriter, Port, Site, Stage, list, schema, suggest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -108,10 +109,11 @@ impl Clean {
     /// Hashes the model files and checks that expressions name no other.
     fn find_files(&mut self, site: &mut Site) -> Result<()> {
         for (name, path) in &self.files {
-            match site.files(std::slice::from_ref(path)).with_context(|| format!("file `{name}`"))?.as_slice() {
-                [file] => self.file_hashes.insert(name.clone(), file.hash.clone()),
-                found => bail!("file `{name}`: `{path}` matches {} files; name one", found.len()),
-            };
+            let found = site.files(std::slice::from_ref(path)).with_context(|| format!("file `{name}`"))?;
+            let [file] = found.as_slice() else { bail!("file `{name}`: `{path}` matches {} files; name one", found.len()) };
+            let beside = beside(file).filter(|path| path.is_file());
+            let beside = beside.map(|path| site.file(path, &format!("{name}/{TOKENIZER_CONFIG}"))).transpose()?;
+            self.file_hashes.insert(name.clone(), hash_of(file, beside.as_ref()));
         }
         for (name, sql) in self.expressions() {
             site.sql().bind_files(sql, &self.file_hashes).with_context(|| format!("`{name}`"))?;
@@ -128,7 +130,9 @@ impl Clean {
     /// The same stage with content hashes for the names of files; their places become known to SQL.
     fn bound(&self, ctx: &Context, inputs: &Inputs) -> Result<Clean> {
         for hash in self.file_hashes.values() {
-            let file = inputs.files().iter().find(|file| file.hash == *hash).context("a model file is not among the input files")?;
+            let files = inputs.files();
+            let is_it = |file: &&InputFile| hash_of(file, files.iter().find(|other| beside(file).as_ref() == Some(&other.path))) == *hash;
+            let file = files.iter().find(is_it).context("a model file is not among the input files")?;
             ctx.sql().provide_file(hash, &file.path);
         }
         let bind = |sql: &str| ctx.sql().bind_files(sql, &self.file_hashes);
@@ -224,6 +228,23 @@ impl Clean {
         let columns: Vec<ArrayRef> =
             vec![Arc::new(rows.0.finish()), Arc::new(rows.1.finish()), Arc::new(rows.2.finish()), Arc::new(rows.3.finish())];
         part.write("edits", &RecordBatch::try_new(schema::edits(), columns)?)
+    }
+}
+
+/// The file that tells of a tokenizer.json beside it which tokens it makes.
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
+/// Where that file would lie.
+fn beside(file: &InputFile) -> Option<PathBuf> {
+    let is_tokenizer = file.path.extension().is_some_and(|extension| extension == "json");
+    is_tokenizer.then(|| file.path.with_file_name(TOKENIZER_CONFIG)).filter(|path| *path != file.path)
+}
+
+/// What a model file is known by: the hash of its content, or of both contents where it has a file beside it.
+fn hash_of(file: &InputFile, beside: Option<&InputFile>) -> String {
+    match beside {
+        Some(beside) => blake3::hash(format!("{}\n{}", file.hash, beside.hash).as_bytes()).to_hex().to_string(),
+        None => file.hash.clone(),
     }
 }
 
@@ -360,6 +381,33 @@ mod tests {
         lab.write("models/two.arpa", b"mmap lm http://kheafield.com/code format version 5\n");
         let message = format!("{:#}", lab.run(&config("lm"), 1).unwrap_err());
         assert!(message.contains("two.arpa` is no readable ARPA file: it is a binary KenLM file"), "{message}");
+    }
+
+    #[test]
+    fn a_tokenizer_is_also_what_stands_beside_it() {
+        let lab = Lab::new(&[("a.jsonl", &jsonl(&["a"]))]);
+        let tokenizer = r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null, "pre_tokenizer": null,
+            "post_processor": null, "decoder": null, "model": {"type": "Unigram", "unk_id": 0, "byte_fallback": false,
+            "vocab": [["<unk>", 0.0], ["▁", -1.0], ["a", -1.0]]}}"#;
+        lab.write("models/tokenizer.json", tokenizer.as_bytes());
+        let signal = "{ name = \"n\", sql = \"token_count(text, 'tok')\", type = \"integer\" }";
+        let config = format!("{IMPORT}[[step]]\nstage = \"clean\"\nfiles = {{ tok = \"models/tokenizer.json\" }}\nsignals = [{signal}]\n");
+        let run = || {
+            lab.run(&config, 1).unwrap();
+            (lab.rows("clean", "documents", &["n"]).concat(), lab.artifact("clean").manifest.key)
+        };
+        let (alone, first) = run();
+        // As SentencePiece has it, with a space before the text or without.
+        let beside = |prefix: bool| {
+            let settings = format!("{{\"add_dummy_prefix\": {prefix}, \"remove_extra_whitespaces\": false, \"escape_whitespaces\": true,");
+            let config = format!("{{\"sentencepiece\": {settings} \"control\": [], \"user_defined\": []}}}}");
+            lab.write("models/tokenizer_config.json", config.as_bytes());
+            run()
+        };
+        let (with_space, second) = beside(true);
+        let (without, third) = beside(false);
+        assert_eq!([alone.as_str(), &with_space, &without], ["1", "2", "1"]);
+        assert!(first != second && second != third && first != third);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Every stage maps parts of its input to parts of its output and names the reason for each document it drops.
 //! SQL is evaluated by the crate `query` through [`engine::Sql`]; tokens and models are of no concern here.
 
+mod augment;
 mod bins;
+mod changes;
 mod clean;
 mod decontaminate;
 mod dedup;
@@ -14,6 +16,7 @@ mod filter;
 mod import;
 mod keep;
 mod mix;
+mod perturb;
 mod profile;
 mod rejects;
 mod sample;
@@ -23,6 +26,7 @@ mod substring;
 mod testing;
 mod weigh;
 
+pub use augment::Augment;
 pub use clean::Clean;
 pub use decontaminate::Decontaminate;
 pub use dedup::Dedup;
@@ -30,6 +34,7 @@ pub use dedup_lines::DedupLines;
 pub use filter::Filter;
 pub use import::Import;
 pub use mix::Mix;
+pub use perturb::Perturb;
 pub use sample::Sample;
 pub use split::Split;
 pub use substring::DedupSubstrings;
@@ -49,6 +54,8 @@ pub fn stages() -> Vec<StageEntry> {
         entry::<Mix>(),
         entry::<Sample>(),
         entry::<Split>(),
+        entry::<Augment>(),
+        entry::<Perturb>(),
     ]
 }
 
