@@ -1,6 +1,7 @@
-"""Makes the golden files beside it: scores of sacrebleu and scikit-learn for random cases.
+"""Makes the golden files beside it: scores of the reference programs for random cases.
 
-pip install sacrebleu==2.6.0 scikit-learn==1.9.1 regex==2024.11.6 && python make_golden.py
+pip install sacrebleu==2.6.0 scikit-learn==1.9.1 scipy rouge-score==0.1.2 regex==2024.11.6
+pip install --no-deps seqeval==1.2.2 && python make_golden.py [NAME …]
 The version of regex decides the Unicode tables of sacrebleu's tokenizer `intl`: this one has 16.0, as the Rust crate.
 Run it only to change the cases: the files are committed, and tests read them without Python.
 """
@@ -8,6 +9,7 @@ Run it only to change the cases: the files are committed, and tests read them wi
 import gzip
 import json
 import random
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -17,7 +19,10 @@ import regex
 import sacrebleu
 import sklearn
 from sacrebleu.metrics import BLEU
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score, confusion_matrix, matthews_corrcoef, precision_recall_fscore_support
+
+import labels
+import written
 
 HERE = Path(__file__).parent
 TOKENIZERS = ["13a", "zh", "intl", "char", "none"]
@@ -117,6 +122,9 @@ def classification_case(rng):
     case["accuracy"] = accuracy_score(gold, predicted)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of a single label, with which the case is still right.
+        case["balanced_accuracy"], case["mcc"] = balanced_accuracy_score(gold, predicted), float(matthews_corrcoef(gold, predicted))
+        kappa = float(cohen_kappa_score(gold, predicted))
+        case["kappa"] = None if numpy.isnan(kappa) else kappa
         case["confusion"] = confusion_matrix(gold, predicted, labels=names).tolist()
         for average in ["micro", "macro", "weighted"]:
             case[average] = [float(x) for x in precision_recall_fscore_support(gold, predicted, average=average, zero_division=0)[:3]]
@@ -132,15 +140,34 @@ def write(name, content):
     print(f"{name}: {len(data)} bytes")
 
 
+def golden_bleu():
+    rng = random.Random(20)
+    cases = [bleu_case(rng, index) for index in range(1500)]
+    return {"made_with": f"sacrebleu {sacrebleu.__version__}, regex {regex.__version__}", "cases": cases, "every_character": {tokenize: every_character(tokenize) for tokenize in TOKENIZERS}}
+
+
+def cases(seed, count, case):
+    rng = random.Random(seed)
+    return {"cases": [case(rng, index) for index in range(count)]}
+
+
 def main():
     assert (sacrebleu.__version__, sklearn.__version__, regex.__version__) == ("2.6.0", "1.9.1", "2.5.148")
-    rng = random.Random(20)
-    bleu = {"made_with": f"sacrebleu {sacrebleu.__version__}, regex {regex.__version__}",
-            "cases": [bleu_case(rng, index) for index in range(1500)],
-            "every_character": {tokenize: every_character(tokenize) for tokenize in TOKENIZERS}}
-    classification = {"made_with": f"scikit-learn {sklearn.__version__}", "cases": [classification_case(rng) for _ in range(1200)]}
-    write("bleu.json.gz", bleu)
-    write("classification.json.gz", classification)
+    wanted = sys.argv[1:]
+    makers = {
+        "bleu": golden_bleu,
+        "classification": lambda: cases(21, 1200, lambda rng, _: classification_case(rng)),
+        "tags": lambda: cases(22, 1400, labels.tag_case),
+        "sets": lambda: cases(23, 600, lambda rng, _: labels.set_case(rng)),
+        "numbers": lambda: cases(24, 600, lambda rng, _: labels.number_case(rng)),
+        "probabilities": lambda: cases(25, 600, lambda rng, _: labels.probability_case(rng)),
+        "answers": lambda: cases(26, 1500, lambda rng, _: written.answer_case(rng)),
+        "texts": lambda: cases(27, 1000, lambda rng, _: written.text_case(rng, sentence, changed)),
+        "significance": lambda: cases(28, 40, lambda rng, index: written.significance_case(rng, sentence, changed, index)),
+    }
+    for name, make in makers.items():
+        if not wanted or name in wanted:
+            write(f"{name}.json.gz", make())
 
 
 if __name__ == "__main__":

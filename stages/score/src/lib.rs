@@ -1,14 +1,24 @@
 //! Scores predictions: reads the tables of `predict` and computes metrics over them, without LibTorch.
 //!
-//! [`metrics`] holds the definitions, [`rows`] reads and checks predictions, [`score`] is the stage.
+//! [`metrics`] holds the definitions, [`counts`] adds up what they count, [`rows`] reads and checks predictions, [`resample`] and
+//! [`compare`] say how far scores may be off, [`settings`] is what a config says, [`score`] the stage and [`tables`] what it writes.
 
+mod classify;
+pub mod compare;
+pub mod counts;
+mod gate;
 pub mod metrics;
+mod random;
+pub mod resample;
 mod rows;
 mod score;
+mod settings;
+mod slices;
+mod tables;
 
 use engine::{StageEntry, entry};
 
-pub use score::Score;
+pub use settings::Score;
 
 /// The stages of this crate.
 pub fn stages() -> Vec<StageEntry> {

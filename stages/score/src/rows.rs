@@ -1,81 +1,97 @@
 //! Reads predictions as rows of metrics, streaming, and refuses bad ones: a score over half of the rows is a wrong score.
 //! Every error names the file and the row, counted from 0. Only the columns that metrics need are read.
 
+mod classes;
+mod likelihoods;
+mod texts;
+
+use std::collections::HashMap;
+
 use anyhow::{Context as _, Result, bail, ensure};
-use arrow::array::{Array, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray};
 use engine::{Context, Table, list, suggest};
 
-use crate::metrics::{LabelRow, TextRow, TokenRow};
+use crate::metrics::{Kind, Options};
 
 /// Rows read at once.
 const BATCH_ROWS: usize = 8192;
 
-/// Rows of language modelling: those of the model, then the same tokens under the unigram model.
-pub fn tokens(ctx: &Context, table: &Table, mut sink: impl FnMut(&[TokenRow], &[TokenRow])) -> Result<()> {
-    each_batch(ctx, table, &["nll", "tokens", "correct", "bytes", "unigram_nll"], |batch| {
-        let (nll, unigram_nll): (&Float64Array, &Float64Array) = (batch.column("nll")?, batch.column("unigram_nll")?);
-        let (tokens, correct, bytes): (&Int64Array, &Int64Array, &Int64Array) =
-            (batch.column("tokens")?, batch.column("correct")?, batch.column("bytes")?);
-        let (mut model, mut unigram) = (Vec::new(), Vec::new());
-        for row in 0..batch.rows.num_rows() {
-            let known = |name: &str, array: &dyn Array| batch.known(name, array, row);
-            for (name, array) in [("nll", nll), ("unigram_nll", unigram_nll)] {
-                known(name, array)?;
-                let value = array.value(row);
-                ensure!(value.is_finite(), "{}: `{name}` is {value}", batch.place(row));
-            }
-            let count = |name: &str, array: &Int64Array| {
-                let value = array.value(row);
-                ensure!(value >= 0, "{}: `{name}` is {value}, a count is at least 0", batch.place(row));
-                Ok(value as u64)
-            };
-            known("tokens", tokens)?;
-            known("correct", correct)?;
-            let (tokens, correct) = (count("tokens", tokens)?, count("correct", correct)?);
-            ensure!(correct <= tokens, "{}: {correct} of {tokens} tokens are said to be right", batch.place(row));
-            let bytes = if bytes.is_null(row) { None } else { Some(count("bytes", bytes)?) };
-            model.push(TokenRow { nll: nll.value(row), tokens, correct: Some(correct), bytes });
-            unigram.push(TokenRow { nll: unigram_nll.value(row), tokens, correct: None, bytes });
-        }
-        sink(&model, &unigram);
+/// Predictions that can be read.
+pub trait Reads: Kind {
+    /// The system beside the model whose rows are read with the model's.
+    const BASELINE: Option<&'static str> = None;
+
+    /// The columns to read.
+    fn columns(table: &Table) -> Vec<&'static str>;
+
+    /// The rows of a batch.
+    fn read<'a>(batch: &'a Batch, known: &Known) -> Result<Rows<Self::Row<'a>>>;
+}
+
+/// Rows of the model and, where there is a baseline, its rows for the same inputs.
+pub struct Rows<R> {
+    pub model: Vec<R>,
+    pub baseline: Vec<R>,
+}
+
+impl<R> Rows<R> {
+    fn of_model(model: Vec<R>) -> Rows<R> {
+        Rows { model, baseline: Vec::new() }
+    }
+}
+
+/// Reads all rows of a table.
+pub fn read<K: Reads>(ctx: &Context, table: &Table, options: &Options, mut sink: impl FnMut(Rows<K::Row<'_>>)) -> Result<()> {
+    let (known, columns) = (Known::new(options), K::columns(table));
+    each_batch(ctx, table, &columns, |batch| {
+        sink(K::read(batch, &known)?);
         Ok(())
     })
 }
 
-/// Rows of classification, labels as indices into `classes`.
-pub fn labels(ctx: &Context, table: &Table, classes: &[String], mut sink: impl FnMut(&[LabelRow])) -> Result<()> {
-    each_batch(ctx, table, &["gold", "prediction"], |batch| {
-        let (gold, prediction): (&StringArray, &StringArray) = (batch.column("gold")?, batch.column("prediction")?);
-        let class = |name: &str, array: &StringArray, row: usize| {
-            batch.known(name, array, row)?;
-            let label = array.value(row);
-            classes.iter().position(|class| class == label).with_context(|| {
-                let names = || classes.iter().map(String::as_str);
-                format!("{}: `{name}` is `{label}`{}; classes: {}", batch.place(row), suggest(label, names()), list(names()))
-            })
-        };
-        let label = |row| Ok(LabelRow { gold: class("gold", gold, row)?, prediction: class("prediction", prediction, row)?, count: 1 });
-        sink(&(0..batch.rows.num_rows()).map(label).collect::<Result<Vec<_>>>()?);
+/// The ids of all rows; none where predictions have no ids.
+pub fn ids(ctx: &Context, table: &Table) -> Result<Option<Vec<Vec<u8>>>> {
+    if !table.has_column("id") {
+        return Ok(None);
+    }
+    let mut ids = Vec::with_capacity(table.rows as usize);
+    each_batch(ctx, table, &["id"], |batch| {
+        ids.extend(id_values(&batch.rows)?);
         Ok(())
-    })
+    })?;
+    Ok(Some(ids))
 }
 
-/// Rows of completion: those of the model, then the same with the source as hypothesis.
-pub fn texts(ctx: &Context, table: &Table, mut sink: impl FnMut(&[TextRow<'_>], &[TextRow<'_>])) -> Result<()> {
-    each_batch(ctx, table, &["source", "reference", "prediction"], |batch| {
-        let (source, reference, prediction) = (batch.strings("source")?, batch.strings("reference")?, batch.strings("prediction")?);
-        sink(&text_rows(&prediction, &reference), &text_rows(&source, &reference));
-        Ok(())
-    })
+/// The column `id` of a batch.
+pub fn id_values(rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
+    let column = rows.column_by_name("id").context("there is no column `id`")?;
+    let column = arrow::compute::cast(column, &arrow::datatypes::DataType::Binary).context("column `id`")?;
+    let column = column.as_any().downcast_ref::<arrow::array::BinaryArray>().context("column `id` is no id")?;
+    Ok(column.iter().map(|id| id.unwrap_or_default().to_vec()).collect())
 }
 
-fn text_rows<'a>(hypotheses: &'a [&'a str], references: &'a [&'a str]) -> Vec<TextRow<'a>> {
-    let rows = hypotheses.iter().zip(references);
-    rows.map(|(hypothesis, reference)| TextRow { hypothesis, references: std::slice::from_ref(reference) }).collect()
+/// What is known of predictions before they are read: the metrics' options, and the classes by name.
+pub struct Known<'a> {
+    options: &'a Options,
+    index: HashMap<&'a str, u32>,
+}
+
+impl Known<'_> {
+    fn new(options: &Options) -> Known<'_> {
+        Known { options, index: options.classes.iter().enumerate().map(|(index, name)| (name.as_str(), index as u32)).collect() }
+    }
+
+    /// The index of a label; an error that lists the classes.
+    fn class(&self, batch: &Batch, row: usize, column: &str, label: &str) -> Result<u32> {
+        self.index.get(label).copied().with_context(|| {
+            let names = || self.options.classes.iter().map(String::as_str);
+            format!("{}: `{column}` is `{label}`{}; classes: {}", batch.place(row), suggest(label, names()), list(names()))
+        })
+    }
 }
 
 /// A batch and where it comes from.
-struct Batch {
+pub struct Batch {
     rows: RecordBatch,
     file: String,
     /// Row of the file with which the batch begins.
@@ -83,6 +99,14 @@ struct Batch {
 }
 
 impl Batch {
+    fn len(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.rows.column_by_name(name).is_some()
+    }
+
     fn place(&self, row: usize) -> String {
         format!("`{}`, row {}", self.file, self.first + row)
     }
@@ -100,11 +124,53 @@ impl Batch {
         (0..column.len()).map(|row| self.known(name, column, row).map(|()| column.value(row))).collect()
     }
 
+    /// All lists of texts of a column; neither lists nor texts are null.
+    fn lists(&self, name: &str) -> Result<Vec<Vec<&str>>> {
+        let column: &ListArray = self.column(name)?;
+        let (values, offsets) = (self.values::<StringArray>(name, column)?, column.value_offsets());
+        let list = |row: usize| {
+            self.known(name, column, row)?;
+            let places = offsets[row] as usize..offsets[row + 1] as usize;
+            ensure!(places.clone().all(|place| values.is_valid(place)), "{}: `{name}` has a null in it", self.place(row));
+            Ok(places.map(|place| values.value(place)).collect())
+        };
+        (0..column.len()).map(list).collect()
+    }
+
+    /// The values of all lists of a column, one after another.
+    fn values<'a, A: Array + 'static>(&self, name: &str, column: &'a ListArray) -> Result<&'a A> {
+        let typed = column.values().as_any().downcast_ref::<A>();
+        typed.with_context(|| format!("`{}`: column `{name}` is {}", self.file, column.data_type()))
+    }
+
+    /// All numbers of a column, finite ones.
+    fn numbers(&self, name: &str) -> Result<Vec<f64>> {
+        let column: &Float64Array = self.column(name)?;
+        let number = |row: usize| {
+            self.known(name, column, row)?;
+            let value = column.value(row);
+            ensure!(value.is_finite(), "{}: `{name}` is {value}", self.place(row));
+            Ok(value)
+        };
+        (0..column.len()).map(number).collect()
+    }
+
     fn known(&self, name: &str, array: &dyn Array, row: usize) -> Result<()> {
         if array.is_null(row) {
             bail!("{}: `{name}` is null", self.place(row));
         }
         Ok(())
+    }
+
+    /// A count of a column; `None` where it is null.
+    fn count(&self, name: &str, row: usize) -> Result<Option<u64>> {
+        let column: &Int64Array = self.column(name)?;
+        if column.is_null(row) {
+            return Ok(None);
+        }
+        let value = column.value(row);
+        ensure!(value >= 0, "{}: `{name}` is {value}, a count is at least 0", self.place(row));
+        Ok(Some(value as u64))
     }
 }
 
@@ -115,7 +181,7 @@ fn each_batch(ctx: &Context, table: &Table, columns: &[&str], mut work: impl FnM
             ctx.check_stop()?;
             let batch = Batch { rows: rows?, file: file.path.display().to_string(), first };
             work(&batch)?;
-            first += batch.rows.num_rows();
+            first += batch.len();
         }
     }
     Ok(())

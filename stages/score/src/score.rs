@@ -4,154 +4,247 @@
 //! constant guess can have a higher accuracy), for `complete` a copy of the source, for `language-modelling` the
 //! unigram model of the train split.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, Result, bail, ensure};
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use engine::{Artifact, Context, Draft, Inputs, Kind, Part, PartWriter, Port, Site, Stage, Table, list, schema, suggest};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use engine::{Artifact, Context, Draft, Inputs, Kind as ArtifactKind, Part, Port, Site, Stage, Table};
+use serde::Deserialize;
 
-use crate::metrics::bleu::{self, Smoothing, Tokenize};
-use crate::metrics::confusion::Confusion;
-use crate::metrics::{self, Accumulator, LabelRow, METRICS, Metric, Options, Start, TextAccumulator};
-use crate::rows;
-
-/// Settings of `score`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Score {
-    /// The metrics to compute; all that apply to the predictions unless given.
-    #[serde(default)]
-    pub metrics: Option<Vec<String>>,
-    /// The class that `precision`, `recall` and `f1` speak of; without it they are macro averages.
-    #[serde(default)]
-    pub positive: Option<String>,
-    /// How bleu cuts texts into tokens: `13a`, `zh` (for Chinese references), `intl`, `char` or `none`.
-    #[serde(default)]
-    pub tokenize: Tokenize,
-    /// How bleu treats orders without a match: `exp`, `floor`, `add-k` or `none`.
-    #[serde(default)]
-    pub smoothing: SmoothingMethod,
-    /// The value of `floor` (0.1 unless given) and `add-k` (1 unless given).
-    #[serde(default)]
-    pub smoothing_value: Option<f64>,
-    /// Whether bleu compares in lower case.
-    #[serde(default)]
-    pub lowercase: bool,
-}
-
-/// Smoothing of BLEU, as sacrebleu names it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum SmoothingMethod {
-    /// 1 / (2^k total) for the k-th order without a match.
-    #[default]
-    Exp,
-    /// A small count for an order without a match.
-    Floor,
-    /// A count added to matches and totals of all orders above 1.
-    AddK,
-    /// Nothing: the score is 0.
-    None,
-}
+use crate::classify::{Bins, classify};
+use crate::compare::{self, Comparison};
+use crate::counts::Tally;
+use crate::gate::{self, FAILED};
+use crate::metrics::{Answers, Kind, Labels, Measure, Metric, Numbers, Options, Sets, Tags, Texts, Tokens};
+use crate::resample;
+use crate::rows::{self, Reads};
+use crate::settings::Score;
+use crate::slices::Slices;
+use crate::tables::{self, Scored};
 
 impl Stage for Score {
     const NAME: &'static str = "score";
-    const ABOUT: &'static str = "Computes metrics over predictions, beside baselines that need no model.";
-    const VERSION: u32 = 1;
-    const INPUTS: &'static [Port] = &[Port::one("predictions", Kind::Predictions)];
-    const OUTPUT: Kind = Kind::Scores;
+    const ABOUT: &'static str = "Computes metrics over predictions, beside baselines that need no model or another model's predictions.";
+    const VERSION: u32 = 2;
+    const INPUTS: &'static [Port] = &[
+        Port::one("predictions", ArtifactKind::Predictions),
+        Port::optional("against", ArtifactKind::Predictions),
+        Port::optional("documents", ArtifactKind::Documents),
+    ];
+    const OUTPUT: ArtifactKind = ArtifactKind::Scores;
 
-    fn prepare(&mut self, _site: &mut Site) -> Result<()> {
-        self.check()
+    fn prepare(&mut self, site: &mut Site) -> Result<()> {
+        self.check()?;
+        for slice in &mut self.slices {
+            // A column's name may be one that SQL would read otherwise.
+            if !slice.chars().all(|c| c.is_alphanumeric() || c == '_') {
+                *slice = site.sql().canonical(slice).context("`slices`")?;
+            }
+        }
+        let against = !site.connected("against").is_empty();
+        if let Some((name, _)) = self.gate.iter().find(|(_, gate)| gate.needs_against() && !against) {
+            bail!("gate of `{name}`: drop_max and rise_max compare with other predictions; add inputs = {{ against = \"…\" }}");
+        }
+        ensure!(against || self.test.is_none(), "test compares with other predictions; add inputs = {{ against = \"…\" }}");
+        if let Some(documents) = site.connected("documents").first().filter(|_| self.slices.is_empty()) {
+            bail!("the input `documents` is for slices alone; set slices or leave out documents = \"{documents}\"");
+        }
+        Ok(())
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
+        let work = Work::new(self, ctx, inputs)?;
+        let outcome = match work.task.as_str() {
+            Tokens::TASK => work.plain::<Tokens>()?,
+            Labels::TASK => classify(&work)?,
+            Sets::TASK => work.plain::<Sets>()?,
+            Numbers::TASK => work.plain::<Numbers>()?,
+            Tags::TASK => work.plain::<Tags>()?,
+            Answers::TASK => work.plain::<Answers>()?,
+            Texts::TASK => work.plain::<Texts>()?,
+            task => bail!("no metric is for predictions of the task `{task}`"),
+        };
+        let failed = outcome.failed_gates(self)?;
+        if !failed.is_empty() {
+            draft.fact(FAILED, &failed)?;
+        }
+        let tables = outcome.tables(&work)?;
+        for (name, rows) in &tables {
+            draft.declare(name, rows.schema())?;
+        }
+        draft.parts(ctx, &[Part { bytes: 1 }], |_, part| tables.iter().try_for_each(|(name, rows)| part.write(name, rows)))
+    }
+}
+
+/// What a run works with.
+pub struct Work<'a> {
+    pub settings: &'a Score,
+    ctx: &'a Context,
+    task: String,
+    table: Table,
+    against: Option<Table>,
+    pub metrics: Vec<&'static Metric>,
+    pub options: Options,
+    pub slices: Slices,
+    /// Begins every signature.
+    prefix: String,
+}
+
+/// What was counted of the systems.
+pub struct Counted<K: Kind> {
+    pub model: Tally<K>,
+    pub baseline: Tally<K>,
+    against: Option<Tally<K>>,
+}
+
+/// What a run writes.
+#[derive(Default)]
+pub struct Outcome {
+    scores: Vec<Scored>,
+    /// With the number of the slice.
+    slices: Vec<(usize, Scored)>,
+    comparisons: Option<Vec<Comparison>>,
+    pub bins: Option<Bins>,
+}
+
+impl Outcome {
+    fn failed_gates(&self, settings: &Score) -> Result<Vec<String>> {
+        let ours: Vec<_> = self.scores.iter().filter(|scored| scored.system == "model").map(|scored| &scored.score).collect();
+        let theirs = self.comparisons.as_ref().map(|all| all.iter().map(|comparison| &comparison.against).collect::<Vec<_>>());
+        gate::failed(&settings.gate, &ours, theirs.as_deref())
+    }
+
+    /// All tables with their names.
+    fn tables(&self, work: &Work) -> Result<Vec<(&'static str, arrow::array::RecordBatch)>> {
+        let mut tables = vec![(ArtifactKind::Scores.main_table(), tables::scores(&self.scores)?)];
+        if !work.settings.slices.is_empty() {
+            tables.push(("slices", tables::slices(&self.slices, &work.slices)?));
+        }
+        if let Some(comparisons) = &self.comparisons {
+            tables.push(("comparisons", tables::comparisons(comparisons)?));
+        }
+        if let Some(Bins { confusion, reliability }) = &self.bins {
+            tables.push(("confusion", tables::confusion(confusion, &work.options.classes)?));
+            if let Some(bins) = reliability {
+                tables.push(("reliability", tables::reliability(bins)?));
+            }
+        }
+        Ok(tables)
+    }
+}
+
+impl<'a> Work<'a> {
+    fn new(settings: &'a Score, ctx: &'a Context, inputs: &Inputs) -> Result<Work<'a>> {
         let predictions = inputs.artifact("predictions")?;
         let task: String = predictions.fact("task")?;
-        let metrics = self.metrics_for(&task)?;
+        let metrics = settings.metrics_for(&task)?;
+        let options = settings.options(&task, predictions)?;
         let table = predictions.table(predictions.main())?;
-        draft.declare(Kind::Scores.main_table(), schema::scores())?;
-        if task == "classify" {
-            draft.declare("confusion", confusion_schema())?;
+        let against = match inputs.artifact_opt("against") {
+            Some(other) => Some(same_rows(ctx, predictions, &table, &task, other)?),
+            None => None,
+        };
+        let slices = Slices::read(ctx, &settings.slices, &table, inputs.artifact_opt("documents"))?;
+        Ok(Work { settings, ctx, task, table, against, metrics, options, slices, prefix: masks(predictions)? })
+    }
+
+    pub fn measures<K: Kind>(&self) -> Vec<Box<dyn Measure<K>>> {
+        self.metrics.iter().filter_map(|metric| K::measure(&metric.start, &self.options)).collect()
+    }
+
+    /// Counts all rows; `more` measures are the model's alone, after the metrics'.
+    pub fn count<K: Reads>(&self, more: Vec<Box<dyn Measure<K>>>) -> Result<Counted<K>> {
+        let groups = self.slices.len();
+        let keep_rows = self.against.is_some() || self.settings.resampling().is_some();
+        let mut model = Tally::new(self.measures().into_iter().chain(more).collect(), groups, keep_rows);
+        let mut baseline = Tally::new(self.measures(), groups, false);
+        let mut first = 0;
+        rows::read::<K>(self.ctx, &self.table, &self.options, |rows| {
+            model.push(&rows.model, |row| self.slices.of_row(first + row));
+            baseline.push(&rows.baseline, |row| self.slices.of_row(first + row));
+            first += rows.model.len();
+        })?;
+        let against = match &self.against {
+            None => None,
+            Some(table) => {
+                let mut tally = Tally::new(self.measures(), 0, true);
+                rows::read::<K>(self.ctx, table, &self.options, |rows| tally.push(&rows.model, |_| &[]))?;
+                Some(tally)
+            }
+        };
+        Ok(Counted { model, baseline, against })
+    }
+
+    /// What follows from the counts; `baseline` names that system, `pairs` begin its signatures.
+    pub fn outcome<K: Kind>(&self, counted: &Counted<K>, baseline: Option<&'static str>, pairs: &str) -> Outcome {
+        let mut outcome = Outcome { scores: self.scores(counted, 0, baseline, pairs), ..Outcome::default() };
+        for group in self.slices.sorted() {
+            let scores = self.scores(counted, 1 + group, baseline, pairs);
+            outcome.slices.extend(scores.into_iter().map(|scored| (group, scored)));
         }
-        // One part: a score is one sum over all rows, in their order.
-        let plan = [Part { bytes: table.files.iter().map(|file| file.bytes).sum() }];
-        draft.parts(ctx, &plan, |_, part| {
-            let options = self.options(&task, predictions)?;
-            let scores = match task.as_str() {
-                "language-modelling" => score_tokens(ctx, &table, &metrics, &options, &masks(predictions)?)?,
-                "classify" => score_labels(ctx, &table, &metrics, &options, part)?,
-                _ => score_texts(ctx, &table, &metrics, &options)?,
-            };
-            part.write(Kind::Scores.main_table(), &batch(&scores)?)
-        })
+        let test = self.settings.test.unwrap_or_default();
+        outcome.comparisons =
+            counted.against.as_ref().map(|against| compare::compare(test, self.settings.resampling_of(test), &counted.model, against));
+        for comparison in outcome.comparisons.iter_mut().flatten() {
+            comparison.score.signature.insert_str(0, &self.prefix);
+        }
+        outcome
+    }
+
+    /// The scores of all rows, group 0, or of a slice.
+    fn scores<K: Kind>(&self, counted: &Counted<K>, group: usize, baseline: Option<&'static str>, pairs: &str) -> Vec<Scored> {
+        let resampling = self.settings.resampling();
+        let intervals = match (resampling, &counted.model.rows) {
+            (Some(resampling), Some(counts)) => {
+                let rows = if group == 0 {
+                    (0..counts.first().map_or(0, |counts| counts.rows() as u32)).collect()
+                } else {
+                    self.slices.rows(group - 1)
+                };
+                resample::intervals(resampling, &counted.model.measures, counts, &rows)
+            }
+            _ => Vec::new(),
+        };
+        let drawn =
+            resampling.map(|resampling| format!("bs:{}|seed:{}|rng:pcg64|", resampling.resamples, resampling.seed)).unwrap_or_default();
+        let mut scores: Vec<Scored> = counted.model.scores(group).into_iter().flatten().map(|score| Scored::new("model", score)).collect();
+        for (place, scored) in scores.iter_mut().enumerate() {
+            if let Some(Some(interval)) = intervals.get(place) {
+                scored.interval = Some(*interval);
+                scored.score.signature.insert_str(0, &drawn);
+            }
+        }
+        if let Some(system) = baseline {
+            scores.extend(counted.baseline.scores(group).into_iter().flatten().map(|mut score| {
+                score.signature.insert_str(0, pairs);
+                Scored::new(system, score)
+            }));
+        }
+        scores.iter_mut().for_each(|scored| scored.score.signature.insert_str(0, &self.prefix));
+        scores
+    }
+
+    fn plain<K: Reads>(&self) -> Result<Outcome> {
+        Ok(self.outcome(&self.count::<K>(vec![])?, K::BASELINE, ""))
     }
 }
 
-impl Score {
-    /// Checks settings that need no predictions.
-    fn check(&self) -> Result<()> {
-        for name in self.metrics.iter().flatten() {
-            let names = || METRICS.iter().map(|metric| metric.name);
-            if !names().any(|valid| valid == name) {
-                bail!("unknown metric `{name}`{}; metrics: {}", suggest(name, names()), list(names()));
-            }
-        }
-        ensure!(self.metrics.as_ref().is_none_or(|names| !names.is_empty()), "metrics is empty: leave it out to compute all that apply");
-        self.smoothing().map(|_| ())
+/// The table of other predictions, which must be of the same task, classes and rows.
+fn same_rows(ctx: &Context, predictions: &Artifact, table: &Table, task: &str, other: &Artifact) -> Result<Table> {
+    let steps = [&predictions.manifest.step, &other.manifest.step].map(String::as_str);
+    let [ours, theirs] = steps;
+    let other_task: String = other.fact("task")?;
+    ensure!(task == other_task, "steps `{ours}` and `{theirs}` cannot be compared: one predicts `{task}`, the other `{other_task}`");
+    let same_fact = |name: &str| predictions.manifest.facts.get(name) == other.manifest.facts.get(name);
+    ensure!(same_fact("classes"), "steps `{ours}` and `{theirs}` cannot be compared: their classes differ");
+    ensure!(same_fact("masks"), "steps `{ours}` and `{theirs}` cannot be compared: other tokens are masked");
+    let other = other.table(other.main())?;
+    let (rows, other_rows) = (table.rows, other.rows);
+    ensure!(rows == other_rows, "steps `{ours}` and `{theirs}` cannot be compared: {rows} rows and {other_rows}");
+    if let (Some(ids), Some(other_ids)) = (rows::ids(ctx, table)?, rows::ids(ctx, &other)?)
+        && let Some(row) = ids.iter().zip(&other_ids).position(|(a, b)| a != b)
+    {
+        bail!("steps `{ours}` and `{theirs}` cannot be compared: row {row} is of another document");
     }
-
-    fn smoothing(&self) -> Result<Smoothing> {
-        if let Some(value) = self.smoothing_value {
-            ensure!(value.is_finite() && value > 0.0, "smoothing_value is {value}, it must be above 0");
-        }
-        Ok(match (self.smoothing, self.smoothing_value) {
-            (SmoothingMethod::Floor, value) => Smoothing::Floor(value.unwrap_or(0.1)),
-            (SmoothingMethod::AddK, value) => Smoothing::AddK(value.unwrap_or(1.0)),
-            (SmoothingMethod::Exp, None) => Smoothing::Exp,
-            (SmoothingMethod::None, None) => Smoothing::None,
-            (_, Some(_)) => bail!("smoothing_value is only for the smoothing `floor` and `add-k`"),
-        })
-    }
-
-    /// The metrics asked for, in the order of the list, or all that apply to the task.
-    fn metrics_for(&self, task: &str) -> Result<Vec<&'static Metric>> {
-        let applying: Vec<&Metric> = METRICS.iter().filter(|metric| metric.task() == task).collect();
-        ensure!(!applying.is_empty(), "no metric is for predictions of the task `{task}`");
-        let Some(names) = &self.metrics else { return Ok(applying) };
-        for name in names {
-            if !applying.iter().any(|metric| metric.name == name) {
-                let names = list(applying.iter().map(|metric| metric.name));
-                bail!("metric `{name}` does not apply to predictions of the task `{task}`; metrics that do: {names}");
-            }
-        }
-        Ok(applying.into_iter().filter(|metric| names.iter().any(|name| name == metric.name)).collect())
-    }
-
-    fn options(&self, task: &str, predictions: &Artifact) -> Result<Options> {
-        let smoothing = self.smoothing()?;
-        let bleu = bleu::Settings { tokenize: self.tokenize, smoothing, lowercase: self.lowercase, effective_order: false };
-        let mut options = Options { bleu, ..Options::default() };
-        if task == "classify" {
-            options.classes = predictions.fact("classes")?;
-        }
-        if let Some(positive) = &self.positive {
-            ensure!(task == "classify", "positive is only for predictions of the task `classify`, these are of `{task}`");
-            let index = options.classes.iter().position(|class| class == positive);
-            options.positive = Some(index.with_context(|| {
-                let names = || options.classes.iter().map(String::as_str);
-                format!("positive: no class is `{positive}`{}; classes: {}", suggest(positive, names()), list(names()))
-            })?);
-        }
-        Ok(options)
-    }
+    Ok(other)
 }
-
-/// A score and the system it is of.
-type Scored = (&'static str, metrics::Score);
 
 /// Begins signatures of masked models, whose scores are of the masked tokens alone and depend on which they are.
 fn masks(predictions: &Artifact) -> Result<String> {
@@ -165,135 +258,4 @@ fn masks(predictions: &Artifact) -> Result<String> {
     }
     let Masks { probability, seed } = predictions.fact("masks")?;
     Ok(format!("masked:{probability}|mask_seed:{seed}|"))
-}
-
-fn score_tokens(ctx: &Context, table: &Table, metrics: &[&Metric], options: &Options, masks: &str) -> Result<Vec<Scored>> {
-    let start = || -> Vec<_> {
-        metrics
-            .iter()
-            .filter_map(|metric| if let Start::LanguageModelling(start) = metric.start { Some(start(options)) } else { None })
-            .collect()
-    };
-    let (mut model, mut unigram) = (start(), start());
-    rows::tokens(ctx, table, |model_rows, unigram_rows| {
-        model.iter_mut().for_each(|accumulator| accumulator.push(model_rows));
-        unigram.iter_mut().for_each(|accumulator| accumulator.push(unigram_rows));
-    })?;
-    let mut scores = finish("model", &model);
-    scores.extend(finish("unigram", &unigram));
-    for (_, score) in &mut scores {
-        score.signature.insert_str(0, masks);
-    }
-    Ok(scores)
-}
-
-fn score_labels(ctx: &Context, table: &Table, metrics: &[&Metric], options: &Options, part: &mut PartWriter) -> Result<Vec<Scored>> {
-    let start = || -> Vec<_> {
-        metrics.iter().filter_map(|metric| if let Start::Classify(start) = metric.start { Some(start(options)) } else { None }).collect()
-    };
-    let (mut model, mut majority) = (start(), start());
-    let mut confusion = Confusion::new(options);
-    rows::labels(ctx, table, &options.classes, |rows| {
-        model.iter_mut().for_each(|accumulator| accumulator.push(rows));
-        confusion.push(rows);
-    })?;
-    part.write("confusion", &confusion_batch(&confusion, &options.classes)?)?;
-
-    let mut scores = finish("model", &model);
-    let Some(guess) = confusion.majority() else { return Ok(scores) };
-    let guesses: Vec<LabelRow> =
-        (0..options.classes.len()).map(|gold| LabelRow { gold, prediction: guess, count: confusion.gold(gold) }).collect();
-    majority.iter_mut().for_each(|accumulator| accumulator.push(&guesses));
-    let mut baseline = finish("majority class", &majority);
-    for (_, score) in &mut baseline {
-        score.signature.insert_str(0, &format!("guess:{}|guess_from:scored rows|", options.classes[guess]));
-    }
-    scores.extend(baseline);
-    Ok(scores)
-}
-
-fn score_texts(ctx: &Context, table: &Table, metrics: &[&Metric], options: &Options) -> Result<Vec<Scored>> {
-    let start = || -> Vec<_> {
-        metrics.iter().filter_map(|metric| if let Start::Complete(start) = metric.start { Some(start(options)) } else { None }).collect()
-    };
-    let (mut model, mut copy) = (start(), start());
-    rows::texts(ctx, table, |model_rows, copy_rows| {
-        model.iter_mut().for_each(|accumulator| accumulator.push(model_rows));
-        copy.iter_mut().for_each(|accumulator| accumulator.push(copy_rows));
-    })?;
-    // Not `finish`: these accumulators take rows of any lifetime, which is another type.
-    let finish = |system, accumulators: Vec<Box<TextAccumulator>>| {
-        accumulators.into_iter().flat_map(|accumulator| accumulator.finish()).map(move |score| (system, score))
-    };
-    Ok(finish("model", model).chain(finish("copy of the source", copy)).collect())
-}
-
-fn finish<Row>(system: &'static str, accumulators: &[Box<dyn Accumulator<Row>>]) -> Vec<Scored> {
-    accumulators.iter().flat_map(|accumulator| accumulator.finish()).map(|score| (system, score)).collect()
-}
-
-fn batch(scores: &[Scored]) -> Result<RecordBatch> {
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(scores.iter().map(|(system, _)| system))),
-        Arc::new(StringArray::from_iter_values(scores.iter().map(|(_, score)| &score.metric))),
-        Arc::new(StringArray::from_iter(scores.iter().map(|(_, score)| score.class.as_ref()))),
-        Arc::new(Float64Array::from_iter(scores.iter().map(|(_, score)| score.value.as_ref().ok().copied()))),
-        Arc::new(StringArray::from_iter(scores.iter().map(|(_, score)| score.value.as_ref().err()))),
-        Arc::new(Int64Array::from_iter_values(scores.iter().map(|(_, score)| score.count as i64))),
-        Arc::new(StringArray::from_iter_values(scores.iter().map(|(_, score)| &score.signature))),
-    ];
-    Ok(RecordBatch::try_new(schema::scores(), columns)?)
-}
-
-/// The table `confusion`: how often the model predicted each gold class as each class.
-fn confusion_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("gold", DataType::Utf8, false),
-        Field::new("prediction", DataType::Utf8, false),
-        Field::new("count", DataType::Int64, false),
-    ]))
-}
-
-fn confusion_batch(confusion: &Confusion, classes: &[String]) -> Result<RecordBatch> {
-    let pairs: Vec<(usize, usize)> =
-        (0..classes.len()).flat_map(|gold| (0..classes.len()).map(move |prediction| (gold, prediction))).collect();
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(pairs.iter().map(|&(gold, _)| &classes[gold]))),
-        Arc::new(StringArray::from_iter_values(pairs.iter().map(|&(_, prediction)| &classes[prediction]))),
-        Arc::new(Int64Array::from_iter_values(pairs.iter().map(|&(gold, prediction)| confusion.count(gold, prediction) as i64))),
-    ];
-    Ok(RecordBatch::try_new(confusion_schema(), columns)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use expect_test::{Expect, expect};
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn check(settings: Value, expected: Expect) {
-        let score: Score = serde_json::from_value(settings).unwrap();
-        expected.assert_eq(&score.check().unwrap_err().to_string().replace("; metrics: ", "\n"));
-    }
-
-    #[test]
-    fn wrong_settings_are_refused_before_any_step_runs() {
-        check(
-            json!({"metrics": ["acuracy"]}),
-            expect![[r#"
-                unknown metric `acuracy`, did you mean `accuracy`?
-                `accuracy`, `precision`, `recall`, `f1`, `bleu`, `perplexity`, `bits-per-byte`, `token-accuracy`"#]],
-        );
-        check(json!({"metrics": []}), expect!["metrics is empty: leave it out to compute all that apply"]);
-        check(json!({"smoothing": "floor", "smoothing_value": -1}), expect!["smoothing_value is -1, it must be above 0"]);
-        check(json!({"smoothing_value": 1}), expect!["smoothing_value is only for the smoothing `floor` and `add-k`"]);
-    }
-
-    #[test]
-    fn the_defaults_are_those_of_sacrebleu() {
-        let score: Score = serde_json::from_value(json!({})).unwrap();
-        score.check().unwrap();
-        assert_eq!((score.tokenize, score.smoothing().unwrap(), score.lowercase), (Tokenize::V13a, Smoothing::Exp, false));
-    }
 }

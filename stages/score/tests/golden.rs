@@ -1,19 +1,26 @@
-//! Scores against those of sacrebleu and scikit-learn, from files made by tests/golden/make_golden.py:
-//! counts and tokens equal, scores to 1e-9.
+//! Scores against those of the reference programs, from files made by tests/golden/make_golden.py: counts and tokens equal,
+//! scores to 1e-9.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "golden/labels.rs"]
+mod labels;
+#[path = "golden/written.rs"]
+mod written;
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use score::counts::{scores_of, total_of};
 use score::metrics::bleu::{self, Settings, Smoothing, Tokenize};
-use score::metrics::confusion::Confusion;
-use score::metrics::{LabelRow, METRICS, Options, Score, Start};
+use score::metrics::confusion::{Confusion, OfConfusion};
+use score::metrics::{Kind, LabelRow, Labels, METRICS, Options, Scheme, Score, TagRow, Tags};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 const BLEU: &[u8] = include_bytes!("../../../tests/golden/bleu.json.gz");
 const CLASSIFICATION: &[u8] = include_bytes!("../../../tests/golden/classification.json.gz");
+const TAGS: &[u8] = include_bytes!("../../../tests/golden/tags.json.gz");
 
 fn read<T: DeserializeOwned>(compressed: &[u8]) -> T {
     let mut text = String::new();
@@ -21,9 +28,44 @@ fn read<T: DeserializeOwned>(compressed: &[u8]) -> T {
     serde_json::from_str(&text).unwrap()
 }
 
+/// All scores of all metrics of a kind.
+fn scores<K: Kind>(options: &Options, rows: &[K::Row<'_>]) -> Vec<Score> {
+    METRICS.iter().filter_map(|metric| K::measure(&metric.start, options)).flat_map(|measure| scores_of(measure.as_ref(), rows)).collect()
+}
+
+/// Scores by name, to be compared with the reference's.
+struct Checked {
+    scores: Vec<Score>,
+    case: String,
+}
+
+impl Checked {
+    fn new<K: Kind>(options: &Options, rows: &[K::Row<'_>], case: String) -> Checked {
+        Checked { scores: scores::<K>(options, rows), case }
+    }
+
+    #[track_caller]
+    fn of(&self, metric: &str, class: Option<&str>) -> &Score {
+        let found = self.scores.iter().find(|score| score.metric == metric && score.class.as_deref() == class);
+        found.unwrap_or_else(|| panic!("{}: no score {metric} {class:?}", self.case))
+    }
+
+    /// `None`: the reference knows no value, or one that we call undefined.
+    #[track_caller]
+    fn check(&self, metric: &str, class: Option<&str>, reference: Option<f64>) {
+        let what = format!("{}, {metric} {}", self.case, class.unwrap_or_default());
+        match (&self.of(metric, class).value, reference) {
+            (Ok(ours), Some(reference)) => assert_close(*ours, reference, &what),
+            (Err(_), None) => {}
+            (ours, reference) => panic!("{what}: {ours:?} is not {reference:?}"),
+        }
+    }
+}
+
 #[track_caller]
 fn assert_close(ours: f64, reference: f64, what: &str) {
-    assert!((ours - reference).abs() <= 1e-9, "{what}: {ours} is not {reference}");
+    // Of what is beyond 1, so many digits.
+    assert!((ours - reference).abs() <= 1e-9 * reference.abs().max(1.0), "{what}: {ours} is not {reference}");
 }
 
 #[derive(Deserialize)]
@@ -119,8 +161,15 @@ fn every_character_is_cut_as_by_sacrebleu() {
 }
 
 #[derive(Deserialize)]
-struct ClassificationFile {
-    cases: Vec<ClassificationCase>,
+struct File<Case> {
+    cases: Vec<Case>,
+}
+
+/// The cases of a file, of which there are at least so many.
+fn cases<Case: DeserializeOwned>(compressed: &[u8], least: usize) -> Vec<Case> {
+    let file: File<Case> = read(compressed);
+    assert!(file.cases.len() >= least);
+    file.cases
 }
 
 #[derive(Deserialize)]
@@ -130,6 +179,9 @@ struct ClassificationCase {
     predicted: Vec<usize>,
     confusion: Vec<Vec<u64>>,
     accuracy: f64,
+    balanced_accuracy: f64,
+    mcc: f64,
+    kappa: Option<f64>,
     /// Precision, recall and F1.
     micro: [f64; 3],
     r#macro: [f64; 3],
@@ -137,56 +189,78 @@ struct ClassificationCase {
     per_class: BTreeMap<String, [Option<f64>; 3]>,
 }
 
+const RATIOS: [&str; 3] = ["precision", "recall", "f1"];
+
 #[test]
 fn classification_equals_scikit_learn_on_random_cases() {
-    let file: ClassificationFile = read(CLASSIFICATION);
-    assert!(file.cases.len() >= 1000);
-    for (index, case) in file.cases.iter().enumerate() {
+    for (index, case) in cases::<ClassificationCase>(CLASSIFICATION, 1000).iter().enumerate() {
         let rows: Vec<LabelRow> =
-            case.gold.iter().zip(&case.predicted).map(|(&gold, &prediction)| LabelRow { gold, prediction, count: 1 }).collect();
+            case.gold.iter().zip(&case.predicted).map(|(&gold, &prediction)| LabelRow { gold, prediction, probabilities: None }).collect();
         let options = Options { classes: case.classes.clone(), ..Options::default() };
 
-        let mut confusion = Confusion::new(&options);
-        confusion.push(&rows);
+        let confusion = OfConfusion::start(&options, |_| vec![]);
+        let confusion = Confusion::new(case.classes.len(), &total_of(confusion.as_ref(), &rows));
         for (gold, row) in case.confusion.iter().enumerate() {
             for (prediction, &count) in row.iter().enumerate() {
                 assert_eq!(confusion.count(gold, prediction), count, "case {index}, confusion of {gold} as {prediction}");
             }
         }
 
-        let scores = scores(&options, &rows);
-        let find = |metric: &str, class: Option<&str>| -> &Result<f64, String> {
-            &scores.iter().find(|score| score.metric == metric && score.class.as_deref() == class).unwrap().value
-        };
-        let check = |metric: &str, reference: f64| {
-            assert_close(*find(metric, None).as_ref().unwrap(), reference, &format!("case {index}, {metric}"))
-        };
-        check("accuracy", case.accuracy);
-        for (column, metric) in ["precision", "recall", "f1"].into_iter().enumerate() {
-            check(metric, case.r#macro[column]);
-            check(&format!("{metric}-micro"), case.micro[column]);
-            check(&format!("{metric}-macro"), case.r#macro[column]);
-            check(&format!("{metric}-weighted"), case.weighted[column]);
+        let checked = Checked::new::<Labels>(&options, &rows, format!("case {index}"));
+        checked.check("accuracy", None, Some(case.accuracy));
+        checked.check("balanced-accuracy", None, Some(case.balanced_accuracy));
+        checked.check("mcc", None, Some(case.mcc));
+        checked.check("kappa", None, case.kappa);
+        for (column, metric) in RATIOS.into_iter().enumerate() {
+            checked.check(metric, None, Some(case.r#macro[column]));
+            checked.check(&format!("{metric}-micro"), None, Some(case.micro[column]));
+            checked.check(&format!("{metric}-macro"), None, Some(case.r#macro[column]));
+            checked.check(&format!("{metric}-weighted"), None, Some(case.weighted[column]));
             for class in &case.classes {
-                let reference = case.per_class.get(class).and_then(|row| row[column]);
-                match (find(metric, Some(class)), reference) {
-                    (Ok(ours), Some(reference)) => assert_close(*ours, reference, &format!("case {index}, {metric} of {class}")),
-                    (Err(_), None) => {}
-                    (ours, reference) => panic!("case {index}, {metric} of {class}: {ours:?} is not {reference:?}"),
-                }
+                checked.check(metric, Some(class), case.per_class.get(class).and_then(|row| row[column]));
             }
         }
     }
 }
 
-fn scores(options: &Options, rows: &[LabelRow]) -> Vec<Score> {
-    let mut scores = Vec::new();
-    for metric in METRICS {
-        if let Start::Classify(start) = metric.start {
-            let mut accumulator = start(options);
-            accumulator.push(rows);
-            scores.extend(accumulator.finish());
+#[derive(Deserialize)]
+struct TagCase {
+    scheme: Option<Scheme>,
+    classes: Vec<String>,
+    gold: Vec<Vec<u32>>,
+    predicted: Vec<Vec<u32>>,
+    accuracy: f64,
+    /// Entities that are gold, predicted, both.
+    counts: [u64; 3],
+    micro: [Option<f64>; 3],
+    r#macro: [Option<f64>; 3],
+    weighted: [Option<f64>; 3],
+    /// And how many are gold.
+    per_type: BTreeMap<String, (Option<f64>, Option<f64>, f64, u64)>,
+}
+
+#[test]
+fn entities_equal_seqeval_on_random_cases() {
+    for (index, case) in cases::<TagCase>(TAGS, 1000).iter().enumerate() {
+        let options = Options { classes: case.classes.clone(), strict: case.scheme, ..Options::default() };
+        let pairs = case.gold.iter().zip(&case.predicted);
+        let rows: Vec<TagRow> = pairs.map(|(gold, predicted)| TagRow { gold: gold.clone(), prediction: predicted.clone() }).collect();
+        let checked = Checked::new::<Tags>(&options, &rows, format!("case {index} {:?}", case.scheme));
+        checked.check("token-accuracy", None, Some(case.accuracy));
+        assert_eq!(checked.of("f1", None).count, case.counts[0], "gold entities of case {index}");
+        for (column, metric) in RATIOS.into_iter().enumerate() {
+            checked.check(metric, None, case.micro[column]);
+            checked.check(&format!("{metric}-micro"), None, case.micro[column]);
+            checked.check(&format!("{metric}-macro"), None, case.r#macro[column]);
+            checked.check(&format!("{metric}-weighted"), None, case.weighted[column]);
+            let classes: Vec<&str> =
+                checked.scores.iter().filter(|score| score.metric == metric).filter_map(|score| score.class.as_deref()).collect();
+            for class in classes {
+                let (p, r, f, support) = case.per_type.get(class).copied().unwrap_or((None, None, f64::NAN, 0));
+                let reference = [p, r, Some(f).filter(|f| !f.is_nan())][column];
+                checked.check(metric, Some(class), reference);
+                assert_eq!(checked.of(metric, Some(class)).count, support, "gold entities {class} of case {index}");
+            }
         }
     }
-    scores
 }

@@ -2,11 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "stage/kinds.rs"]
+mod kinds;
+
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{
+    Array, ArrayRef, BinaryArray, Float32Builder, Float64Array, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder,
+};
+use arrow::datatypes::{Field, Schema};
 use arrow::util::pretty::pretty_format_batches;
 use engine::stage::run_alone;
 use engine::testing::context;
@@ -46,19 +51,37 @@ fn batch(columns: &[(String, Vec<Value>)]) -> RecordBatch {
     let mut fields = Vec::new();
     let mut arrays = Vec::new();
     for (name, values) in columns {
-        let (data_type, array): (_, ArrayRef) = match name.as_str() {
-            "nll" | "unigram_nll" => {
-                // JSON knows no NaN: it is written as text.
-                let number = |value: &Value| value.as_f64().or(value.as_str().map(|text| text.parse().unwrap()));
-                (DataType::Float64, Arc::new(Float64Array::from_iter(values.iter().map(number))))
-            }
-            "tokens" | "correct" | "bytes" => (DataType::Int64, Arc::new(Int64Array::from_iter(values.iter().map(Value::as_i64)))),
-            _ => (DataType::Utf8, Arc::new(StringArray::from_iter(values.iter().map(Value::as_str)))),
-        };
-        fields.push(Field::new(name, data_type, true));
+        let array = array(name, values);
+        fields.push(Field::new(name, array.data_type().clone(), true));
         arrays.push(array);
     }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+}
+
+/// A column of the type that its name or its first value has.
+fn array(name: &str, values: &[Value]) -> ArrayRef {
+    // JSON knows no NaN: it is written as text.
+    let number = |value: &Value| value.as_f64().or(value.as_str().map(|text| text.parse().unwrap()));
+    match (name, values.iter().find(|value| !value.is_null())) {
+        ("nll" | "unigram_nll", _) | ("gold" | "prediction", Some(Value::Number(_))) => {
+            Arc::new(Float64Array::from_iter(values.iter().map(number)))
+        }
+        ("tokens" | "correct" | "bytes" | "n", _) => Arc::new(Int64Array::from_iter(values.iter().map(Value::as_i64))),
+        ("id", _) => Arc::new(BinaryArray::from_iter(values.iter().map(|value| value.as_str().map(str::as_bytes)))),
+        ("probabilities", _) => {
+            let mut lists = ListBuilder::new(Float32Builder::new());
+            let numbers =
+                |value: &Value| value.as_array().unwrap().iter().map(|value| number(value).map(|value| value as f32)).collect::<Vec<_>>();
+            values.iter().for_each(|value| lists.append_value(numbers(value)));
+            Arc::new(lists.finish())
+        }
+        (_, Some(Value::Array(_))) => {
+            let mut lists = ListBuilder::new(StringBuilder::new());
+            values.iter().for_each(|value| lists.append_value(value.as_array().unwrap().iter().map(Value::as_str)));
+            Arc::new(lists.finish())
+        }
+        _ => Arc::new(StringArray::from_iter(values.iter().map(Value::as_str))),
+    }
 }
 
 fn run(settings: Value, facts: Value, files: Value) -> Result<(tempfile::TempDir, Artifact)> {
@@ -191,7 +214,7 @@ fn signatures_tell_how_the_scores_came_about() {
     "#]],
     );
     let texts = json!([[["source", ["a"]], ["reference", ["b"]], ["prediction", ["c"]]]]);
-    let settings = json!({"tokenize": "zh", "smoothing": "add-k", "lowercase": true});
+    let settings = json!({"metrics": ["bleu"], "tokenize": "zh", "smoothing": "add-k", "lowercase": true});
     check_signatures(
         settings,
         json!({"task": "complete"}),
@@ -211,7 +234,7 @@ fn completion_beside_a_copy_of_the_source() {
         ["prediction", ["Hello there , friend .", "the cat sat on a mat"]],
     ]]);
     check(
-        json!({}),
+        json!({"metrics": ["bleu"]}),
         json!({"task": "complete"}),
         files,
         expect![[r#"
@@ -271,17 +294,17 @@ fn no_rows_give_null_with_a_reason() {
         facts,
         json!([[["gold", []], ["prediction", []]]]),
         expect![[r#"
-        +--------+-----------------+-------+-------+-------------------------+-------+
-        | system | metric          | class | value | reason                  | count |
-        +--------+-----------------+-------+-------+-------------------------+-------+
-        | model  | accuracy        |       |       | there are no rows       | 0     |
-        | model  | recall          |       |       | there are no rows       | 0     |
-        | model  | recall-micro    |       |       | there are no rows       | 0     |
-        | model  | recall-macro    |       |       | there are no rows       | 0     |
-        | model  | recall-weighted |       |       | there are no rows       | 0     |
-        | model  | recall          | ham   |       | no gold label is `ham`  | 0     |
-        | model  | recall          | spam  |       | no gold label is `spam` | 0     |
-        +--------+-----------------+-------+-------+-------------------------+-------+"#]],
+            +--------+-----------------+-------+-------+--------------------------+-------+
+            | system | metric          | class | value | reason                   | count |
+            +--------+-----------------+-------+-------+--------------------------+-------+
+            | model  | accuracy        |       |       | there are no rows        | 0     |
+            | model  | recall          |       |       | there are no rows        | 0     |
+            | model  | recall-micro    |       |       | there are no rows        | 0     |
+            | model  | recall-macro    |       |       | there are no rows        | 0     |
+            | model  | recall-weighted |       |       | there are no rows        | 0     |
+            | model  | recall          | ham   |       | no row is `ham` in gold  | 0     |
+            | model  | recall          | spam  |       | no row is `spam` in gold | 0     |
+            +--------+-----------------+-------+-------+--------------------------+-------+"#]],
     );
 }
 
@@ -350,9 +373,9 @@ fn refuses_settings_that_do_not_fit_the_predictions() {
         json!({"metrics": ["bleu"]}),
         facts.clone(),
         files.clone(),
-        expect![
-            "metric `bleu` does not apply to predictions of the task `classify`; metrics that do: `accuracy`, `precision`, `recall`, `f1`"
-        ],
+        expect![[
+            r#"metric `bleu` does not apply to predictions of the task `classify`; metrics that do: `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`"#
+        ]],
     );
     check_error(
         json!({"positive": "spma"}),
@@ -367,5 +390,5 @@ fn refuses_settings_that_do_not_fit_the_predictions() {
         json!([[["source", []]]]),
         expect!["positive is only for predictions of the task `classify`, these are of `complete`"],
     );
-    check_error(json!({}), json!({"task": "tag"}), json!([[["source", []]]]), expect!["no metric is for predictions of the task `tag`"]);
+    check_error(json!({}), json!({"task": "rank"}), json!([[["source", []]]]), expect!["no metric is for predictions of the task `rank`"]);
 }

@@ -1,27 +1,30 @@
 //! Accuracy of a classification.
 
-use super::{Accumulator, LabelRow, Metric, Score, Start, confusion::Confusion, signature};
+use super::{Counts, LabelRow, Labels, Measure, Metric, NO_ROWS, Score, Start, Total, ratio};
 
 pub const METRIC: Metric = Metric {
     name: "accuracy",
     about: "Share of rows whose predicted class is the gold class, 0 to 1.",
-    start: Start::Classify(|options| Box::new(Accuracy { classes: options.classes.len(), confusion: Confusion::new(options) })),
+    default: true,
+    start: Start::Labels(|_| Box::new(Accuracy)),
 };
 
-struct Accuracy {
-    classes: usize,
-    confusion: Confusion,
-}
+struct Accuracy;
 
-impl Accumulator<LabelRow> for Accuracy {
-    fn push(&mut self, rows: &[LabelRow]) {
-        self.confusion.push(rows);
+impl Measure<Labels> for Accuracy {
+    fn width(&self) -> usize {
+        1
     }
 
-    fn finish(&self) -> Vec<Score> {
-        let count = self.confusion.rows();
-        let hits: u64 = (0..self.classes).map(|class| self.confusion.hits(class)).sum();
-        let value = if count == 0 { Err("there are no rows".to_owned()) } else { Ok(hits as f64 / count as f64) };
-        vec![Score { metric: METRIC.name.to_owned(), class: None, value, count, signature: signature("") }]
+    fn count(&self, row: &LabelRow<'_>, counts: &mut Counts) {
+        counts.add(0, f64::from(row.gold == row.prediction));
+    }
+
+    fn finish(&self, total: &Total) -> Vec<Score> {
+        vec![Score::new(METRIC.name, ratio(total.sums[0], total.rows, NO_ROWS), total.rows, "")]
+    }
+
+    fn is_right_or_wrong(&self) -> bool {
+        true
     }
 }

@@ -2,51 +2,49 @@
 
 use std::f64::consts::LN_2;
 
-use super::{Accumulator, Metric, Score, Start, TokenRow, signature};
+use super::{Counts, Measure, Metric, Score, Start, TokenRow, Tokens, Total};
 
 pub const METRIC: Metric = Metric {
     name: "bits-per-byte",
     about: "Mean negative log-likelihood in bits per UTF-8 byte of the text, which does not depend on the tokenizer.",
-    start: Start::LanguageModelling(|_| Box::<BitsPerByte>::default()),
+    default: true,
+    start: Start::Tokens(|_| Box::new(BitsPerByte)),
 };
 
-#[derive(Default)]
-struct BitsPerByte {
-    nll: f64,
-    bytes: u64,
-    rows_unknown: u64,
-}
+struct BitsPerByte;
 
-impl Accumulator<TokenRow> for BitsPerByte {
-    fn push(&mut self, rows: &[TokenRow]) {
-        for row in rows {
-            self.nll += row.nll;
-            match row.bytes {
-                Some(bytes) => self.bytes += bytes,
-                None => self.rows_unknown += 1,
-            }
+impl Measure<Tokens> for BitsPerByte {
+    /// Nats, bytes, rows of unknown bytes.
+    fn width(&self) -> usize {
+        3
+    }
+
+    fn count(&self, row: &TokenRow, counts: &mut Counts) {
+        counts.add(0, row.nll);
+        match row.bytes {
+            Some(bytes) => counts.add(1, bytes as f64),
+            None => counts.add(2, 1.0),
         }
     }
 
-    fn finish(&self) -> Vec<Score> {
-        let value = match (self.rows_unknown, self.bytes) {
+    fn finish(&self, total: &Total) -> Vec<Score> {
+        let value = match (total.whole(2), total.whole(1)) {
             (0, 0) => Err("no byte is predicted".to_owned()),
-            (0, bytes) => Ok(self.nll / bytes as f64 / LN_2),
+            (0, bytes) => Ok(total.sums[0] / bytes as f64 / LN_2),
             (rows, _) => Err(format!("rows with an unknown number of bytes: {rows}")),
         };
-        vec![Score { metric: METRIC.name.to_owned(), class: None, value, count: self.bytes, signature: signature("per:byte|unit:bit") }]
+        vec![Score::new(METRIC.name, value, total.whole(1), "per:byte|unit:bit")]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counts::scores_of;
 
     fn check(rows: &[(f64, Option<u64>)], expected: Result<f64, &str>) {
-        let mut accumulator = BitsPerByte::default();
-        let row = |&(nll, bytes): &_| TokenRow { nll, tokens: 1, correct: None, bytes };
-        accumulator.push(&rows.iter().map(row).collect::<Vec<_>>());
-        assert_eq!(accumulator.finish().remove(0).value, expected.map_err(str::to_owned));
+        let rows: Vec<TokenRow> = rows.iter().map(|&(nll, bytes)| TokenRow { nll, tokens: 1, correct: None, bytes }).collect();
+        assert_eq!(scores_of::<Tokens>(&BitsPerByte, &rows).remove(0).value, expected.map_err(str::to_owned));
     }
 
     #[test]

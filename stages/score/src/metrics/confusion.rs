@@ -1,7 +1,7 @@
 //! The confusion counts of a classification: how often each gold class was predicted as each class.
-//! Not a metric itself: accuracy, precision, recall and F1 are ratios of its sums.
+//! Precision, recall, F1 and their like are ratios of its sums.
 
-use super::{LabelRow, Options};
+use super::{Counts, LabelRow, Labels, Measure, Options, Score, Total};
 
 /// Counts by gold class and predicted class.
 #[derive(Clone, Debug)]
@@ -9,26 +9,38 @@ pub struct Confusion {
     classes: usize,
     /// Row-major: gold class, then predicted class.
     counts: Vec<u64>,
+    gold: Vec<u64>,
+    predicted: Vec<u64>,
 }
 
 impl Confusion {
-    pub fn new(options: &Options) -> Confusion {
-        let classes = options.classes.len();
-        Confusion { classes, counts: vec![0; classes * classes] }
+    /// How many sums the counts of so many classes are.
+    pub fn width(classes: usize) -> usize {
+        classes * classes
     }
 
-    pub fn push(&mut self, rows: &[LabelRow]) {
-        for row in rows {
-            self.counts[row.gold * self.classes + row.prediction] += row.count;
-        }
+    /// What a row adds.
+    pub fn add(classes: usize, row: &LabelRow<'_>, counts: &mut Counts) {
+        counts.add(row.gold * classes + row.prediction, 1.0);
+    }
+
+    pub fn new(classes: usize, total: &Total) -> Confusion {
+        let counts: Vec<u64> = (0..Confusion::width(classes)).map(|slot| total.whole(slot)).collect();
+        let gold = (0..classes).map(|gold| counts[gold * classes..][..classes].iter().sum()).collect();
+        let predicted = (0..classes).map(|class| counts.iter().skip(class).step_by(classes).sum()).collect();
+        Confusion { classes, counts, gold, predicted }
     }
 
     pub fn count(&self, gold: usize, prediction: usize) -> u64 {
         self.counts[gold * self.classes + prediction]
     }
 
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
     pub fn rows(&self) -> u64 {
-        self.counts.iter().sum()
+        self.gold.iter().sum()
     }
 
     /// Rows of the class that were predicted as it: the true positives.
@@ -38,17 +50,12 @@ impl Confusion {
 
     /// Rows whose gold label is the class.
     pub fn gold(&self, class: usize) -> u64 {
-        (0..self.classes).map(|prediction| self.count(class, prediction)).sum()
+        self.gold[class]
     }
 
     /// Rows predicted as the class.
     pub fn predicted(&self, class: usize) -> u64 {
-        (0..self.classes).map(|gold| self.count(gold, class)).sum()
-    }
-
-    /// Classes found among the gold labels or the predictions; scikit-learn averages over these alone.
-    pub fn present(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.classes).filter(|&class| self.gold(class) + self.predicted(class) > 0)
+        self.predicted[class]
     }
 
     /// The class with most gold labels, the first of several; `None` without rows.
@@ -57,17 +64,43 @@ impl Confusion {
     }
 }
 
+type Finish = Box<dyn Fn(&Confusion) -> Vec<Score> + Send + Sync>;
+
+/// A measure made of a function of the confusion counts.
+pub struct OfConfusion {
+    classes: usize,
+    finish: Finish,
+}
+
+impl OfConfusion {
+    pub fn start(options: &Options, finish: impl Fn(&Confusion) -> Vec<Score> + Send + Sync + 'static) -> Box<dyn Measure<Labels>> {
+        Box::new(OfConfusion { classes: options.classes.len(), finish: Box::new(finish) })
+    }
+}
+
+impl Measure<Labels> for OfConfusion {
+    fn width(&self) -> usize {
+        Confusion::width(self.classes)
+    }
+
+    fn count(&self, row: &LabelRow<'_>, counts: &mut Counts) {
+        Confusion::add(self.classes, row, counts);
+    }
+
+    fn finish(&self, total: &Total) -> Vec<Score> {
+        (self.finish)(&Confusion::new(self.classes, total))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counts::total_of;
 
     fn confusion(rows: &[(usize, usize)]) -> Confusion {
         let options = Options { classes: ["a", "b", "c", "d"].map(String::from).to_vec(), ..Options::default() };
-        let mut confusion = Confusion::new(&options);
-        for &(gold, prediction) in rows {
-            confusion.push(&[LabelRow { gold, prediction, count: 1 }]);
-        }
-        confusion
+        let rows: Vec<LabelRow> = rows.iter().map(|&(gold, prediction)| LabelRow { gold, prediction, probabilities: None }).collect();
+        Confusion::new(4, &total_of(OfConfusion::start(&options, |_| vec![]).as_ref(), &rows))
     }
 
     #[test]
@@ -75,7 +108,6 @@ mod tests {
         let confusion = confusion(&[(0, 0), (0, 2), (0, 2), (1, 0)]);
         assert_eq!((confusion.rows(), confusion.count(0, 2), confusion.count(2, 0)), (4, 2, 0));
         assert_eq!((confusion.hits(0), confusion.gold(0), confusion.predicted(0)), (1, 3, 2));
-        assert_eq!(confusion.present().collect::<Vec<_>>(), [0, 1, 2]);
     }
 
     #[test]

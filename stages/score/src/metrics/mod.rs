@@ -1,109 +1,154 @@
 //! The metrics: what each one counts while rows stream by, and the scores it gives at the end.
 //!
-//! A metric is one file here plus two lines below (its `mod` and its entry in [`METRICS`]).
-//! Statistics are integers wherever the definition allows and are summed in row order otherwise,
-//! so that a score is the same to the last bit for any number of threads.
-//! Nothing here reads files: see the stage for that.
+//! A metric is one file here plus two lines below (its `mod` and its entry in [`METRICS`]); metrics with one formula for several
+//! kinds of predictions share a file and have an entry each.
+//! A metric counts row by row: it adds to sums, of integers wherever the definition allows, and keeps values where no sum will do
+//! (ranks). Rows are added in their order, so that a score is the same to the last bit for any number of threads, and what a row
+//! counted can be drawn again for intervals and tests. Nothing here reads files: see the stage for that.
 
 mod accuracy;
+mod agreement;
+mod answers;
 mod average;
 mod bits_per_byte;
 pub mod bleu;
+pub mod calibration;
+mod chrf;
 pub mod confusion;
+mod entities;
 mod f1;
+mod kind;
+mod ngrams;
 mod perplexity;
 mod precision;
+mod probabilities;
+mod ranking;
 mod recall;
+mod regression;
+pub mod rouge;
+mod schemes;
+mod sets;
+pub mod ter;
+mod texts;
 mod token_accuracy;
+
+pub use self::answers::Squad;
+pub use self::kind::{
+    AnswerRow, Answers, Kind, LabelRow, Labels, NumberRow, Numbers, SetRow, Sets, Start, TagRow, Tags, TextRow, Texts, TokenRow, Tokens,
+};
+pub use self::schemes::Scheme;
+pub use crate::counts::{Counts, Total};
 
 /// All metrics, in the order in which their scores are written.
 pub const METRICS: &[Metric] = &[
     accuracy::METRIC,
+    agreement::BALANCED_ACCURACY,
     precision::METRIC,
+    precision::OF_SETS,
+    precision::OF_ENTITIES,
     recall::METRIC,
+    recall::OF_SETS,
+    recall::OF_ENTITIES,
     f1::METRIC,
+    f1::OF_SETS,
+    f1::OF_ENTITIES,
+    sets::SUBSET_ACCURACY,
+    sets::HAMMING_LOSS,
+    agreement::MCC,
+    agreement::KAPPA,
+    ranking::ROC_AUC,
+    ranking::AVERAGE_PRECISION,
+    probabilities::LOG_LOSS,
+    probabilities::BRIER,
+    calibration::METRIC,
+    regression::PEARSON,
+    regression::SPEARMAN,
+    regression::MSE,
+    regression::MAE,
+    answers::EXACT_MATCH,
+    answers::F1,
     bleu::METRIC,
+    chrf::CHRF,
+    chrf::CHRF_WORDS,
+    ter::METRIC,
+    rouge::ROUGE_1,
+    rouge::ROUGE_2,
+    rouge::ROUGE_L,
+    rouge::ROUGE_LSUM,
+    texts::EXACT_MATCH,
+    texts::DISTINCT_1,
+    texts::DISTINCT_2,
     perplexity::METRIC,
     bits_per_byte::METRIC,
     token_accuracy::METRIC,
+    token_accuracy::OF_TAGS,
 ];
 
 /// One metric: its name in configs and score tables, what it says, and how to start counting.
 pub struct Metric {
-    /// Kebab-case, unique in [`METRICS`].
+    /// Kebab-case, unique in [`METRICS`] among those of one kind of predictions.
     pub name: &'static str,
     /// One sentence with a full stop.
     pub about: &'static str,
-    /// Starts an accumulator for one system; the variant tells which prediction task the metric applies to.
+    /// Whether it is computed where no metrics are named.
+    pub default: bool,
+    /// Makes the measure; the variant tells which predictions the metric applies to.
     pub start: Start,
 }
 
-impl Metric {
-    /// The prediction task the metric applies to, as named by the fact `task` of predictions.
-    pub fn task(&self) -> &'static str {
-        match self.start {
-            Start::LanguageModelling(_) => "language-modelling",
-            Start::Classify(_) => "classify",
-            Start::Complete(_) => "complete",
-        }
-    }
-}
-
-/// Starts an accumulator over the rows of one prediction task.
-pub enum Start {
-    LanguageModelling(fn(&Options) -> Box<dyn Accumulator<TokenRow>>),
-    Classify(fn(&Options) -> Box<dyn Accumulator<LabelRow>>),
-    Complete(fn(&Options) -> Box<TextAccumulator>),
-}
-
 /// What metrics need to know before the first row.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
-    /// Names of the classes; labels of rows are indices into it.
+    /// Names of the classes or tags; labels of rows are indices into it.
     pub classes: Vec<String>,
     /// Index of the class that precision, recall and F1 speak of; without it they are macro averages.
     pub positive: Option<usize>,
     /// Settings of BLEU.
     pub bleu: bleu::Settings,
+    /// The scheme of tags that entities are read in strictly; without it they are read as conlleval reads them.
+    pub strict: Option<Scheme>,
+    /// Whose script compares answers.
+    pub squad: Squad,
+    /// Bins of confidence.
+    pub bins: usize,
+    /// How TER cuts texts.
+    pub ter: ter::Settings,
+    /// How ROUGE cuts texts.
+    pub rouge: rouge::Settings,
 }
 
-/// Sums up rows of one system. Rows must be valid: the stage refuses bad ones before they come here.
-pub trait Accumulator<Row> {
-    /// Counts rows, in order.
-    fn push(&mut self, rows: &[Row]);
-    /// The scores of all rows counted so far.
-    fn finish(&self) -> Vec<Score>;
+impl Default for Options {
+    fn default() -> Options {
+        let (classes, positive, bleu, strict, squad, ter, rouge) = Default::default();
+        Options { classes, positive, bleu, strict, squad, bins: 10, ter, rouge }
+    }
 }
 
-/// Accumulates text rows, which are only borrowed for each push.
-pub type TextAccumulator = dyn for<'a> Accumulator<TextRow<'a>>;
-
-/// A row of language modelling: the sums over some predicted tokens.
-#[derive(Clone, Copy, Debug)]
-pub struct TokenRow {
-    /// Negative log-likelihood in nats, summed over the tokens.
-    pub nll: f64,
-    /// Predicted tokens.
-    pub tokens: u64,
-    /// Tokens whose likeliest prediction was right; `None` where the system does not tell.
-    pub correct: Option<u64>,
-    /// UTF-8 bytes the tokens stand for; `None` where unknown.
-    pub bytes: Option<u64>,
+/// Checks the tags of predictions of the task `tag`.
+pub fn check_tags(options: &Options) -> anyhow::Result<()> {
+    schemes::Tagset::new(&options.classes, options.strict).map(|_| ())
 }
 
-/// `count` rows of classification with the same labels.
-#[derive(Clone, Copy, Debug)]
-pub struct LabelRow {
-    pub gold: usize,
-    pub prediction: usize,
-    pub count: u64,
-}
+/// Counts rows and gives the scores. Rows must be valid: the stage refuses bad ones before they come here.
+pub trait Measure<K: Kind>: Send + Sync {
+    /// How many sums it adds to.
+    fn width(&self) -> usize;
 
-/// A row of completion: one written text and the texts it is held against, at least one.
-#[derive(Clone, Copy, Debug)]
-pub struct TextRow<'a> {
-    pub hypothesis: &'a str,
-    pub references: &'a [&'a str],
+    /// What one row adds to the sums, and keeps.
+    fn count(&self, row: &K::Row<'_>, counts: &mut Counts);
+
+    /// The scores of rows, always as many and in the same order.
+    fn finish(&self, total: &Total) -> Vec<Score>;
+
+    /// Whether a row is right or wrong, and the first sum that of the right ones.
+    fn is_right_or_wrong(&self) -> bool {
+        false
+    }
+
+    /// Whether drawing rows again, some twice, says how far the score may be off.
+    fn can_be_redrawn(&self) -> bool {
+        true
+    }
 }
 
 /// One number of a metric, or the reason why there is none.
@@ -120,23 +165,41 @@ pub struct Score {
     pub signature: String,
 }
 
+impl Score {
+    fn new(metric: impl Into<String>, value: Result<f64, String>, count: u64, pairs: &str) -> Score {
+        Score { metric: metric.into(), class: None, value, count, signature: signature(pairs) }
+    }
+
+    fn of_class(self, class: &str) -> Score {
+        Score { class: Some(class.to_owned()), ..self }
+    }
+}
+
 /// Ends a signature: `version:corpusmill-X`, after `pairs` and a bar unless there are none.
 fn signature(pairs: &str) -> String {
     let bar = if pairs.is_empty() { "" } else { "|" };
     format!("{pairs}{bar}version:corpusmill-{}", env!("CARGO_PKG_VERSION"))
 }
 
+/// A share, undefined without anything to share.
+fn ratio(numerator: f64, denominator: u64, reason: &str) -> Result<f64, String> {
+    if denominator == 0 { Err(reason.to_owned()) } else { Ok(numerator / denominator as f64) }
+}
+
+const NO_ROWS: &str = "there are no rows";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_kebab_case() {
+    fn names_are_kebab_case_and_unique_for_each_kind() {
         for (index, metric) in METRICS.iter().enumerate() {
-            let name = metric.name;
-            assert!(METRICS[..index].iter().all(|earlier| earlier.name != name), "{name} is listed twice");
+            let (name, task) = (metric.name, metric.start.task());
+            assert!(METRICS[..index].iter().all(|earlier| (earlier.name, earlier.start.task()) != (name, task)), "{name} is listed twice");
             assert!(name.starts_with(|c: char| c.is_ascii_lowercase()), "{name}");
-            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{name}");
+            // The field writes chrF++, and so do we.
+            assert!(name.trim_end_matches('+').chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{name}");
         }
     }
 
@@ -149,12 +212,20 @@ mod tests {
 
     #[test]
     fn without_rows_every_score_is_undefined_with_a_reason() {
-        let options = Options { classes: vec!["ham".into(), "spam".into()], ..Options::default() };
+        fn finish<K: Kind>(start: fn(&Options) -> Box<dyn Measure<K>>, options: &Options) -> Vec<Score> {
+            let measure = start(options);
+            measure.finish(&Total::new(measure.width()))
+        }
+        let options = Options { classes: vec!["B-ham".into(), "B-spam".into()], ..Options::default() };
         for metric in METRICS {
             let scores = match metric.start {
-                Start::LanguageModelling(start) => start(&options).finish(),
-                Start::Classify(start) => start(&options).finish(),
-                Start::Complete(start) => start(&options).finish(),
+                Start::Tokens(start) => finish(start, &options),
+                Start::Labels(start) => finish(start, &options),
+                Start::Sets(start) => finish(start, &options),
+                Start::Numbers(start) => finish(start, &options),
+                Start::Tags(start) => finish(start, &options),
+                Start::Answers(start) => finish(start, &options),
+                Start::Texts(start) => finish(start, &options),
             };
             assert!(scores.iter().any(|score| score.metric == metric.name && score.class.is_none()), "{}", metric.name);
             for score in scores {

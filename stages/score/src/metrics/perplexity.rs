@@ -1,51 +1,51 @@
 //! Perplexity of a language model: exp(sum of nll / sum of tokens).
 //! Sums first: a mean over rows or batches of unequal token counts is another number.
 
-use super::{Accumulator, Metric, Score, Start, TokenRow, signature};
+use super::{Counts, Measure, Metric, Score, Start, TokenRow, Tokens, Total};
 
 pub const METRIC: Metric = Metric {
     name: "perplexity",
     about: "Exponential of the mean negative log-likelihood per predicted token: 1 is perfect, the vocabulary size is guessing.",
-    start: Start::LanguageModelling(|_| Box::<Perplexity>::default()),
+    default: true,
+    start: Start::Tokens(|_| Box::new(Perplexity)),
 };
 
-#[derive(Default)]
-struct Perplexity {
-    nll: f64,
-    tokens: u64,
-}
+struct Perplexity;
 
-impl Accumulator<TokenRow> for Perplexity {
-    fn push(&mut self, rows: &[TokenRow]) {
-        for row in rows {
-            self.nll += row.nll;
-            self.tokens += row.tokens;
-        }
+impl Measure<Tokens> for Perplexity {
+    /// Nats and tokens.
+    fn width(&self) -> usize {
+        2
     }
 
-    fn finish(&self) -> Vec<Score> {
-        let mean = self.nll / self.tokens as f64;
+    fn count(&self, row: &TokenRow, counts: &mut Counts) {
+        counts.add(0, row.nll);
+        counts.add(1, row.tokens as f64);
+    }
+
+    fn finish(&self, total: &Total) -> Vec<Score> {
+        let tokens = total.whole(1);
+        let mean = total.sums[0] / tokens as f64;
         let value = match mean.exp() {
-            _ if self.tokens == 0 => Err("no token is predicted".to_owned()),
+            _ if tokens == 0 => Err("no token is predicted".to_owned()),
             value if value.is_infinite() => Err(format!("a mean loss of {mean} nats per token is beyond the range of a 64-bit float")),
             value => Ok(value),
         };
-        vec![Score { metric: METRIC.name.to_owned(), class: None, value, count: self.tokens, signature: signature("per:token") }]
+        vec![Score::new(METRIC.name, value, tokens, "per:token")]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counts::scores_of;
 
     fn row(nll: f64, tokens: u64) -> TokenRow {
         TokenRow { nll, tokens, correct: None, bytes: None }
     }
 
     fn perplexity(rows: &[TokenRow]) -> Result<f64, String> {
-        let mut perplexity = Perplexity::default();
-        perplexity.push(rows);
-        perplexity.finish().remove(0).value
+        scores_of::<Tokens>(&Perplexity, rows).remove(0).value
     }
 
     #[test]

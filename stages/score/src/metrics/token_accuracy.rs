@@ -1,50 +1,71 @@
-//! Accuracy of a language model's likeliest next (or masked) token.
+//! Accuracy of single tokens: of a language model's likeliest next (or masked) token, and of tags.
 
-use super::{Accumulator, Metric, Score, Start, TokenRow, signature};
+use super::{Counts, Measure, Metric, Score, Start, TagRow, Tags, TokenRow, Tokens, Total, ratio};
 
 pub const METRIC: Metric = Metric {
     name: "token-accuracy",
     about: "Share of predicted tokens whose likeliest prediction is right, 0 to 1.",
-    start: Start::LanguageModelling(|_| Box::<TokenAccuracy>::default()),
+    default: true,
+    start: Start::Tokens(|_| Box::new(TokenAccuracy)),
 };
 
-#[derive(Default)]
-struct TokenAccuracy {
-    correct: u64,
-    tokens: u64,
-    rows_unknown: u64,
-}
+pub const OF_TAGS: Metric = Metric {
+    name: METRIC.name,
+    about: "Share of words whose predicted tag is the gold tag, 0 to 1; words outside of entities count too.",
+    default: true,
+    start: Start::Tags(|_| Box::new(TokenAccuracy)),
+};
 
-impl Accumulator<TokenRow> for TokenAccuracy {
-    fn push(&mut self, rows: &[TokenRow]) {
-        for row in rows {
-            self.tokens += row.tokens;
-            match row.correct {
-                Some(correct) => self.correct += correct,
-                None => self.rows_unknown += 1,
-            }
+struct TokenAccuracy;
+
+impl Measure<Tokens> for TokenAccuracy {
+    /// Right tokens, tokens, rows of unknown numbers.
+    fn width(&self) -> usize {
+        3
+    }
+
+    fn count(&self, row: &TokenRow, counts: &mut Counts) {
+        counts.add(1, row.tokens as f64);
+        match row.correct {
+            Some(correct) => counts.add(0, correct as f64),
+            None => counts.add(2, 1.0),
         }
     }
 
-    fn finish(&self) -> Vec<Score> {
-        let value = match (self.rows_unknown, self.tokens) {
-            (0, 0) => Err("no token is predicted".to_owned()),
-            (0, tokens) => Ok(self.correct as f64 / tokens as f64),
-            (rows, _) => Err(format!("rows with an unknown number of right predictions: {rows}")),
+    fn finish(&self, total: &Total) -> Vec<Score> {
+        let value = match total.whole(2) {
+            0 => ratio(total.sums[0], total.whole(1), "no token is predicted"),
+            rows => Err(format!("rows with an unknown number of right predictions: {rows}")),
         };
-        vec![Score { metric: METRIC.name.to_owned(), class: None, value, count: self.tokens, signature: signature("per:token") }]
+        vec![Score::new(METRIC.name, value, total.whole(1), "per:token")]
+    }
+}
+
+impl Measure<Tags> for TokenAccuracy {
+    /// Right tags, words.
+    fn width(&self) -> usize {
+        2
+    }
+
+    fn count(&self, row: &TagRow, counts: &mut Counts) {
+        let right = row.gold.iter().zip(&row.prediction).filter(|(gold, prediction)| gold == prediction).count();
+        counts.add(0, right as f64);
+        counts.add(1, row.gold.len() as f64);
+    }
+
+    fn finish(&self, total: &Total) -> Vec<Score> {
+        vec![Score::new(METRIC.name, ratio(total.sums[0], total.whole(1), "there are no words"), total.whole(1), "per:word")]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counts::scores_of;
 
     fn check(rows: &[(u64, Option<u64>)], expected: Result<f64, &str>) {
-        let mut accumulator = TokenAccuracy::default();
-        let row = |&(tokens, correct): &_| TokenRow { nll: 0.0, tokens, correct, bytes: None };
-        accumulator.push(&rows.iter().map(row).collect::<Vec<_>>());
-        assert_eq!(accumulator.finish().remove(0).value, expected.map_err(str::to_owned));
+        let rows: Vec<TokenRow> = rows.iter().map(|&(tokens, correct)| TokenRow { nll: 0.0, tokens, correct, bytes: None }).collect();
+        assert_eq!(scores_of::<Tokens>(&TokenAccuracy, &rows).remove(0).value, expected.map_err(str::to_owned));
     }
 
     #[test]
