@@ -16,6 +16,8 @@ pub struct Facts {
     pub label_type: LabelType,
     /// Whether rows hold two texts.
     pub segments: bool,
+    /// Whether documents have weights in the loss; of several artifacts, those without weigh 1.
+    pub weights: bool,
     /// Of translations, that of the longer side.
     pub sequence_length: i64,
     pub vocab_size: i64,
@@ -42,7 +44,8 @@ impl Facts {
                 None => all = Some(facts),
                 Some(all) => {
                     let splits: BTreeSet<String> = all.splits.drain(..).chain(facts.splits.iter().cloned()).collect();
-                    let same = Facts { splits: Vec::new(), ..facts };
+                    all.weights |= facts.weights;
+                    let same = Facts { splits: Vec::new(), weights: all.weights, ..facts };
                     if *all != same {
                         let steps = [&tokens[0].manifest.step, &artifact.manifest.step];
                         bail!("steps `{}` and `{}` made tokens that do not go together: {all:?} and {same:?}", steps[0], steps[1]);
@@ -70,6 +73,7 @@ impl Facts {
             layout,
             label_type: tokens.fact("label_type").unwrap_or_default(),
             segments: tokens.fact("segments").unwrap_or(false),
+            weights: tokens.fact("weights").unwrap_or(false),
             sequence_length: tokens.fact::<i64>("sequence_length")?.max(tokens.fact("target_length").unwrap_or(0)),
             vocab_size: tokens.fact("vocab_size")?,
             // What both texts of a translation end in.

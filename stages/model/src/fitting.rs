@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Family;
+use crate::optimizer::BestMetric;
+use crate::{Family, Train};
 
 /// What is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -82,6 +83,14 @@ impl Kind<'_> {
         Some(Kind { layout, label_type })
     }
 
+    pub(crate) fn labels(&self) -> LabelType {
+        match self.label_type {
+            "multi-label" => LabelType::MultiLabel,
+            "number" => LabelType::Number,
+            _ => LabelType::Class,
+        }
+    }
+
     /// Whether a model that was trained on `trained` has the head for these tokens.
     pub(crate) fn suits(&self, trained: &Kind) -> bool {
         match self.layout {
@@ -96,6 +105,46 @@ impl std::fmt::Display for Kind<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         write!(f, "layout = \"{}\"", self.layout)?;
         if self.label_type.is_empty() { Ok(()) } else { write!(f, " and label_type = \"{}\"", self.label_type) }
+    }
+}
+
+/// Metrics of the valid split that an objective has.
+fn metrics(objective: Objective, labels: LabelType) -> &'static [BestMetric] {
+    use BestMetric::{Accuracy, BitsPerByte, F1, Loss, PairAccuracy, PairLoss, Pearson, Perplexity};
+    match (objective, labels) {
+        (Objective::Causal, _) => &[Loss, Perplexity, Accuracy, BitsPerByte],
+        (Objective::Masked | Objective::Complete | Objective::Translate | Objective::Denoise, _) => &[Loss, Perplexity, Accuracy],
+        (Objective::Pairs, _) => &[Loss, Perplexity, Accuracy, PairLoss, PairAccuracy],
+        (Objective::Classify, LabelType::Number) => &[Loss, Pearson],
+        (Objective::Classify, LabelType::MultiLabel) | (Objective::Tag, _) => &[Loss, Accuracy, F1],
+        (Objective::Classify, LabelType::Class) | (Objective::Answer, _) => &[Loss, Accuracy],
+    }
+}
+
+impl Train {
+    /// Refuses prompts of networks that do not go on with a text.
+    pub fn check_prompts(&self, family: Family) -> Result<()> {
+        if !self.prompts.is_empty() && !matches!(family, Family::Gpt | Family::Rnn) {
+            bail!("prompts need a model of the family gpt or rnn, this is {}; leave them out", family.name());
+        }
+        Ok(())
+    }
+
+    /// Refuses a best_metric that the objective does not have.
+    pub fn check_best_metric(&self, objective: Objective, labels: LabelType) -> Result<()> {
+        let known = metrics(objective, labels);
+        match self.best_metric {
+            Some(metric) if !known.contains(&metric) => {
+                let objective = match (objective, labels) {
+                    (Objective::Classify, LabelType::MultiLabel) => "classify with several classes",
+                    (Objective::Classify, LabelType::Number) => "classify with numbers",
+                    _ => objective.name(),
+                };
+                let known = engine::list(known.iter().map(|metric| metric.name()));
+                bail!("best_metric = \"{}\": the objective {objective} has {known}", metric.name())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -161,6 +210,30 @@ mod tests {
             check(Some(Objective::Masked), Family::Bert, "tag"),
             refused("objective `masked` does not fit a model of the family bert on tokens of the layout tag; that is `tag`")
         );
+    }
+
+    #[test]
+    fn every_objective_has_its_metrics() {
+        let check = |objective, labels, metric: &str| {
+            let train: Train = serde_json::from_value(serde_json::json!({"steps": 1, "best_metric": metric})).unwrap();
+            train.check_best_metric(objective, labels).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        for (objective, labels, metric) in [
+            (Objective::Causal, LabelType::Class, "bits_per_byte"),
+            (Objective::Translate, LabelType::Class, "perplexity"),
+            (Objective::Classify, LabelType::Class, "accuracy"),
+            (Objective::Classify, LabelType::MultiLabel, "f1"),
+            (Objective::Classify, LabelType::Number, "pearson"),
+            (Objective::Tag, LabelType::Class, "f1"),
+            (Objective::Pairs, LabelType::Class, "pair_accuracy"),
+        ] {
+            assert_eq!(check(objective, labels, metric), "");
+        }
+        assert_eq!(
+            check(Objective::Classify, LabelType::Number, "accuracy"),
+            "best_metric = \"accuracy\": the objective classify with numbers has `loss`, `pearson`"
+        );
+        assert_eq!(check(Objective::Answer, LabelType::Class, "f1"), "best_metric = \"f1\": the objective answer has `loss`, `accuracy`");
     }
 
     #[test]

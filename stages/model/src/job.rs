@@ -22,11 +22,16 @@ pub struct Job {
     /// The folder that the results go to; its folder `scratch` is for what is needed only until the step is done.
     pub draft: PathBuf,
     pub seed: u64,
+    /// Of all ranks together.
     pub threads: usize,
     /// Bytes of resident memory that `mill` and this process should stay below together.
     pub memory: u64,
-    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    /// `auto`, `cpu`, `cuda` or `cuda:N`; with ranks the first one's.
     pub device: String,
+    /// Processes that do the job together.
+    pub ranks: usize,
+    /// The file by which these find each other; the first one makes it.
+    pub meeting: PathBuf,
 }
 
 #[allow(clippy::large_enum_variant, reason = "there is one of it in a process")]
@@ -37,7 +42,22 @@ pub enum Task {
     Predict(Predict),
 }
 
+impl Task {
+    /// Processes that it is to be done by.
+    pub fn ranks(&self) -> usize {
+        match self {
+            Task::Train(settings) => settings.ranks as usize,
+            Task::Predict(_) => 1,
+        }
+    }
+}
+
 impl Job {
+    /// Threads of each rank.
+    pub fn threads_of_rank(&self) -> usize {
+        (self.threads / self.ranks.max(1)).max(1)
+    }
+
     /// A path inside the draft for what is needed only until the step is done.
     pub fn scratch(&self, name: &str) -> PathBuf {
         self.draft.join("scratch").join(name)
@@ -62,8 +82,14 @@ impl Job {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
-    Progress { done: u64, total: u64, unit: String },
+    Progress {
+        done: u64,
+        total: u64,
+        unit: String,
+    },
     Error(String),
+    /// Another rank is gone, which is the one that knows why.
+    Lost(String),
     Done(Report),
 }
 

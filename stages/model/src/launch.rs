@@ -1,69 +1,73 @@
-//! Runs `mill-model` for a step: writes the job, forwards progress, stops it with us, and turns its end into a result.
+//! Runs `mill-model` for a step: writes the job, starts its ranks, forwards progress, stops them with us, and turns their end into a result.
 //!
 //! `mill-model` lives as long as its standard input stays open, so it also ends when this process is killed.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead, BufReader, Read};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
-use std::time::Duration;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use engine::{Context, Draft, Inputs, Stopped};
 
-use crate::{Event, Job, Report, STOPPED, Task};
+use crate::process::{End, Process};
+use crate::{Job, Report, Task};
 
 const EXECUTABLE: &str = "mill-model";
-/// How many of its last lines on standard error an error message shows.
-const LAST_LINES: usize = 12;
-/// How often the stop flag is looked at while nothing is heard.
+/// How often the processes and the stop flag are looked at while nothing is heard.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Settings of the numeric libraries that would change speed or results behind the back of `--threads`.
-const CLEARED_VARIABLES: [&str; 9] = ["OMP_", "GOMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_", "TORCH_", "PYTORCH_", "ATEN_"];
+/// How long the other ranks have to end by themselves when one has failed.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs the task to its end and notes what it reports in the draft.
 pub fn launch(task: Task, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
     let executable = find()?;
-    let job = write_job(task, ctx, inputs, draft)?;
-    let mut child = spawn(&executable, &job, ctx.threads)?;
-    // Dropping our end of its standard input, by error, panic or death, tells the child to save and end.
-    let mut stdin = child.stdin.take();
-    let events = read_lines(child.stdout.take().context("mill-model has no standard output")?);
-    let errors = read_lines(child.stderr.take().context("mill-model has no standard error")?);
-    let last_lines = thread::spawn(move || keep_last(errors));
-    let mut outcome = None;
+    let (job, path) = write_job(task, ctx, inputs, draft)?;
+    let (heard, events) = channel();
+    let start = |rank| Process::start(&executable, &job, &path, rank, heard.clone());
+    let mut processes = (0..job.ranks).map(start).collect::<Result<Vec<Process>>>()?;
+    drop(heard);
+    let mut failed: Option<Instant> = None;
     loop {
         match events.recv_timeout(PATIENCE) {
-            Ok(line) => match Event::parse(&line)? {
-                Event::Progress { done, total, unit } => ctx.progress(done, total, &unit),
-                Event::Error(message) => outcome = Some(Err(anyhow!(message))),
-                Event::Done(report) => outcome = Some(Ok(report)),
-            },
+            Ok((rank, line)) => {
+                if let Some((done, total, unit)) = processes[rank].hear(&line)? {
+                    ctx.progress(done, total, &unit);
+                }
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if ctx.check_stop().is_err() {
-            stdin = None;
+            processes.iter_mut().for_each(Process::stop);
+        }
+        // None can go on alone.
+        if processes.iter_mut().any(Process::failed) && failed.get_or_insert_with(Instant::now).elapsed() > GRACE {
+            processes.iter_mut().for_each(Process::kill);
         }
     }
-    let status = child.wait().context("waiting for mill-model")?;
-    drop(stdin);
-    let last_lines = last_lines.join().unwrap_or_default();
-    finish(draft, outcome, status, &last_lines)
+    let ranks = processes.len();
+    let ends = processes.into_iter().map(|process| process.end(ranks)).collect::<Result<Vec<End>>>()?;
+    note(draft, verdict(ends)?)
 }
 
-fn finish(draft: &Draft, outcome: Option<Result<Report>>, status: ExitStatus, last_lines: &[String]) -> Result<()> {
-    match outcome {
-        Some(Ok(report)) if status.success() => note(draft, report),
-        Some(Err(error)) => Err(error),
-        _ if status.code() == Some(STOPPED) => Err(Stopped.into()),
-        _ => bail!(
-            "mill-model {}{}",
-            ending(status),
-            if last_lines.is_empty() { String::new() } else { format!("; its last words:\n{}", last_lines.join("\n")) }
-        ),
+/// What the ends of all ranks mean for the job. The first rank reports for all; of failures, those count that others did not cause.
+fn verdict(ends: Vec<End>) -> Result<Report> {
+    let mut lost = None;
+    let mut reports = Vec::new();
+    let mut stopped = false;
+    for end in ends {
+        match end {
+            End::Failed(message) => bail!(message),
+            End::Lost(message) => lost = Some(message),
+            End::Stopped => stopped = true,
+            End::Done(report) => reports.push(report),
+        }
+    }
+    match (stopped, lost) {
+        (true, _) => Err(Stopped.into()),
+        (false, Some(message)) => bail!(message),
+        (false, None) => reports.into_iter().next().context("a job has at least one process"),
     }
 }
 
@@ -80,22 +84,6 @@ fn note(draft: &Draft, report: Report) -> Result<()> {
     Ok(())
 }
 
-#[cfg(unix)]
-fn ending(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.signal(), status.code()) {
-        (Some(libc::SIGKILL), _) => "was killed (signal 9); perhaps memory ran out: lower batch_size and raise accumulate".into(),
-        (Some(signal), _) => format!("crashed with signal {signal}"),
-        (None, Some(code)) => format!("ended with exit code {code} and no result"),
-        (None, None) => "ended with no result".into(),
-    }
-}
-
-#[cfg(not(unix))]
-fn ending(status: ExitStatus) -> String {
-    format!("ended with {status} and no result")
-}
-
 /// `mill-model` beside this executable; test executables lie one folder deeper.
 fn find() -> Result<PathBuf> {
     let own = std::env::current_exe().context("finding the path of this program")?;
@@ -110,71 +98,58 @@ fn find() -> Result<PathBuf> {
     })
 }
 
-fn write_job(task: Task, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<PathBuf> {
+fn write_job(task: Task, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<(Job, PathBuf)> {
     let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("resolving `{}`", path.display()));
     let mut folders: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for (port, artifact) in inputs.all() {
         folders.entry(port.clone()).or_default().push(absolute(&artifact.dir)?);
     }
-    let job = Job {
+    let folder = absolute(draft.dir())?;
+    let mut job = Job {
+        ranks: task.ranks(),
+        meeting: PathBuf::new(),
         task,
         inputs: folders,
-        draft: absolute(draft.dir())?,
+        draft: folder,
         seed: ctx.seed,
         threads: ctx.threads,
         memory: ctx.memory,
         device: ctx.device.clone(),
     };
+    // Ranks of an earlier run that are about to end must not meet ours; a dead run of the same process number may have left its file.
+    job.meeting = job.scratch(&format!("ranks-{}", std::process::id()));
     let path = job.scratch("job.json");
-    let written = std::fs::create_dir_all(job.scratch("")).and_then(|()| std::fs::write(&path, serde_json::to_vec_pretty(&job)?));
-    written.with_context(|| format!("writing `{}`", path.display()))?;
-    Ok(path)
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(job.scratch(""))?;
+        if job.meeting.exists() {
+            std::fs::remove_file(&job.meeting)?;
+        }
+        std::fs::write(&path, serde_json::to_vec_pretty(&job)?)
+    };
+    write().with_context(|| format!("writing `{}`", path.display()))?;
+    Ok((job, path))
 }
 
-fn spawn(executable: &Path, job: &Path, threads: usize) -> Result<Child> {
-    let mut command = Command::new(executable);
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| CLEARED_VARIABLES.iter().any(|prefix| name.starts_with(prefix))) {
-            command.env_remove(name);
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rank_that_failed_by_itself_is_named() {
+        let (lost, failed) = (|| End::Lost("lost".into()), || End::Failed("disk full".into()));
+        let done = |n: u64| End::Done(Report { volatile: vec![n.to_string()], ..Report::default() });
+        let check = |ends: Vec<End>, expected: &str| {
+            let found = verdict(ends).map_or_else(|error| error.to_string(), |report| report.volatile.concat());
+            assert_eq!(found, expected);
+        };
+        check(vec![done(0)], "0");
+        check(vec![done(0), done(1)], "0");
+        check(vec![lost(), failed()], "disk full");
+        check(vec![failed(), lost()], "disk full");
+        check(vec![done(0), failed()], "disk full");
+        check(vec![lost(), lost()], "lost");
+        check(vec![End::Stopped, lost()], &Stopped.to_string());
+        check(vec![End::Stopped, failed()], "disk full");
+        check(vec![End::Stopped, End::Stopped], &Stopped.to_string());
     }
-    let threads = threads.to_string();
-    command.arg("run").arg(job).env("OMP_NUM_THREADS", &threads).env("MKL_NUM_THREADS", &threads).env("OMP_DYNAMIC", "FALSE");
-    // A thread that waits for others spins for about half a millisecond only: longer than between two kernels, and the processor is free
-    // for whoever else needs it.
-    command.env("GOMP_SPINCOUNT", "10000");
-    // What deterministic products of cuBLAS ask for.
-    command.env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
-    // An interrupt of the terminal goes to the whole foreground group; only `mill` decides what it means.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("starting `{}`", executable.display()))
-}
-
-fn read_lines(stream: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stream).split(b'\n').map_while(std::io::Result::ok) {
-            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-fn keep_last(lines: Receiver<String>) -> Vec<String> {
-    let mut last = VecDeque::with_capacity(LAST_LINES + 1);
-    for line in lines {
-        last.push_back(line);
-        if last.len() > LAST_LINES {
-            last.pop_front();
-        }
-    }
-    last.into()
 }

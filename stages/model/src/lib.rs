@@ -4,6 +4,7 @@
 //! and answers with [`Event`]s. Both sides share the types of this crate, and so the rows that every step learns from ([`Course`]).
 
 mod architectures;
+mod checks;
 mod course;
 mod design;
 mod entities;
@@ -12,9 +13,11 @@ mod fitting;
 mod huggingface;
 mod job;
 mod launch;
+mod lora;
 mod network;
 mod optimizer;
 mod predict;
+mod process;
 pub mod recurrent;
 mod rows;
 pub mod seeds;
@@ -31,6 +34,7 @@ pub use entities::{Entity, Tags};
 pub use facts::Facts;
 pub use fitting::{LabelType, Objective, objective_for};
 pub use job::{Event, Job, Report, STOPPED, Task};
+pub use lora::Lora;
 pub use network::{Family, Head, ModelSettings, NetworkConfig, SpecialTokens};
 pub use optimizer::{Adversarial, Attack, BestMetric, Group, OnSpike, Optimizer, Schedule};
 pub use predict::{AnswerColumns, Predict};
@@ -39,7 +43,7 @@ pub use rows::{Piece, Place, Row, Rows, Window};
 pub use seq2seq::{Denoise, Seq2seq};
 pub use sources::{Curriculum, Masking, Shuffle};
 pub use start::{Files, TOKENIZERS};
-pub use train::{Lora, Precision, Train};
+pub use train::{Precision, Train};
 
 /// The stages of this crate.
 pub fn stages() -> Vec<StageEntry> {

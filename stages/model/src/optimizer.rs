@@ -21,8 +21,8 @@ pub enum Optimizer {
     AdaGrad,
     /// Chen et al. 2023: the sign of an average, so learning rates are 3 to 10 times smaller and decays larger than AdamW's.
     Lion,
-    /// Jordan et al. 2024: orthogonal updates of the matrices within blocks, scaled so that AdamW's learning rates fit (Liu et al. 2025);
-    /// AdamW for embeddings, heads and vectors.
+    /// Jordan et al. 2024: orthogonal updates of the matrices within blocks and recurrent layers, scaled so that AdamW's learning rates fit
+    /// (Liu et al. 2025); AdamW for embeddings, heads and vectors.
     Muon,
 }
 
@@ -115,18 +115,46 @@ pub enum OnSpike {
     Skip,
 }
 
-/// A metric of the valid split.
+/// A metric of the valid split, as the table `metrics` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BestMetric {
     /// Lowest loss.
     Loss,
-    /// Lowest perplexity.
+    /// Lowest perplexity, of tokens.
     Perplexity,
-    /// Lowest bits per byte.
+    /// Lowest bits per byte, of the next token.
     BitsPerByte,
     /// Highest accuracy.
     Accuracy,
+    /// Highest F1 of several classes or of entities.
+    F1,
+    /// Highest correlation of numbers.
+    Pearson,
+    /// Lowest loss of pairs of segments.
+    PairLoss,
+    /// Highest accuracy of pairs of segments.
+    PairAccuracy,
+}
+
+impl BestMetric {
+    pub fn name(self) -> &'static str {
+        match self {
+            BestMetric::Loss => "loss",
+            BestMetric::Perplexity => "perplexity",
+            BestMetric::BitsPerByte => "bits_per_byte",
+            BestMetric::Accuracy => "accuracy",
+            BestMetric::F1 => "f1",
+            BestMetric::Pearson => "pearson",
+            BestMetric::PairLoss => "pair_loss",
+            BestMetric::PairAccuracy => "pair_accuracy",
+        }
+    }
+
+    /// Whether more is better.
+    pub fn rises(self) -> bool {
+        matches!(self, BestMetric::Accuracy | BestMetric::F1 | BestMetric::Pearson | BestMetric::PairAccuracy)
+    }
 }
 
 impl Train {
@@ -179,7 +207,7 @@ impl Train {
 
     fn check_kept(&self) -> Result<()> {
         if self.patience > 0 && self.best_metric.is_none() {
-            bail!("patience needs a best_metric: `loss`, `perplexity`, `bits_per_byte` or `accuracy`");
+            bail!("patience needs a best_metric, such as `loss` or `accuracy`");
         }
         let (every, interval) = (self.keep_every_steps, self.checkpoint_interval_steps);
         if (every > 0 || self.keep_last > 0) && interval == 0 {
@@ -189,6 +217,11 @@ impl Train {
             bail!("keep_every_steps = {every} must be a multiple of checkpoint_interval_steps = {interval}");
         }
         Ok(())
+    }
+
+    /// The learning rate at the last step.
+    pub fn lowest_learning_rate(&self) -> f64 {
+        self.min_learning_rate.unwrap_or(self.learning_rate / 10.0)
     }
 
     /// The decay of sgd's and muon's average of gradients.

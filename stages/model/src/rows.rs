@@ -18,6 +18,7 @@ pub struct Rows {
     reader: Reader,
     sources: Vec<Source>,
     equal_lengths: bool,
+    weights: bool,
 }
 
 /// The rows of one artifact.
@@ -69,6 +70,19 @@ pub struct Row {
     pub span: [i64; 2],
     /// Where documents begin, and the end, as [`shards::boundaries`] has it; of packed rows alone, and only when asked for.
     pub boundaries: Vec<usize>,
+    /// What counts in the loss: one number for each token of a packed row, one for an example as a whole, none where all count the same.
+    pub weights: Vec<f32>,
+}
+
+impl Row {
+    /// What a token, or a label of an example, counts in the loss.
+    pub fn weight(&self, token: usize) -> f32 {
+        match self.weights[..] {
+            [] => 1.0,
+            [of_all] => of_all,
+            _ => self.weights[token],
+        }
+    }
 }
 
 /// Where the tokens of a row of the layout answer stand in their context.
@@ -143,7 +157,8 @@ impl Rows {
         let padded = |tokens: &Artifact| tokens.fact::<String>("packing").is_ok_and(|packing| packing == "one-per-row");
         let equal_lengths = matches!(reader, Reader::Packed(_)) && !tokens.iter().any(padded);
         let classes = labels.unwrap_or(0);
-        Ok(Rows { split: split.to_string(), vocab_size: facts.vocab_size, classes, reader, sources, equal_lengths })
+        let (split, vocab_size, weights) = (split.to_string(), facts.vocab_size, facts.weights);
+        Ok(Rows { split, vocab_size, classes, reader, sources, equal_lengths, weights })
     }
 
     pub fn count(&self) -> u64 {
@@ -187,10 +202,16 @@ impl Rows {
                 if boundaries {
                     out.boundaries = reader.boundaries(row).with_context(failed)?;
                 }
+                if self.weights {
+                    out.weights = reader.weights(row).with_context(failed)?.unwrap_or_default();
+                }
             }
             Reader::Examples { reader, answer, segments } => {
                 reader.append_tokens(row, &mut out.tokens).with_context(failed)?;
                 example(reader, row, *answer, *segments, &mut out).with_context(failed)?;
+                if self.weights {
+                    out.weights.extend(reader.weight(row).with_context(failed)?.map(|weight| weight as f32));
+                }
             }
         }
         // All at once, so that the usual case is a few vector instructions.
@@ -202,6 +223,10 @@ impl Rows {
         if wrong(&out.labels, self.classes) || wrong(&out.classes, self.classes) || (out.class > 0 && out.class >= self.classes) {
             let shard = self.place(row)?.shard.display().to_string();
             bail!("shard `{shard}` holds a label that is not below {}; run `tokenize` again", self.classes);
+        }
+        if !out.weights.iter().all(|weight| (0.0..f32::INFINITY).contains(weight)) {
+            let shard = self.place(row)?.shard.display().to_string();
+            bail!("shard `{shard}` holds a weight that is no number from 0 on; run `tokenize` again");
         }
         Ok(out)
     }

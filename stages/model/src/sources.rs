@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::Train;
 use crate::facts::check_layout;
 use crate::fitting::Kind;
+use crate::objective_for;
 use crate::train::NetworkLimits;
-use crate::{Objective, objective_for};
 
 /// Weights from a step on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -92,9 +92,10 @@ impl Train {
     }
 }
 
-/// Refuses tokens that the network cannot take, and a tokenizer that is not the one the tokens were made with.
-pub(crate) fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>, objective: Option<Objective>) -> Result<()> {
+/// Refuses tokens that the network cannot take, a best_metric that they do not have, and a tokenizer that is not the one they were made with.
+pub(crate) fn fitting_tokens(site: &Site, train: &Train) -> Result<()> {
     readable_tokens(site)?;
+    let network = train.network.as_ref();
     let tokens = site.upstreams("tokens");
     let mut kinds = tokens.iter().filter_map(|step| Some((step, Kind::of(&step.settings)?)));
     if let Some((first, kind)) = kinds.next() {
@@ -102,7 +103,9 @@ pub(crate) fn fitting_tokens(site: &Site, network: Option<&NetworkLimits>, objec
             bail!("step `{}` makes tokens with {kind}, step `{}` with {found}; one model learns from one kind", first.name, other.name);
         }
         if let Some(network) = network {
-            objective_for(objective, network.family, kind.layout).map_err(|error| anyhow!("step `{}`: {error}", first.name))?;
+            let objective = objective_for(train.objective, network.family, kind.layout);
+            let objective = objective.map_err(|error| anyhow!("step `{}`: {error}", first.name))?;
+            train.check_best_metric(objective, kind.labels())?;
         }
     }
     let Some(tokenizer) = site.upstream("tokenizer") else { return Ok(()) };

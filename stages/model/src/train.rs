@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use engine::{Context, Draft, Inputs, Kind, Port, Site, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::{Adversarial, BestMetric, Group, OnSpike, Optimizer, Schedule};
-use crate::{Curriculum, Family, Masking, ModelSettings, Objective, Shuffle, Task, launch, start};
+use crate::{Curriculum, Family, Lora, Masking, ModelSettings, Objective, Shuffle, Task, launch, start};
 
 /// Kind of the large products; weights, sums and the optimizer stay f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,29 +18,6 @@ pub enum Precision {
     Auto,
     F32,
     Bf16,
-}
-
-/// Low-rank adapters of projections (Hu et al. 2021).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Lora {
-    /// Rank of the product that is added to a projection.
-    #[serde(default = "default_rank")]
-    pub rank: i64,
-    /// The product counts alpha / rank times.
-    #[serde(default = "default_alpha")]
-    pub alpha: f64,
-    /// Last names of the projections that are adapted, `["q_proj", "v_proj"]`; all of the blocks' unless given.
-    #[serde(default)]
-    pub targets: Vec<String>,
-}
-
-fn default_rank() -> i64 {
-    8
-}
-
-fn default_alpha() -> f64 {
-    16.0
 }
 
 /// Settings of `train`.
@@ -79,6 +56,11 @@ pub struct Train {
     /// Batches whose gradients are summed for one step.
     #[serde(default = "default_accumulate")]
     pub accumulate: u64,
+    /// Processes on this machine that train the model together, each with its share of the rows of every batch and of the threads (or, with CUDA,
+    /// with a GPU of its own). The losses are those of one; only dropout draws others. As the number of threads it is not part of the key, so
+    /// that a training may go on with another number.
+    #[serde(default = "default_ranks", skip_serializing)]
+    pub ranks: u64,
     /// Steps over which these batches grow from 1 to `accumulate`; 0 has all of them from the start.
     #[serde(default, skip_serializing_if = "is_default")]
     pub batch_ramp_steps: u64,
@@ -100,7 +82,8 @@ pub struct Train {
     /// Of step: what a drop leaves of the rate; a tenth unless given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub decay_factor: Option<f64>,
-    /// `adamw`, `adam`, `sgd`, `adagrad`, `lion` or `muon`.
+    /// `adamw`, `adam`, `sgd`, `adagrad`, `lion` or `muon`, which changes the matrices of blocks and recurrent layers and leaves embeddings,
+    /// heads and vectors to adamw.
     #[serde(default, skip_serializing_if = "is_default")]
     pub optimizer: Optimizer,
     /// Decay of the weights, on matrices alone.
@@ -175,7 +158,9 @@ pub struct Train {
     /// Batches of each try, always the same ones.
     #[serde(default = "default_eval_batches")]
     pub eval_batches: u64,
-    /// `loss`, `perplexity`, `bits_per_byte` or `accuracy` of the valid split: the saved model is the one that was best by it; the last one unless given.
+    /// A metric of the valid split: the saved model is the one that was best by it; the last one unless given. `loss` of all objectives,
+    /// `accuracy` of all but numbers, `perplexity` of tokens, `bits_per_byte` of next tokens with a byte-level tokenizer, `f1` of several classes
+    /// and of tags, `pearson` of numbers, `pair_loss` and `pair_accuracy` of pairs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub best_metric: Option<BestMetric>,
     /// Tries without a better best_metric after which the training ends; 0 goes on to the last step.
@@ -184,7 +169,7 @@ pub struct Train {
     /// By how much a best_metric must be better to count.
     #[serde(default, skip_serializing_if = "is_default")]
     pub min_improvement: f64,
-    /// Beginnings of texts, which a model of the family gpt continues at every try; table `generations`.
+    /// Beginnings of texts, which a model of the family gpt or rnn continues at every try; table `generations`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub prompts: Vec<String>,
     /// Tokens of such a continuation; 64 unless given.
@@ -200,7 +185,8 @@ pub struct Train {
     #[serde(default, skip_serializing_if = "is_default")]
     pub keep_every_steps: u64,
     /// Weights of the sources, `{ web = 0.7, books = 0.3 }`, in any scale, by the names of the steps on the input `tokens`. Sources are gone
-    /// through again when they are at their end. Without weights all rows of all sources are shuffled together.
+    /// through again when they are at their end. Without weights all rows of all sources are shuffled together. What a document counts in the loss
+    /// is a matter of `weight` and `group_weights` of `tokenize`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, f64>,
     /// Weights that change on the way: `[{ from_share = 0.9, weights = { books = 1 } }]`, in order. `weights` hold until the first of them.
@@ -260,6 +246,10 @@ fn default_accumulate() -> u64 {
     1
 }
 
+fn default_ranks() -> u64 {
+    1
+}
+
 fn default_learning_rate() -> f64 {
     1e-3
 }
@@ -305,57 +295,6 @@ fn default_checkpoint_interval_steps() -> u64 {
 }
 
 impl Train {
-    /// Checks all that can be checked without the inputs.
-    pub fn check(&self, starts_from_model: bool) -> Result<()> {
-        let starts =
-            [("the setting `model`", self.model.is_some()), ("`from`", self.from.is_some()), ("the input `model`", starts_from_model)];
-        let starts: Vec<&str> = starts.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
-        match starts[..] {
-            [] => bail!(
-                "no model: give `model = {{ family = \"gpt\" | \"bert\" | \"rnn\" | \"seq2seq\", … }}`, `from = \"FOLDER\"` of transformers, or an earlier model by `inputs = {{ model = \"STEP\" }}`"
-            ),
-            [_] => {}
-            _ => bail!("both {} are given; a network has one start", starts.join(" and ")),
-        }
-        self.model.as_ref().map_or(Ok(()), ModelSettings::check)?;
-        match &self.lora {
-            Some(_) if self.model.is_some() => bail!("`lora` adapts a trained network; give `from` or the input `model`"),
-            Some(lora) if lora.rank < 1 || !(lora.alpha > 0.0 && lora.alpha.is_finite()) => {
-                bail!("lora.rank = {} must be at least 1 and lora.alpha = {} above 0", lora.rank, lora.alpha)
-            }
-            _ => {}
-        }
-        match (self.steps, self.epochs) {
-            (Some(1..), None) => {}
-            (None, Some(epochs)) if epochs > 0.0 && epochs.is_finite() => {}
-            _ => bail!("give either `steps` (at least 1) or `epochs` (above 0)"),
-        }
-        if self.batch_size == 0 || self.accumulate == 0 || self.eval_batches == 0 {
-            bail!("batch_size, accumulate and eval_batches must be at least 1");
-        }
-        let lowest = self.lowest_learning_rate();
-        if !(self.learning_rate > 0.0 && (0.0..=self.learning_rate).contains(&lowest)) {
-            bail!("learning_rate = {} must be above 0 and min_learning_rate = {lowest} between 0 and it", self.learning_rate);
-        }
-        for (name, value) in [("dropout", self.dropout), ("betas[0]", self.betas[0]), ("betas[1]", self.betas[1])] {
-            if !(0.0..1.0).contains(&value) {
-                bail!("{name} is {value}, it must be at least 0 and below 1");
-            }
-        }
-        for (name, value) in [("weight_decay", self.weight_decay), ("grad_clip", self.grad_clip), ("epsilon", self.epsilon)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                bail!("{name} is {value}, it must not be negative");
-            }
-        }
-        if !(self.masked_probability > 0.0 && self.masked_probability <= 1.0) {
-            bail!("masked_probability is {}, it must be above 0 and at most 1", self.masked_probability);
-        }
-        if self.activation_checkpointing && self.model.as_ref().is_some_and(|model| model.family == crate::Family::Rnn) {
-            bail!("activation_checkpointing: a recurrent network has no blocks to compute again; leave it out, or train shorter rows");
-        }
-        self.check_optimizer()
-    }
-
     /// The family and length of the network, from the settings, the folder or the step it starts from.
     fn limits(&self, site: &mut Site) -> Result<Option<NetworkLimits>> {
         match &self.from {
@@ -371,18 +310,13 @@ impl Train {
         let rows = site.upstreams("tokens").into_iter().filter_map(crate::sources::longest).max()?;
         Some(NetworkLimits { family: model.family, positions: model.longest(rows) })
     }
-
-    /// The learning rate at the last step.
-    pub fn lowest_learning_rate(&self) -> f64 {
-        self.min_learning_rate.unwrap_or(self.learning_rate / 10.0)
-    }
 }
 
 impl Stage for Train {
     const NAME: &'static str = "train";
     const ABOUT: &'static str =
         "Trains a model on tokens, from scratch or on from an earlier model, and saves it as transformers reads it.";
-    const VERSION: u32 = 4;
+    const VERSION: u32 = 5;
     const INPUTS: &'static [Port] =
         &[Port::many("tokens", Kind::Tokens), Port::one("tokenizer", Kind::Tokenizer), Port::optional("model", Kind::Model)];
     const OUTPUT: Kind = Kind::Model;
@@ -394,8 +328,9 @@ impl Stage for Train {
         let family = self.network.as_ref().map(|network| network.family);
         crate::recurrent::check(self, family, &site.upstreams("tokens"))?;
         crate::seq2seq::check(self, family, &site.upstreams("tokens"))?;
+        family.map_or(Ok(()), |family| self.check_prompts(family))?;
         self.name_sources(site.connected("tokens"))?;
-        crate::sources::fitting_tokens(site, self.network.as_ref(), self.objective)
+        crate::sources::fitting_tokens(site, self)
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
@@ -404,40 +339,5 @@ impl Stage for Train {
             settings.from = Some(start::found(inputs)?);
         }
         launch::launch(Task::Train(Box::new(settings)), ctx, inputs, draft)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(json: &str, starts_from_model: bool, expected: &str) {
-        let settings: Train = serde_json::from_str(json).unwrap();
-        let found = settings.check(starts_from_model).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{json}: {found}");
-    }
-
-    #[test]
-    fn wrong_settings_are_refused_while_planning() {
-        check(r#"{"model": {"family": "gpt"}, "steps": 10}"#, false, "");
-        check(r#"{"epochs": 2.5}"#, true, "");
-        check(r#"{"model": {"family": "gpt"}, "steps": 10}"#, true, "both the setting `model` and the input `model`");
-        check(r#"{"steps": 10}"#, false, "no model");
-        check(r#"{"from": "x", "steps": 10, "lora": {}}"#, false, "");
-        check(r#"{"from": "x", "steps": 10, "lora": {"rank": 0}}"#, false, "lora.rank = 0 must be at least 1");
-        check(r#"{"model": {"family": "gpt"}, "steps": 10, "lora": {}}"#, false, "`lora` adapts a trained network");
-        check(r#"{"from": "x", "steps": 10}"#, true, "both `from` and the input `model` are given; a network has one start");
-        check(r#"{"model": {"family": "bert"}}"#, false, "give either `steps`");
-        check(r#"{"model": {"family": "bert"}, "steps": 1, "epochs": 1}"#, false, "give either `steps`");
-        check(r#"{"model": {"family": "bert"}, "steps": 1, "batch_size": 0}"#, false, "batch_size");
-        check(r#"{"model": {"family": "bert"}, "steps": 1, "min_learning_rate": 1}"#, false, "learning_rate = 0.001 must be above 0");
-        check(r#"{"model": {"family": "bert"}, "steps": 1, "dropout": 1}"#, false, "dropout is 1");
-        check(r#"{"model": {"family": "bert"}, "steps": 1, "masked_probability": 0}"#, false, "masked_probability is 0");
-    }
-
-    #[test]
-    fn epochs_become_steps_rounded_up() {
-        let settings: Train = serde_json::from_str(r#"{"epochs": 2, "batch_size": 4, "accumulate": 2}"#).unwrap();
-        assert_eq!([settings.total_steps(8), settings.total_steps(9), settings.total_steps(1)], [2, 3, 1]);
     }
 }

@@ -11,7 +11,7 @@ use shards::{Choose, Hidden, MaskSettings};
 use tch::{Device, Tensor};
 
 use crate::models::Seen;
-use crate::objective::{Batch, Scale, Targets};
+use crate::objective::{Batch, Targets, Weights};
 
 pub use target::{Denoising, sentinels};
 
@@ -82,11 +82,6 @@ impl Collate {
     }
 }
 
-/// The scale of the batches of one step.
-pub fn scale(batches: &[Buffers]) -> Scale {
-    Scale::of(batches.iter().map(Buffers::predicted).sum(), batches.iter().map(|batch| batch.rows as u64).sum())
-}
-
 /// A batch in plain memory, to be used again for another one.
 #[derive(Debug, Default)]
 pub struct Buffers {
@@ -101,7 +96,7 @@ pub struct Buffers {
     positions: Vec<i64>,
     /// Which of two texts a token is of, when rows hold two.
     segments: Vec<i64>,
-    /// The last token of each row that is no padding token, for causal heads.
+    /// The last token of each row that is none of what fills up rows, for causal heads, as transformers has it.
     last: Vec<i64>,
     /// Places of the flattened batch that are predicted.
     places: Vec<i64>,
@@ -109,6 +104,9 @@ pub struct Buffers {
     labels: Vec<i64>,
     /// Classes of pairs.
     pairs: Vec<i64>,
+    /// What each label, or each row where a row has one answer, counts in the loss.
+    weights: Vec<f32>,
+    row_weights: Vec<f32>,
     /// The numbers of the rows, or a 0 or 1 for each class.
     numbers: Vec<f32>,
     tags: Tags,
@@ -165,9 +163,12 @@ impl Buffers {
             }
             if self.causal && answer != Answer::Next {
                 // As transformers finds it, so that its padded batches agree: padding may be the end-of-text token.
-                self.last.push(row.tokens.iter().rposition(|token| Some(*token) != facts.pad_id).unwrap_or(0) as i64);
+                self.last.push(row.tokens.iter().rposition(|token| *token != facts.filler()).unwrap_or(0) as i64);
             }
             self.answer(facts, i, row);
+            if facts.weights {
+                self.row_weights.push(row.weight(0));
+            }
         }
         if answer == Answer::Target {
             self.teach(facts, &rows);
@@ -178,9 +179,9 @@ impl Buffers {
     /// Notes what a row is answered with.
     fn answer(&mut self, facts: &Facts, i: usize, row: &Row) {
         match self.answer {
-            Answer::Next if facts.layout == "complete" => self.predict(i, row.labels.get(1..).unwrap_or_default()),
-            Answer::Next => self.predict(i, row.tokens.get(1..).unwrap_or_default()),
-            Answer::Tags => self.predict(i, &row.labels),
+            Answer::Next if facts.layout == "complete" => self.predict(facts, i, row, row.labels.get(1..).unwrap_or_default()),
+            Answer::Next => self.predict(facts, i, row, row.tokens.get(1..).unwrap_or_default()),
+            Answer::Tags => self.predict(facts, i, row, &row.labels),
             // Masks and decoders note theirs themselves.
             Answer::Hidden | Answer::Target => {}
             Answer::Pair => self.pairs.push(row.class),
@@ -196,20 +197,25 @@ impl Buffers {
     }
 
     fn clear(&mut self, rows: usize, time: usize) {
-        let Buffers { ids, real, documents, positions, segments, last, places, labels, pairs, numbers, .. } = self;
+        let Buffers { ids, real, documents, positions, segments, last, places, labels, pairs, numbers, weights, row_weights, .. } = self;
         [ids, documents, positions, segments, last, places, labels, pairs].into_iter().for_each(Vec::clear);
         real.clear();
-        numbers.clear();
+        [numbers, weights, row_weights].into_iter().for_each(Vec::clear);
         self.targets.clear();
         (self.rows, self.time, self.tokens) = (rows, time, 0);
     }
 
     /// Each place of a row is to predict its label, unless that is negative.
-    fn predict(&mut self, row: usize, labels: &[i64]) {
-        let first = row * self.time;
+    fn predict(&mut self, facts: &Facts, i: usize, row: &Row, labels: &[i64]) {
+        let first = i * self.time;
+        // What is predicted next stands one token further on.
+        let ahead = usize::from(self.answer == Answer::Next);
         for (place, label) in labels.iter().enumerate().filter(|(_, label)| **label >= 0) {
             self.places.push((first + place) as i64);
             self.labels.push(*label);
+            if facts.weights {
+                self.weights.push(row.weight(place + ahead));
+            }
         }
     }
 
@@ -230,6 +236,9 @@ impl Buffers {
         shards::hide(masking.seed, 0, sample, &mut row.tokens, &settings, &mut self.hidden);
         self.places.extend(self.hidden.iter().map(|hidden| (i * self.time + hidden.position) as i64));
         self.labels.extend(self.hidden.iter().map(|hidden| hidden.label));
+        if facts.weights {
+            self.weights.extend(self.hidden.iter().map(|hidden| row.weight(hidden.position)));
+        }
         Ok(())
     }
 
@@ -239,6 +248,29 @@ impl Buffers {
             Answer::Classes | Answer::Number => self.numbers.len() as u64,
             Answer::Span => self.rows as u64,
             _ => self.labels.len() as u64,
+        }
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.rows as u64
+    }
+
+    /// The sum of the weights of what [`Buffers::predicted`] counts; 0 where there are none.
+    pub fn weight(&self) -> f64 {
+        // A row of several classes counts once for each.
+        let weights = self.target_weights();
+        sum(weights) * self.predicted() as f64 / weights.len().max(1) as f64
+    }
+
+    pub fn weight_of_rows(&self) -> f64 {
+        sum(&self.row_weights)
+    }
+
+    /// One for each label, or for each row where a row has one answer.
+    fn target_weights(&self) -> &[f32] {
+        match self.answer {
+            Answer::Class | Answer::Classes | Answer::Number | Answer::Span => &self.row_weights,
+            _ => &self.weights,
         }
     }
 
@@ -268,7 +300,9 @@ impl Buffers {
             target: self.targets.tensor(device),
             carried: Vec::new(),
         };
-        Batch { ids: table(&self.ids), seen, targets: self.targets(device), predicted: self.predicted(), smoothing: 0.0 }
+        let weights = (!self.row_weights.is_empty())
+            .then(|| Weights { targets: there(self.target_weights(), device), rows: there(&self.row_weights, device) });
+        Batch { ids: table(&self.ids), seen, targets: self.targets(device), predicted: self.predicted(), weights, smoothing: 0.0 }
     }
 
     fn targets(&self, device: Device) -> Targets {
@@ -285,6 +319,10 @@ impl Buffers {
             Answer::Span => Targets::Spans { labels: labels().view([-1, 2]) },
         }
     }
+}
+
+fn sum(weights: &[f32]) -> f64 {
+    weights.iter().copied().map(f64::from).sum()
 }
 
 /// Values on a device. To a GPU they go from pinned memory, while the processor goes on; LibTorch keeps that memory until they are there.

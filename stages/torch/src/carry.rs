@@ -1,17 +1,27 @@
 //! The state that a recurrent network hands on from row to row: rows then go in lanes, each place of a batch reading on where it was.
 
+use anyhow::Result;
 use model::{NetworkConfig, Sample, Train};
 use tch::{Device, Tensor};
 
 use crate::models::rnn;
 use crate::objective::Batch;
 use crate::parameters::Parameters;
+use crate::ranks::Ranks;
 
-/// The state between the batches of a training, none where it is not carried on; checkpoints hold it.
-pub fn kept(settings: &Train, config: &NetworkConfig, parameters: &Parameters) -> Vec<Tensor> {
+/// The dimension of a state (layers, lanes, width) in which its lanes are.
+const LANES: i64 = 1;
+
+/// The state of this rank's lanes between the batches of a training, none where it is not carried on; checkpoints hold it of all lanes.
+pub fn kept(settings: &Train, config: &NetworkConfig, parameters: &Parameters, ranks: &Ranks) -> Vec<Tensor> {
     let state = first(settings.carry_state, settings.batch_size, config, parameters.device());
     (0..).zip(&state).for_each(|(i, state)| parameters.keep(format!("carried.{i}"), state));
-    state
+    state.iter().map(|state| ranks.of(state, LANES)).collect()
+}
+
+/// Puts together what all ranks carry.
+pub fn gather(ranks: &Ranks, parameters: &Parameters) -> Result<()> {
+    parameters.kept().iter().try_for_each(|(_, state)| ranks.gather(state, LANES))
 }
 
 /// The state before the first row, none where it is not carried on.

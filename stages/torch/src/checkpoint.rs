@@ -70,6 +70,9 @@ pub fn load(job: &Job, tensors: &[(String, Tensor)]) -> Result<Option<Position>>
 pub struct Environment {
     pub precision: String,
     pub threads: usize,
+    /// For information: a run may go on with another number.
+    #[serde(default)]
+    pub ranks: usize,
     pub device: String,
     pub cpu: String,
     pub libtorch: String,
@@ -114,9 +117,10 @@ mod tests {
 
     #[test]
     fn another_thread_count_is_refused_with_the_way_out() {
-        let before = Environment { precision: "f32".into(), threads: 2, device: "cpu".into(), cpu: "avx2".into(), libtorch: "2".into() };
+        let before =
+            Environment { precision: "f32".into(), threads: 2, ranks: 1, device: "cpu".into(), cpu: "avx2".into(), libtorch: "2".into() };
         let now = Environment { threads: 1, ..before.clone() };
-        assert!(compare(&before, &before, Path::new("d")).is_ok());
+        assert!(compare(&before, &Environment { ranks: 2, ..before.clone() }, Path::new("d")).is_ok());
         let error = compare(&before, &now, Path::new("d")).unwrap_err().to_string();
         assert!(error.contains("begun with threads 2 and would go on with 1") && error.contains("--force"), "{error}");
     }

@@ -13,8 +13,8 @@ use crate::shim;
 const DRIVER: &str = "libcuda.so.1";
 const LIBRARY: &str = "libtorch_cuda.so";
 
-/// The device that a job names: `auto`, `cpu`, `cuda` or `cuda:N`.
-pub fn device(name: &str) -> Result<Device> {
+/// The device that a job names: `auto`, `cpu`, `cuda` or `cuda:N`. With CUDA, each rank takes the one after that of the rank before.
+pub fn device(name: &str, rank: usize) -> Result<Device> {
     let index = match (name, name.strip_prefix("cuda:").map(str::parse::<usize>)) {
         ("cpu", _) => return Ok(Device::Cpu),
         ("auto", _) if load(DRIVER).is_err() => return Ok(Device::Cpu),
@@ -22,14 +22,11 @@ pub fn device(name: &str) -> Result<Device> {
         (_, Some(Ok(index))) => index,
         _ => bail!("unknown device `{name}`; valid are auto, cpu, cuda and cuda:N"),
     };
-    match cuda(index) {
-        Ok(device) => Ok(device),
-        Err(error) if name == "auto" => {
-            eprintln!("going on without a GPU: {error:#}");
-            Ok(Device::Cpu)
-        }
-        Err(error) => Err(error.context(format!("device `{name}`"))),
+    if let ("auto", Err(error)) = (name, cuda(0)) {
+        eprintln!("going on without a GPU: {error:#}");
+        return Ok(Device::Cpu);
     }
+    cuda(index + rank).with_context(|| format!("device `{name}`"))
 }
 
 fn cuda(index: usize) -> Result<Device> {
@@ -40,7 +37,9 @@ fn cuda(index: usize) -> Result<Device> {
     let devices = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
     match devices {
         0 => bail!("LibTorch finds no CUDA device; use `cpu` or `auto`"),
-        _ if index >= devices => bail!("there are {devices} CUDA devices: cuda:0 to cuda:{}", devices - 1),
+        _ if index >= devices => {
+            bail!("cuda:{index} is not there: LibTorch finds cuda:0 to cuda:{}; lower `ranks` or take another one", devices - 1)
+        }
         _ => Ok(Device::Cuda(index)),
     }
 }
@@ -70,9 +69,9 @@ mod tests {
 
     #[test]
     fn devices_are_named() {
-        assert_eq!(device("cpu").unwrap(), Device::Cpu);
+        assert_eq!(device("cpu", 0).unwrap(), Device::Cpu);
         for name in ["gpu", "cuda:", "cuda:x", "CPU"] {
-            assert!(device(name).unwrap_err().to_string().contains("valid are auto, cpu, cuda and cuda:N"), "{name}");
+            assert!(device(name, 0).unwrap_err().to_string().contains("valid are auto, cpu, cuda and cuda:N"), "{name}");
         }
     }
 
@@ -87,9 +86,9 @@ mod tests {
         if load(DRIVER).is_ok() {
             return; // a machine with a GPU
         }
-        assert_eq!(device("auto").unwrap(), Device::Cpu);
+        assert_eq!(device("auto", 1).unwrap(), Device::Cpu);
         for name in ["cuda", "cuda:3"] {
-            let error = format!("{:#}", device(name).unwrap_err());
+            let error = format!("{:#}", device(name, 0).unwrap_err());
             assert!(error.starts_with(&format!("device `{name}`: this machine has no NVIDIA driver; use `cpu` or `auto`")), "{error}");
         }
     }

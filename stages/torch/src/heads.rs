@@ -44,23 +44,44 @@ pub fn classify(network: &dyn Network, hidden: &Tensor, seen: &Seen, dropout: f6
     }
 }
 
-/// The summed loss of what a head says. Of one class among several, `smoothing` of its probability is spread over all of them.
-pub fn loss(targets: &Targets, logits: &Tensor, smoothing: f64) -> Result<Tensor> {
+/// The summed loss of what a head says, each label or row times its weight where there are weights. Of one class among several, `smoothing` of its
+/// probability is spread over all of them.
+pub fn loss(targets: &Targets, logits: &Tensor, smoothing: f64, weights: Option<&Tensor>) -> Result<Tensor> {
+    let Some(weights) = weights else { return reduced(targets, logits, smoothing, Reduction::Sum) };
+    let loss = reduced(targets, logits, smoothing, Reduction::None)?; // (labels), (batch), (batch, classes) or (batch × 2)
+    let count = weights.size()[0];
+    let each = loss.view([count, loss.numel() as i64 / count.max(1)]); // (weights, losses of each)
+    Ok((each * weights.unsqueeze(1)).sum(Kind::Float))
+}
+
+fn reduced(targets: &Targets, logits: &Tensor, smoothing: f64, reduction: Reduction) -> Result<Tensor> {
     let entropy =
-        |logits: &Tensor, labels: &Tensor, smoothing| logits.cross_entropy_loss(labels, None::<&Tensor>, Reduction::Sum, -100, smoothing);
+        |logits: &Tensor, labels: &Tensor, smoothing| logits.cross_entropy_loss(labels, None::<&Tensor>, reduction, -100, smoothing);
     Ok(match targets {
         Targets::Classes { labels } | Targets::Tags { labels, .. } => entropy(logits, labels, smoothing),
-        Targets::Sets { labels } => logits.binary_cross_entropy_with_logits(labels, None::<&Tensor>, None::<&Tensor>, Reduction::Sum),
-        Targets::Numbers { values } => logits.squeeze_dim(-1).mse_loss(values, Reduction::Sum),
+        Targets::Sets { labels } => logits.binary_cross_entropy_with_logits(labels, None::<&Tensor>, None::<&Tensor>, reduction),
+        Targets::Numbers { values } => logits.squeeze_dim(-1).mse_loss(values, reduction),
         Targets::Spans { labels } => entropy(&logits.reshape([-1, logits.size()[2]]), &labels.reshape([-1]), 0.0) * 0.5,
         Targets::Tokens { .. } | Targets::Pairs { .. } => bail!("tokens of the vocabulary have a head of their own"),
     })
 }
 
+/// The loss without smoothing, plain and weighted.
+pub fn sums(batch: &Batch, logits: &Tensor, weights: Option<&Tensor>) -> Result<Sums> {
+    let loss = |weights| -> Result<f64> { Ok(tch::no_grad(|| loss(&batch.targets, logits, 0.0, weights))?.double_value(&[])) };
+    let mut sums = Sums { nll: loss(None)?, count: batch.predicted, ..Sums::default() };
+    if let Some(weights) = weights {
+        // A row of several classes counts once for each.
+        let each = batch.predicted as f64 / weights.numel().max(1) as f64;
+        sums.tally.weighted = Some([loss(Some(weights))?, weights.sum(Kind::Double).double_value(&[]) * each]);
+    }
+    Ok(sums)
+}
+
 /// Loss and right predictions, without learning.
 pub fn evaluate(network: &dyn Network, batch: &Batch, bf16: bool) -> Result<Sums> {
     let logits = logits(network, batch, Mode { bf16, ..Mode::default() }, &Tape::off())?;
-    let nll = loss(&batch.targets, &logits, 0.0)?.double_value(&[]);
+    let sums = sums(batch, &logits, batch.weights.as_ref().map(|weights| &weights.targets))?;
     let count = |right: Tensor| right.sum(Kind::Int64).int64_value(&[]) as u64;
     let mut tally = Tally::default();
     let correct = match &batch.targets {
@@ -84,7 +105,7 @@ pub fn evaluate(network: &dyn Network, batch: &Batch, bf16: bool) -> Result<Sums
         Targets::Spans { labels } => count(logits.argmax(-1, false).eq_tensor(labels).all_dim(-1, false)),
         Targets::Tokens { .. } | Targets::Pairs { .. } => 0,
     };
-    Ok(Sums { nll, count: batch.predicted, correct, tally })
+    Ok(Sums { correct, tally: Tally { weighted: sums.tally.weighted, ..tally }, ..sums })
 }
 
 /// Counts entities; `places` tell the rows that the labelled tokens stand in, one after another.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use model::{BestMetric, Job, Train};
 use serde::{Deserialize, Serialize};
 
@@ -25,25 +25,20 @@ pub struct Best {
 }
 
 impl Best {
-    /// Looks at a try on the valid split, and keeps its weights when it is the best one.
-    pub fn note(&mut self, job: &Job, settings: &Train, model: &Loaded, metrics: Option<&Metrics>) -> Result<()> {
+    /// Looks at a try on the valid split; when it is the best one, its weights are kept by the rank that `writes`.
+    pub fn note(&mut self, job: &Job, settings: &Train, model: &Loaded, metrics: Option<&Metrics>, writes: bool) -> Result<()> {
         let Some(metric) = settings.best_metric else { return Ok(()) };
-        let found = metrics.and_then(|metrics| value(metric, metrics));
-        let Some(found) = found else {
-            bail!(
-                "best_metric: there is no {metric:?} of the split `{}`; it must have rows, accuracy and loss are always there, perplexity of \
-                 language models, bits_per_byte of causal ones with a byte-level tokenizer",
-                settings.valid_split
-            );
-        };
-        if self.improved_by(found as f32, metrics.map_or(0, |metrics| metrics.step), metric, settings.min_improvement as f32) {
+        // There is no correlation of equal numbers and no F1 without entities, so such a try is no better than any other.
+        let found = metrics.and_then(|metrics| metrics.value(metric)).unwrap_or(f64::NAN);
+        let step = metrics.map_or(0, |metrics| metrics.step);
+        if self.improved_by(found as f32, step, metric, settings.min_improvement as f32) && writes {
             weights::save(&job.scratch(BEST), &model.parameters.named(), HashMap::from([("format".into(), "pt".into())]))?;
         }
         Ok(())
     }
 
     fn improved_by(&mut self, found: f32, step: u64, metric: BestMetric, least: f32) -> bool {
-        let sign = if metric == BestMetric::Accuracy { 1.0 } else { -1.0 };
+        let sign = if metric.rises() { 1.0 } else { -1.0 };
         let better = self.value.is_none_or(|best| sign * (found - best) > least) && !found.is_nan();
         *self = if better { Best { value: Some(found), step, without: 0 } } else { Best { without: self.without + 1, ..*self } };
         better
@@ -60,15 +55,6 @@ impl Best {
             Weights::open(&job.scratch(BEST))?.load(&model.parameters.named())?;
         }
         Ok(())
-    }
-}
-
-fn value(metric: BestMetric, metrics: &Metrics) -> Option<f64> {
-    match metric {
-        BestMetric::Loss => metrics.loss,
-        BestMetric::Perplexity => metrics.perplexity,
-        BestMetric::BitsPerByte => metrics.bits_per_byte,
-        BestMetric::Accuracy => metrics.accuracy,
     }
 }
 

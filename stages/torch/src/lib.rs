@@ -26,6 +26,8 @@ mod optimizer;
 mod parameters;
 mod predict;
 mod prompts;
+mod ranks;
+mod run;
 mod samples;
 mod schedule;
 mod shim;

@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use arrow::array::{Array as _, FixedSizeBinaryArray, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field};
-use model::{Job, OnSpike, Train};
+use model::{BestMetric, Job, OnSpike, Train};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ pub struct Metrics {
     pub step: u64,
     /// `train` or `valid`.
     pub split: String,
-    /// Mean over the predicted tokens or the examples, in nats; null when it was not finite.
+    /// Mean over the predicted tokens or the examples, in nats, all counting the same; null when it was not finite.
     pub loss: Option<f64>,
     pub perplexity: Option<f64>,
     /// Of causal models with byte-level tokenizers, of the valid split.
@@ -38,9 +38,22 @@ pub struct Metrics {
     pub grad_norm: Option<f64>,
     /// Predicted tokens, or examples.
     pub tokens: u64,
-    /// What single objectives measure besides, each a column.
+    /// What single objectives measure besides, each a column; `weighted_loss` where documents have weights.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scores: BTreeMap<String, f64>,
+}
+
+impl Metrics {
+    /// `None` where the metric is undefined.
+    pub fn value(&self, metric: BestMetric) -> Option<f64> {
+        match metric {
+            BestMetric::Loss => self.loss,
+            BestMetric::Perplexity => self.perplexity,
+            BestMetric::BitsPerByte => self.bits_per_byte,
+            BestMetric::Accuracy => self.accuracy,
+            score => self.scores.get(score.name()).copied(),
+        }
+    }
 }
 
 /// One row of the volatile table `timings`.
@@ -57,7 +70,7 @@ pub struct Timing {
     /// Seconds of clipping the gradients, taking the step and forgetting them.
     #[serde(default)]
     pub optimizer_seconds: f64,
-    /// The most memory that the process has held so far.
+    /// The most memory that the process has held so far, of ranks the first one.
     pub memory_bytes: Option<u64>,
 }
 
@@ -102,15 +115,16 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the logs of a draft, cut to where the checkpoint found them.
-    pub fn open(job: &Job, lengths: Lengths) -> Result<Log> {
+    /// Opens the logs of a draft, cut to where the checkpoint found them. Unless `kept`, what is logged goes nowhere: another rank has it too.
+    pub fn open(job: &Job, lengths: Lengths, kept: bool) -> Result<Log> {
+        let open = |path: PathBuf, length| if kept { Growing::open(path, length) } else { Ok(Growing { path, file: None, length }) };
         let mut log = Log {
             draft: job.draft.clone(),
-            metrics: Growing::open(&job.scratch("metrics.jsonl"), lengths.metrics)?,
-            timings: Growing::open(&job.scratch("timings.jsonl"), lengths.timings)?,
-            spikes: Growing::open(&job.scratch("spikes.jsonl"), lengths.spikes)?,
-            generations: Growing::open(&job.scratch("generations.jsonl"), lengths.generations)?,
-            events: Growing::open(&job.draft.join("tensorboard/events.out.tfevents.0.mill"), lengths.events)?,
+            metrics: open(job.scratch("metrics.jsonl"), lengths.metrics)?,
+            timings: open(job.scratch("timings.jsonl"), lengths.timings)?,
+            spikes: open(job.scratch("spikes.jsonl"), lengths.spikes)?,
+            generations: open(job.scratch("generations.jsonl"), lengths.generations)?,
+            events: open(job.draft.join("tensorboard/events.out.tfevents.0.mill"), lengths.events)?,
         };
         if lengths.events == 0 {
             log.events.append(&tensorboard::header(now()))?;
@@ -266,25 +280,27 @@ fn floats(name: &str, values: impl Iterator<Item = Option<f64>>) -> Column {
 /// A file that only grows, and is cut back on resume.
 struct Growing {
     path: PathBuf,
-    file: File,
+    /// `None` writes nothing.
+    file: Option<File>,
     length: u64,
 }
 
 impl Growing {
-    fn open(path: &Path, length: u64) -> Result<Growing> {
+    fn open(path: PathBuf, length: u64) -> Result<Growing> {
         let open = || -> std::io::Result<File> {
             std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
             file.set_len(length)?;
             file.seek(SeekFrom::Start(length))?;
             Ok(file)
         };
         let file = open().with_context(|| format!("opening `{}`", path.display()))?;
-        Ok(Growing { path: path.to_path_buf(), file, length })
+        Ok(Growing { path, file: Some(file), length })
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).with_context(|| format!("writing `{}`", self.path.display()))?;
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.write_all(bytes).with_context(|| format!("writing `{}`", self.path.display()))?;
         self.length += bytes.len() as u64;
         Ok(())
     }
@@ -296,7 +312,8 @@ impl Growing {
     }
 
     fn sync(&mut self) -> Result<u64> {
-        self.file.sync_all().with_context(|| format!("writing `{}`", self.path.display()))?;
+        let synced = self.file.as_ref().map_or(Ok(()), File::sync_all);
+        synced.with_context(|| format!("writing `{}`", self.path.display()))?;
         Ok(self.length)
     }
 

@@ -12,8 +12,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
+use crate::folder::{self, Loaded};
+use crate::heads;
 use crate::models::Seen;
-use crate::{folder, heads};
 
 /// Rows of ids, the segments of their tokens, and what a decoder reads.
 #[derive(Debug, Deserialize)]
@@ -29,7 +30,7 @@ pub fn print(folder: &Path, ids: &Path) -> Result<()> {
     let value: Value = serde_json::from_slice(&text).with_context(|| format!("`{}` is no JSON", ids.display()))?;
     let value = if value.is_array() { json!({"ids": value}) } else { value };
     let input: Input = serde_json::from_value(value).with_context(|| format!("`{}` holds no rows of ids", ids.display()))?;
-    let (logits, pairs) = logits(folder, &input)?;
+    let (logits, pairs) = logits(&folder::load(folder, Device::Cpu)?, &input)?;
     let values =
         |tensor: &Tensor| -> Result<Value> { Ok(json!({"shape": tensor.size(), "values": Vec::<f32>::try_from(tensor.reshape([-1]))?})) };
     let mut answer = values(&logits)?;
@@ -41,8 +42,7 @@ pub fn print(folder: &Path, ids: &Path) -> Result<()> {
 }
 
 /// (batch, time, outputs) of heads for tokens, (batch, outputs) of heads for texts; and of pairs of segments (batch, classes).
-pub fn logits(folder: &Path, input: &Input) -> Result<(Tensor, Option<Tensor>)> {
-    let loaded = folder::load(folder, Device::Cpu)?;
+pub fn logits(loaded: &Loaded, input: &Input) -> Result<(Tensor, Option<Tensor>)> {
     let (network, width) = (&loaded.network, loaded.config.width);
     let ids = Tensor::from_slice2(&input.ids);
     if input.target.is_none() && network.encoder_decoder().is_some() {

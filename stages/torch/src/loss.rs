@@ -34,23 +34,43 @@ impl std::ops::AddAssign for Sums {
     }
 }
 
+/// What features are to say, and how the loss counts.
+pub struct Goal<'a> {
+    /// (rows)
+    pub labels: &'a Tensor,
+    /// Of each row, relative to their mean over the step (rows), f32.
+    pub weights: Option<&'a Tensor>,
+    /// What the summed loss is multiplied with.
+    pub scale: f64,
+    /// So much of each label's probability is spread over the vocabulary.
+    pub smoothing: f64,
+}
+
+/// Σ weight × loss and Σ weight.
+pub fn weighted(nll: &Tensor, weights: &Tensor) -> [f64; 2] {
+    [nll * weights, weights.shallow_clone()].map(|values| values.sum(Kind::Double).double_value(&[]))
+}
+
 fn chunks(rows: i64, vocabulary: i64) -> impl Iterator<Item = (i64, i64)> {
     let size = (CHUNK_VALUES / vocabulary).clamp(128, 4096);
     (0..rows).step_by(size as usize).map(move |start| (start, size.min(rows - start)))
 }
 
-/// Loss of `features` (rows, width) against `labels` (rows), and its backward pass: gradients of `scale` times the summed loss
-/// are added to the head's variables and flow on into whatever made `features`. `kind` is the kind of the large products. With `smoothing`,
-/// so much of each label's probability is spread over the vocabulary; the sums are of the loss without it.
-pub fn train(features: &Tensor, output: &Output, labels: &Tensor, scale: f64, smoothing: f64, kind: Kind) -> Result<Sums> {
-    let (nll, gradient) = tch::no_grad(|| head_backward(features, output, labels, scale, smoothing, kind))?;
+/// Loss of `features` (rows, width) against the labels of `goal`, and its backward pass: gradients of `scale` times the summed, weighted loss
+/// are added to the head's variables and flow on into whatever made `features`. `kind` is the kind of the large products. The sums are of the
+/// loss without weights and smoothing.
+pub fn train(features: &Tensor, output: &Output, goal: &Goal, kind: Kind) -> Result<Sums> {
+    let ([nll, weighted], gradient) = tch::no_grad(|| head_backward(features, output, goal, kind))?;
     if features.requires_grad() {
         shim::backward(features, &gradient)?;
     }
-    Ok(Sums { nll, count: labels.size()[0] as u64, ..Sums::default() })
+    let weighted = goal.weights.map(|weights| [weighted, weights.sum(Kind::Double).double_value(&[])]);
+    Ok(Sums { nll, count: goal.labels.size()[0] as u64, tally: Tally { weighted, ..Tally::default() }, ..Sums::default() })
 }
 
-fn head_backward(features: &Tensor, output: &Output, labels: &Tensor, scale: f64, smoothing: f64, kind: Kind) -> Result<(f64, Tensor)> {
+/// The summed loss, plain and weighted, and the gradient of the features.
+fn head_backward(features: &Tensor, output: &Output, goal: &Goal, kind: Kind) -> Result<([f64; 2], Tensor)> {
+    let Goal { labels, weights, scale, smoothing } = *goal;
     let x = features.detach().to_kind(kind); // (rows, width)
     let weight = output.weight.detach().to_kind(kind); // (vocabulary, width)
     let bias = output.bias.map(|bias| bias.detach().to_kind(kind));
@@ -58,13 +78,19 @@ fn head_backward(features: &Tensor, output: &Output, labels: &Tensor, scale: f64
     let mut weight_gradient = Some(output.weight).filter(|weight| weight.requires_grad()).map(shim::gradient).transpose()?;
     let mut bias_gradient = output.bias.filter(|bias| bias.requires_grad()).map(shim::gradient).transpose()?;
     let gradient = Tensor::zeros_like(&features.detach());
-    let mut nll = Tensor::from(0f64).to_device(x.device());
+    let zero = || Tensor::from(0f64).to_device(x.device());
+    let (mut nll, mut weighted) = (zero(), zero());
     for (start, length) in chunks(x.size()[0], weight.size()[0]) {
         let rows = x.narrow(0, start, length);
         let targets = labels.narrow(0, start, length);
         let logits = rows.linear(&weight, bias.as_ref()); // (chunk, vocabulary)
-        let (losses, error) = errors(logits, &targets, smoothing)?;
+        let (losses, mut error) = errors(logits, &targets, smoothing)?;
         nll += losses.sum(Kind::Double);
+        if let Some(weights) = weights {
+            let weights = weights.narrow(0, start, length); // (chunk)
+            weighted += (losses * &weights).sum(Kind::Double);
+            let _ = error.g_mul_(&weights.unsqueeze(1));
+        }
         if let Some(bias_gradient) = &mut bias_gradient {
             let _ = bias_gradient.g_add_(&(error.sum_dim_intlist(0, false, Kind::Float) * scale));
         }
@@ -77,7 +103,7 @@ fn head_backward(features: &Tensor, output: &Output, labels: &Tensor, scale: f64
             let _ = weight_gradient.g_add_(&error.tr().mm(&scaled));
         }
     }
-    Ok((nll.double_value(&[]), gradient))
+    Ok(([nll, weighted].map(|sum| sum.double_value(&[])), gradient))
 }
 
 /// Losses (rows, f32) of logits (rows, vocabulary), and their gradient: softmax − target.

@@ -44,7 +44,8 @@ pub struct Parameters {
     /// Tensors that are no variables but part of a run.
     kept: RefCell<Vec<(String, Tensor)>>,
     lora: Option<Lora>,
-    adapters: RefCell<Vec<(String, Adapter)>>,
+    /// With the names of what they adapt, and whether that is stored (inputs, outputs).
+    adapters: RefCell<Vec<(String, Adapter, bool)>>,
     /// Last names of projections that could have had an adapter.
     projections: RefCell<BTreeSet<String>>,
 }
@@ -96,9 +97,9 @@ impl Parameters {
         let adapters = self.adapters.borrow();
         let named = self.named().into_iter().filter(|(name, _)| !name.contains(ADAPTER));
         let merge = |(name, weight): (String, Tensor)| {
-            let Some((_, adapter)) = adapters.iter().find(|(adapted, _)| *adapted == name) else { return (name, weight) };
+            let Some((_, adapter, inputs_first)) = adapters.iter().find(|(adapted, ..)| *adapted == name) else { return (name, weight) };
             let product = tch::no_grad(|| adapter.b.matmul(&adapter.a) * adapter.scale); // (outputs, inputs)
-            let product = if product.size() == weight.size() { product } else { product.tr() };
+            let product = if *inputs_first { product.tr() } else { product };
             (name, weight.detach() + product)
         };
         named.map(merge).collect()
@@ -171,8 +172,8 @@ impl Path<'_> {
         tensor
     }
 
-    /// The adapter of the projection at this place, if it is to have one.
-    pub fn adapter(&self, inputs: i64, outputs: i64) -> Option<Adapter> {
+    /// The adapter of the projection at this place, if it is to have one. `inputs_first` tells how its weight is stored.
+    pub fn adapter(&self, inputs: i64, outputs: i64, inputs_first: bool) -> Option<Adapter> {
         let lora = self.parameters.lora.as_ref().filter(|_| !is_head(&self.prefix))?;
         let last = self.prefix.rsplit('.').next()?;
         self.parameters.projections.borrow_mut().insert(last.to_string());
@@ -183,7 +184,7 @@ impl Path<'_> {
         let a = (self / "lora_A").variable("weight", &[lora.rank, inputs], Init::Normal((3.0 * inputs as f64).powf(-0.5)));
         let b = (self / "lora_B").variable("weight", &[outputs, lora.rank], Init::Constant(0.0));
         let adapter = || Adapter { a: a.shallow_clone(), b: b.shallow_clone(), scale: lora.alpha / lora.rank as f64 };
-        self.parameters.adapters.borrow_mut().push(((self / "weight").prefix, adapter()));
+        self.parameters.adapters.borrow_mut().push(((self / "weight").prefix, adapter(), inputs_first));
         Some(adapter())
     }
 }
@@ -198,7 +199,7 @@ mod tests {
         let lora = Lora { rank: 2, alpha: 6.0, targets: vec!["x".into(), "y".into()] };
         let parameters = Parameters::adapted(Device::Cpu, 1, Some(lora));
         let root = parameters.root();
-        let layers = [linear(&(&root / "x"), 3, 4), conv1d(&(&root / "y"), 3, 4, 0.5), linear(&(&root / "z"), 3, 4)];
+        let layers = [linear(&(&root / "x"), 3, 4), conv1d(&(&root / "y"), 3, 3, 0.5), linear(&(&root / "z"), 3, 4)];
         let input = Tensor::randn([5, 3], (Kind::Float, Device::Cpu));
         let before = layers.each_ref().map(|layer| layer.forward(&input));
         let named = parameters.named();

@@ -36,7 +36,7 @@ pub fn predict(job: &Job, settings: &Predict, worker: &mut Worker) -> Result<Opt
     let data = Rows::open(std::slice::from_ref(&tokens), &facts, &settings.split)?;
     let model = job.artifact("model")?;
     let folder = model.dir.join(folder::MODEL);
-    let device = device(&job.device)?;
+    let device = device(&job.device, 0)?;
     switch(device, false, false)?;
     let loaded = folder::load(&folder, device)?;
     folder::check_vocabulary(&folder, facts.vocab_size)?;

@@ -1,7 +1,7 @@
 //! What the model makes of the prompts of the settings while it trains: the table `generations`.
 
 use anyhow::{Result, bail};
-use model::{Family, Job, NetworkConfig, Train};
+use model::{Job, NetworkConfig, Train};
 use text::Tokenizer;
 
 use crate::folder::Loaded;
@@ -25,9 +25,7 @@ impl Prompts {
         if settings.prompts.is_empty() {
             return Ok(None);
         }
-        if !matches!(config.family, Family::Gpt | Family::Rnn) {
-            bail!("prompts need a model of the family gpt or rnn, this is {}; leave them out", config.family.name());
-        }
+        settings.check_prompts(config.family)?;
         let tokenizer = Tokenizer::load(&job.artifact("tokenizer")?.dir)?;
         let mut ids = Vec::new();
         for prompt in &settings.prompts {

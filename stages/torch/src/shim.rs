@@ -1,68 +1,12 @@
 //! Safe functions over the C++ shim: the few things of LibTorch that tch does not generate. No logic of our own.
 
-use std::ffi::{CStr, c_char, c_double, c_int};
+use std::ffi::{CStr, CString, c_char, c_double, c_int, c_void};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use tch::{Device, Kind, Tensor};
 
 type Handle = *const torch_sys::C_tensor;
-
-unsafe extern "C" {
-    fn mill_adam(
-        tensors: *const Handle,
-        count: usize,
-        states: *const Handle,
-        step: c_double,
-        learning_rate: c_double,
-        beta1: c_double,
-        beta2: c_double,
-        weight_decay: c_double,
-        epsilon: c_double,
-        decoupled: c_int,
-    ) -> *mut c_char;
-    fn mill_sgd(
-        tensors: *const Handle,
-        count: usize,
-        states: *const Handle,
-        learning_rate: c_double,
-        momentum: c_double,
-        weight_decay: c_double,
-        nesterov: c_int,
-    ) -> *mut c_char;
-    fn mill_adagrad(
-        tensors: *const Handle,
-        count: usize,
-        states: *const Handle,
-        step: c_double,
-        learning_rate: c_double,
-        weight_decay: c_double,
-        epsilon: c_double,
-    ) -> *mut c_char;
-    fn mill_lion(
-        tensors: *const Handle,
-        count: usize,
-        states: *const Handle,
-        learning_rate: c_double,
-        beta1: c_double,
-        beta2: c_double,
-        weight_decay: c_double,
-    ) -> *mut c_char;
-    fn mill_average(averages: *const Handle, values: *const Handle, count: usize, weight: c_double) -> *mut c_char;
-    fn mill_l1(tensors: *const Handle, count: usize, l1: c_double) -> *mut c_char;
-    fn mill_clip_values(tensors: *const Handle, count: usize, limit: c_double) -> *mut c_char;
-    fn mill_clip_gradients(tensors: *const Handle, count: usize, max_norm: c_double, norm: *mut c_double) -> *mut c_char;
-    fn mill_forget_gradients(tensors: *const Handle, count: usize);
-    fn mill_ensure_gradient(tensor: Handle) -> *mut c_char;
-    fn mill_backward(tensor: Handle, gradient: Handle) -> *mut c_char;
-    fn mill_cross_entropy(logits: Handle, labels: Handle, smoothing: c_double, nll: Handle) -> *mut c_char;
-    fn mill_cuda_switches(tf32: c_int, deterministic: c_int) -> *mut c_char;
-    fn mill_gelu(x: Handle, tanh: c_int, y: *mut *mut torch_sys::C_tensor) -> *mut c_char;
-    fn mill_random_state(on_cuda: c_int, state: *mut *mut torch_sys::C_tensor) -> *mut c_char;
-    fn mill_set_random_state(on_cuda: c_int, state: Handle) -> *mut c_char;
-    fn mill_autocast(on_cuda: c_int, enabled: c_int) -> *mut c_char;
-    fn mill_cpu_capability() -> *mut c_char;
-    fn mill_version() -> *const c_char;
-}
 
 fn handles(tensors: &[Tensor]) -> Vec<Handle> {
     tensors.iter().map(Tensor::as_ptr).collect()
@@ -274,4 +218,112 @@ pub fn autocast<T>(device: Device, enabled: bool, body: impl FnOnce() -> T) -> R
     let result = body();
     check("autocast could not be turned off", unsafe { mill_autocast(cuda, 0) })?;
     Ok(result)
+}
+
+/// Processes that sum tensors together.
+pub struct Group(*mut c_void);
+
+impl Group {
+    /// Meets the others by the file at `path`, within `meeting`; afterwards each operation waits for them up to `patience`. Nothing listens
+    /// beyond the loopback interface.
+    pub fn meet(path: &str, rank: usize, count: usize, meeting: Duration, patience: Duration, device: Device) -> Result<Group> {
+        let (path, mut group) = (CString::new(path)?, std::ptr::null_mut());
+        let (rank, count) = (c_int::try_from(rank)?, c_int::try_from(count)?);
+        let gpu = if let Device::Cuda(index) = device { c_int::try_from(index)? } else { -1 };
+        let (meeting, patience) = (meeting.as_secs_f64(), patience.as_secs_f64());
+        // SAFETY: path and place of the result outlive the call.
+        let error = unsafe { mill_meet(path.as_ptr(), rank, count, meeting, patience, gpu, &mut group) };
+        check("joining the ranks failed", error).map(|()| Group(group))
+    }
+
+    /// Sums numbers over all ranks.
+    pub fn sum(&self, values: &mut [f64]) -> Result<()> {
+        // SAFETY: the group lives as long as self; the numbers outlive the call.
+        let error = unsafe { mill_sum(self.0, values.as_mut_ptr(), values.len()) };
+        check("summing failed", error)
+    }
+
+    /// Sums tensors of one kind and device over all ranks, in place.
+    pub fn sum_tensors(&self, tensors: &[Tensor]) -> Result<()> {
+        let handles = handles(tensors);
+        // SAFETY: as above.
+        let error = unsafe { mill_sum_tensors(self.0, handles.as_ptr(), handles.len()) };
+        check("summing gradients failed", error)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // SAFETY: from `mill_meet`, and freed once.
+        unsafe { mill_leave(self.0) }
+    }
+}
+
+unsafe extern "C" {
+    fn mill_lion(
+        tensors: *const Handle,
+        count: usize,
+        states: *const Handle,
+        learning_rate: c_double,
+        beta1: c_double,
+        beta2: c_double,
+        weight_decay: c_double,
+    ) -> *mut c_char;
+    fn mill_average(averages: *const Handle, values: *const Handle, count: usize, weight: c_double) -> *mut c_char;
+    fn mill_l1(tensors: *const Handle, count: usize, l1: c_double) -> *mut c_char;
+    fn mill_clip_values(tensors: *const Handle, count: usize, limit: c_double) -> *mut c_char;
+    fn mill_clip_gradients(tensors: *const Handle, count: usize, max_norm: c_double, norm: *mut c_double) -> *mut c_char;
+    fn mill_forget_gradients(tensors: *const Handle, count: usize);
+    fn mill_ensure_gradient(tensor: Handle) -> *mut c_char;
+    fn mill_backward(tensor: Handle, gradient: Handle) -> *mut c_char;
+    fn mill_cross_entropy(logits: Handle, labels: Handle, smoothing: c_double, nll: Handle) -> *mut c_char;
+    fn mill_cuda_switches(tf32: c_int, deterministic: c_int) -> *mut c_char;
+    fn mill_gelu(x: Handle, tanh: c_int, y: *mut *mut torch_sys::C_tensor) -> *mut c_char;
+    fn mill_random_state(on_cuda: c_int, state: *mut *mut torch_sys::C_tensor) -> *mut c_char;
+    fn mill_set_random_state(on_cuda: c_int, state: Handle) -> *mut c_char;
+    fn mill_autocast(on_cuda: c_int, enabled: c_int) -> *mut c_char;
+    fn mill_cpu_capability() -> *mut c_char;
+    fn mill_version() -> *const c_char;
+    fn mill_meet(
+        path: *const c_char,
+        rank: c_int,
+        count: c_int,
+        meeting: c_double,
+        patience: c_double,
+        gpu: c_int,
+        group: *mut *mut c_void,
+    ) -> *mut c_char;
+    fn mill_leave(group: *mut c_void);
+    fn mill_sum(group: *mut c_void, values: *mut c_double, count: usize) -> *mut c_char;
+    fn mill_sum_tensors(group: *mut c_void, tensors: *const Handle, count: usize) -> *mut c_char;
+    fn mill_adam(
+        tensors: *const Handle,
+        count: usize,
+        states: *const Handle,
+        step: c_double,
+        learning_rate: c_double,
+        beta1: c_double,
+        beta2: c_double,
+        weight_decay: c_double,
+        epsilon: c_double,
+        decoupled: c_int,
+    ) -> *mut c_char;
+    fn mill_sgd(
+        tensors: *const Handle,
+        count: usize,
+        states: *const Handle,
+        learning_rate: c_double,
+        momentum: c_double,
+        weight_decay: c_double,
+        nesterov: c_int,
+    ) -> *mut c_char;
+    fn mill_adagrad(
+        tensors: *const Handle,
+        count: usize,
+        states: *const Handle,
+        step: c_double,
+        learning_rate: c_double,
+        weight_decay: c_double,
+        epsilon: c_double,
+    ) -> *mut c_char;
 }

@@ -33,8 +33,9 @@ pub struct Speed {
 
 impl Speed {
     /// Counts operations as Chowdhery et al. 2022 (PaLM, appendix B): 6 for each weight of a matrix and each token, of which the head's only
-    /// where something is predicted, and 12 × layers × width for each pair of tokens. Measures products of 1 024³ (8 192³ on a GPU).
-    pub fn measure(config: &NetworkConfig, parameters: &Parameters, kind: Kind) -> Speed {
+    /// where something is predicted, and 12 × layers × width for each pair of tokens. Measures products of 1 024³ (8 192³ on a GPU), which
+    /// all ranks make at once.
+    pub fn measure(config: &NetworkConfig, parameters: &Parameters, kind: Kind, ranks: usize) -> Speed {
         let body = parameters.tensors().into_iter().filter(|tensor| tensor.dim() > 1);
         // Embeddings are looked up, not multiplied.
         let body = body.filter(|tensor| ![config.vocab_size, config.positions].contains(&tensor.size()[0]));
@@ -43,7 +44,7 @@ impl Speed {
         let body = if config.family == Family::Seq2seq { body / 2.0 } else { body };
         let has_vocabulary = !matches!(config.head, Head::Classify { .. });
         Speed {
-            peak: peak(parameters.device(), kind),
+            peak: ranks as f64 * peak(parameters.device(), kind),
             per_token: 6.0 * body,
             per_pair: if config.family == Family::Rnn { 0.0 } else { 12.0 * (config.layers * config.width) as f64 },
             per_prediction: if has_vocabulary { 6.0 * (config.vocab_size * config.width) as f64 } else { 0.0 },

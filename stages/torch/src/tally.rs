@@ -15,6 +15,8 @@ pub struct Tally {
     pub pairs: u64,
     pub pairs_nll: f64,
     pub pairs_correct: u64,
+    /// Where documents have weights: Σ weight × loss and Σ weight.
+    pub weighted: Option<[f64; 2]>,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -26,6 +28,10 @@ impl std::ops::AddAssign for Tally {
         self.pairs += other.pairs;
         self.pairs_nll += other.pairs_nll;
         self.pairs_correct += other.pairs_correct;
+        if let Some([loss, weight]) = other.weighted {
+            let [sum, weights] = self.weighted.unwrap_or_default();
+            self.weighted = Some([sum + loss, weights + weight]);
+        }
     }
 }
 
@@ -41,6 +47,9 @@ impl Tally {
         let mut note = |name: &str, value: f64| scores.insert(name.to_string(), value);
         if self.pairs > 0 {
             note("pair_loss", self.pairs_nll / self.pairs as f64);
+        }
+        if let Some([loss, weight]) = self.weighted.filter(|[_, weight]| *weight > 0.0) {
+            note("weighted_loss", loss / weight);
         }
         if trained {
             return scores;

@@ -23,11 +23,13 @@ struct Recompute {
     bf16: bool,
 }
 
+type Block<'a> = Box<dyn Fn(&Tensor) -> Tensor + 'a>;
+
 /// A place where the graph of gradients ends and begins anew.
 struct Cut<'a> {
     input: Tensor,
     /// What was done with the input, and the state of the random numbers then; nothing where the graph is cut alone.
-    segment: Option<(Box<dyn Fn(&Tensor) -> Tensor + 'a>, Tensor)>,
+    segment: Option<(Block<'a>, Tensor)>,
     /// What went on from here; it gathers the gradient.
     output: Tensor,
 }

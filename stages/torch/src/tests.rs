@@ -1,5 +1,6 @@
 //! Properties of learning that cross the files of this crate, on networks small enough for milliseconds.
 
+mod document_weights;
 mod heads;
 mod jobs;
 mod learning;
@@ -10,13 +11,13 @@ mod sequences;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
-use model::{Design, Facts, Family, Head, NetworkConfig, Row, SpecialTokens, Style, Train};
+use model::{Design, Facts, Family, Head, Lora, NetworkConfig, Row, SpecialTokens, Style, Train};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use crate::batches::{Buffers, Collate, Masking};
 use crate::folder::{self, Loaded};
-use crate::loss::{self, Sums};
+use crate::loss::{self, Goal, Sums};
 use crate::models::{self, Seen};
 use crate::objective::{self, Batch, Mode, Scale};
 use crate::optimizer::optimizer;
@@ -26,7 +27,7 @@ use crate::{generate, shim, weights};
 const VOCABULARY: i64 = 50;
 
 /// LibTorch has one random generator for the process, which these tests seed: one at a time.
-fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     tch::set_num_threads(1);
     ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -134,6 +135,38 @@ fn overfit(config: NetworkConfig, batch: &Batch, steps: u64, bf16: bool) -> f64 
     sums.nll / sums.count as f64
 }
 
+/// Adapters beside every projection learn a batch, nothing else but a head does, and what is saved is the adapted network.
+fn check_adapters(name: &str, config: &NetworkConfig, batch: &Batch) {
+    let lora = Lora { rank: 4, alpha: 8.0, targets: Vec::new() };
+    let parameters = Parameters::adapted(Device::Cpu, 4, Some(lora));
+    let network = models::build(&parameters.root(), config);
+    parameters.check_adapters().unwrap();
+    let before: Vec<Tensor> = parameters.tensors().iter().map(|tensor| tensor.detach().copy()).collect();
+    let optimizer = optimizer(&settings(json!({})), &parameters).unwrap();
+    let evaluate = |network: &dyn models::Network| objective::evaluate(network, batch, false).unwrap().nll;
+    let first = evaluate(network.as_ref());
+    for step in 1..=60 {
+        objective::learn(network.as_ref(), batch, Scale::of(batch.predicted, batch.ids.size()[0] as u64), Mode::default()).unwrap();
+        optimizer.clip().unwrap();
+        optimizer.step(step, 1e-2).unwrap();
+        optimizer.forget();
+    }
+    let last = evaluate(network.as_ref());
+    assert!(last < 0.9 * first, "{name}: {first} became {last}");
+    for ((variable, now), before) in parameters.named().iter().zip(&before) {
+        let may_change = variable.contains(".lora_") || crate::parameters::may_be_new(variable);
+        assert!(may_change || now.detach() == *before, "{name}: {variable} was to stay");
+        assert!(!variable.contains(".lora_") || now.detach() != *before, "{name}: {variable} was to learn");
+    }
+    let (dir, tokenizer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::write(tokenizer.path().join(name), "{}").unwrap();
+    }
+    folder::save(dir.path(), config, &parameters, tokenizer.path()).unwrap();
+    let merged = evaluate(folder::load(dir.path(), Device::Cpu).unwrap().network.as_ref());
+    assert!((merged - last).abs() < 1e-4 * last.max(1.0), "{name}: {last} is saved as {merged}");
+}
+
 #[test]
 fn every_objective_overfits_a_batch() {
     let _alone = alone();
@@ -199,7 +232,7 @@ fn the_chunked_loss_is_the_plain_loss() {
         };
         (plain(smoothing) * scale).backward();
         let expected = copies.each_ref().map(Tensor::grad);
-        sums = loss::train(&features, &output, &labels, scale, smoothing, Kind::Float).unwrap();
+        sums = loss::train(&features, &output, &Goal { labels: &labels, weights: None, scale, smoothing }, Kind::Float).unwrap();
         assert!((sums.nll - plain(0.0).double_value(&[])).abs() / sums.nll < 1e-6);
         for (i, (expected, found)) in expected.iter().zip(variables).enumerate() {
             let difference = largest_difference(expected, &found.grad());

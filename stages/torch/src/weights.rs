@@ -16,6 +16,14 @@ struct Contiguous {
     shape: Vec<usize>,
 }
 
+impl Contiguous {
+    fn of(tensor: &Tensor) -> Contiguous {
+        let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+        let shape = tensor.size().iter().map(|length| *length as usize).collect();
+        Contiguous { tensor, shape }
+    }
+}
+
 impl View for Contiguous {
     fn dtype(&self) -> Dtype {
         Dtype::F32
@@ -26,7 +34,7 @@ impl View for Contiguous {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        // SAFETY: the tensor is contiguous f32 on the CPU (see `save`) and lives as long as the borrow.
+        // SAFETY: the tensor is contiguous f32 on the CPU (see `of`) and lives as long as the borrow.
         Cow::Borrowed(unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast(), self.data_len()) })
     }
 
@@ -37,14 +45,15 @@ impl View for Contiguous {
 
 /// Writes f32 tensors with metadata: into a temporary file, synced, then renamed into place.
 pub fn save(path: &Path, named: &[(String, Tensor)], metadata: HashMap<String, String>) -> Result<()> {
-    let views = named.iter().map(|(name, tensor)| {
-        let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-        let shape = tensor.size().iter().map(|length| *length as usize).collect();
-        (name, Contiguous { tensor, shape })
-    });
+    let views = named.iter().map(|(name, tensor)| (name, Contiguous::of(tensor)));
     let temporary = path.with_extension("tmp");
     safetensors::serialize_to_file(views, Some(metadata), &temporary).with_context(|| format!("writing `{}`", temporary.display()))?;
     replace(&temporary, path)
+}
+
+/// A checksum of the values of f32 tensors.
+pub fn checksum(named: &[(String, Tensor)]) -> u32 {
+    named.iter().fold(0, |sum, (_, tensor)| crc32c::crc32c_append(sum, &Contiguous::of(tensor).data()))
 }
 
 /// Syncs `temporary` and renames it to `path`, so that a kill leaves the old file or the new one.

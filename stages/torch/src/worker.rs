@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use model::{Event, Job, Report, STOPPED, Task};
 
-const USAGE: &str = "mill-model is started by `mill`; by hand: mill-model run JOB.json | mill-model logits|hidden MODEL-FOLDER IDS.json";
+use crate::ranks::Lost;
+
+const USAGE: &str =
+    "mill-model is started by `mill`; by hand: mill-model run JOB.json [RANK] | mill-model logits|hidden MODEL-FOLDER IDS.json";
 /// Progress is told at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -22,14 +25,17 @@ pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["run", job] => run(Path::new(job)),
+        ["run", job] => run(Path::new(job), 0),
+        ["run", job, rank] => rank.parse().map_or_else(|_| usage(), |rank| run(Path::new(job), rank)),
         ["logits", folder, ids] => print(crate::logits::print(Path::new(folder), Path::new(ids))),
         ["hidden", folder, ids] => print(crate::hidden::print(Path::new(folder), Path::new(ids))),
-        _ => {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
-        }
+        _ => usage(),
     }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
 }
 
 fn print(printed: Result<()>) -> ExitCode {
@@ -54,9 +60,9 @@ fn keep_memory() {
     }
 }
 
-fn run(path: &Path) -> ExitCode {
+fn run(path: &Path, rank: usize) -> ExitCode {
     keep_memory();
-    let worker = Worker { stop: watch_stdin(), told: Instant::now() };
+    let worker = Worker { stop: watch_stdin(), told: Instant::now(), rank };
     let result = std::panic::catch_unwind(AssertUnwindSafe(|| work(path, worker))).unwrap_or_else(|panic| Err(describe(panic)));
     match result {
         Ok(Some(report)) => {
@@ -65,7 +71,8 @@ fn run(path: &Path) -> ExitCode {
         }
         Ok(None) => ExitCode::from(STOPPED as u8),
         Err(error) => {
-            tell(&Event::Error(format!("{error:#}")));
+            let message = format!("{error:#}");
+            tell(&if error.is::<Lost>() { Event::Lost(message) } else { Event::Error(message) });
             ExitCode::FAILURE
         }
     }
@@ -75,8 +82,12 @@ fn run(path: &Path) -> ExitCode {
 fn work(path: &Path, mut worker: Worker) -> Result<Option<Report>> {
     let text = std::fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
     let job: Job = serde_json::from_slice(&text).with_context(|| format!("`{}` is not a job", path.display()))?;
-    let Some(_lock) = lock(&job.draft, &worker)? else { return Ok(None) };
-    tch::set_num_threads(job.threads as i32);
+    // The other ranks write nothing.
+    let lock = if worker.rank == 0 { Some(lock(&job.draft, &worker)?) } else { None };
+    if let Some(None) = lock {
+        return Ok(None);
+    }
+    tch::set_num_threads(job.threads_of_rank() as i32);
     tch::set_num_interop_threads(1);
     match &job.task {
         Task::Train(settings) => crate::train::train(&job, settings, &mut worker),
@@ -123,13 +134,15 @@ fn watch_stdin() -> Arc<AtomicBool> {
 pub struct Worker {
     stop: Arc<AtomicBool>,
     told: Instant,
+    /// Which of the job's ranks this process is.
+    pub rank: usize,
 }
 
 impl Worker {
     /// Stops when the flag is set.
     #[cfg(test)]
     pub fn new(stop: Arc<AtomicBool>) -> Worker {
-        Worker { stop, told: Instant::now() }
+        Worker { stop, told: Instant::now(), rank: 0 }
     }
 
     /// Whether the job should save what it has and end.
@@ -137,8 +150,11 @@ impl Worker {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Tells how far the job is, now and then.
+    /// Tells how far the job is, now and then; the first rank does, for all.
     pub fn progress(&mut self, done: u64, total: u64, unit: &str) {
+        if self.rank > 0 {
+            return;
+        }
         if done == total || self.told.elapsed() >= PROGRESS_INTERVAL {
             self.told = Instant::now();
             tell(&Event::Progress { done, total, unit: unit.to_string() });

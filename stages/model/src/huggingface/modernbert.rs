@@ -21,6 +21,9 @@ pub fn to_json(network: &NetworkConfig) -> Value {
     json!({
         "architectures": [format!("ModernBert{}", architectures::ending(&network.head).unwrap_or("ForMaskedLM"))],
         "model_type": "modernbert",
+        // Left out, they are numbers of the published vocabulary.
+        "cls_token_id": Value::Null,
+        "sep_token_id": Value::Null,
         "max_position_embeddings": network.positions,
         "hidden_size": network.width,
         "num_hidden_layers": network.layers,

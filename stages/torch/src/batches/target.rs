@@ -44,12 +44,26 @@ impl Denoising {
     pub fn apply(&self, sample: u64, row: &mut Row) {
         let length = row.tokens.len() - usize::from(self.causal && !row.tokens.is_empty());
         let model::Denoise { probability, mean_length } = self.settings;
-        let (source, target) = shards::corrupt(self.seed, 0, sample, &row.tokens[..length], probability, mean_length, &self.sentinels);
-        (row.tokens, row.labels) = (source, target);
+        let corrupt =
+            |tokens: &[i64], sentinels: &[i64]| shards::corrupt(self.seed, 0, sample, tokens, probability, mean_length, sentinels);
+        if row.weights.len() > 1 {
+            // The same cuts in the places of tokens tell whose documents the target speaks of.
+            let places: Vec<i64> = (0..length as i64).collect();
+            let (_, target) = corrupt(&places, &vec![-1; self.sentinels.len()]);
+            row.weights = of_target(&target, &row.weights);
+        }
+        (row.tokens, row.labels) = corrupt(&row.tokens[..length], &self.sentinels);
         for side in [&mut row.tokens, &mut row.labels] {
             side.push(self.end);
         }
     }
+}
+
+/// The weights of a target by the places of its tokens: a sentinel (−1) counts as the token after it, the end as the one before it.
+fn of_target(places: &[i64], weights: &[f32]) -> Vec<f32> {
+    let last = places.last().map_or(0, |place| *place as usize);
+    let next = |i: usize| places[i..].iter().find(|place| **place >= 0).map_or(last, |place| *place as usize);
+    (0..places.len()).map(next).chain([last]).map(|place| weights[place]).collect()
 }
 
 /// The inputs of a decoder.
@@ -92,6 +106,9 @@ impl Buffers {
             self.targets.tokens += row.labels.len() as u64;
             self.places.extend((first..first + row.labels.len()).map(|place| place as i64));
             self.labels.extend_from_slice(&row.labels);
+            if facts.weights {
+                self.weights.extend((0..row.labels.len()).map(|label| row.weight(label)));
+            }
         }
     }
 }

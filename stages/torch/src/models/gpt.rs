@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
-use model::{Design, NetworkConfig, PositionEmbedding, Style};
+use model::{Design, Head, NetworkConfig, PositionEmbedding, Style};
 use tch::{Kind, Tensor};
 
 use super::attention::extended;
@@ -46,7 +46,7 @@ pub fn gpt(path: &Path, config: &NetworkConfig) -> Gpt {
         position_embedding,
         blocks: (0..config.layers).map(|layer| block(&(&blocks / layer), config)).collect(),
         last_norm: norm(&(&base / last_norm), config.width, &design),
-        head: (!design.tied).then(|| table(path / "lm_head", config.vocab_size)),
+        head: (!design.tied && config.head == Head::Causal).then(|| table(path / "lm_head", config.vocab_size)),
         score: config.head.outputs().filter(|_| config.head.reads_text()).map(|outputs| table(path / "score", outputs)),
         design,
     }

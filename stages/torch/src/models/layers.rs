@@ -25,14 +25,14 @@ pub fn linear(path: &Path, inputs: i64, outputs: i64) -> Linear {
 pub fn linear_of(path: &Path, inputs: i64, outputs: i64, bias: bool, deviation: f64) -> Linear {
     let weight = path.variable("weight", &[outputs, inputs], Init::Normal(deviation));
     let bias = bias.then(|| path.variable("bias", &[outputs], Init::Constant(0.0)));
-    Linear { weight, bias, inputs_first: false, adapter: path.adapter(inputs, outputs) }
+    Linear { weight, bias, inputs_first: false, adapter: path.adapter(inputs, outputs, false) }
 }
 
 /// A product with a bias whose weight is stored (inputs, outputs).
 pub fn conv1d(path: &Path, inputs: i64, outputs: i64, deviation: f64) -> Linear {
     let weight = path.variable("weight", &[inputs, outputs], Init::Normal(deviation));
     let bias = Some(path.variable("bias", &[outputs], Init::Constant(0.0)));
-    Linear { weight, bias, inputs_first: true, adapter: path.adapter(inputs, outputs) }
+    Linear { weight, bias, inputs_first: true, adapter: path.adapter(inputs, outputs, true) }
 }
 
 impl Linear {

@@ -129,6 +129,11 @@ impl Optimizer {
         group.names.push(name);
     }
 
+    /// The variables that are learned.
+    pub fn learned(&self) -> &[Tensor] {
+        &self.all
+    }
+
     /// Adds the L1 penalty to the gradients and clips them; gives their global norm before clipping.
     pub fn clip(&self) -> Result<f64> {
         if self.l1 > 0.0 {

@@ -28,9 +28,11 @@ pub fn muon(settings: &Train) -> Muon {
     Muon { momentum: settings.momentum(), nesterov: settings.nesterov(), kind: if bf16 { Kind::BFloat16 } else { Kind::Float } }
 }
 
-/// Whether a variable is a matrix between layers: those have the number of a block in their name, embeddings and heads have none.
+/// Whether a variable is a matrix between layers: those have the number of a block in their name, or that of a recurrent layer at its end
+/// (`weight_hh_l0`, the gates below one another); embeddings and heads have none.
 pub fn is_hidden_matrix(name: &str, tensor: &Tensor) -> bool {
-    let numbered = name.split('.').any(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let numbered = name.split('.').any(is_number) || name.rsplit_once("_l").is_some_and(|(_, layer)| is_number(layer));
     tensor.dim() == 2 && numbered && !name.contains("embed") && !name.contains("bias")
 }
 
@@ -97,6 +99,7 @@ mod tests {
         let matrix = Tensor::zeros([2, 2], (Kind::Float, tch::Device::Cpu));
         let check = |name: &str| is_hidden_matrix(name, &matrix);
         assert!(check("transformer.h.0.attn.c_attn.weight") && check("bert.encoder.layer.11.output.dense.weight"));
+        assert!(check("rnn.weight_ih_l0") && check("rnn.weight_hh_l12") && !check("rnn.bias_hh_l0") && !check("embedding.weight"));
         assert!(!check("transformer.wte.weight") && !check("lm_head.weight") && !check("classifier.weight") && !check("final_logits_bias"));
         assert!(!is_hidden_matrix("transformer.h.0.ln_1.weight", &matrix.select(0, 0)));
     }

@@ -170,6 +170,14 @@ fn padding_changes_nothing_that_heads_say() {
 }
 
 #[test]
+fn adapters_of_every_head_learn_and_are_merged() {
+    let _alone = alone();
+    for (name, family, head, facts) in cases() {
+        check_adapters(name, &config(family, head), &head_batch(&facts, &rows_of(&facts, 8)));
+    }
+}
+
+#[test]
 fn saved_heads_come_back() {
     let _alone = alone();
     let (dir, tokenizer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -258,6 +266,41 @@ fn several_classes_and_numbers_are_learned_and_predicted() {
     }
     let metrics = read(&world.dir("numbers-model").join("metrics/part-00000.parquet"));
     assert!(floats(&metrics, "pearson").last().unwrap() > &0.95 && floats(&metrics, "accuracy").last().unwrap().is_nan());
+}
+
+#[test]
+fn the_best_model_by_the_score_of_a_head_is_saved() {
+    let _alone = alone();
+    let world = World::new();
+    let text = |n: u32| vec![2, 20 + n % 7, 7 + n % 2, 9 + n % 3, 3];
+    let classes = json!({"layout": "classify", "label_type": "multi-label", "classes": ["x", "y"]});
+    examples(&world, "sets", &[("label", Of::Int32s)], classes, |n| {
+        (text(n), vec![Held::Int32s([(n % 2, 0), (n % 3, 1)].into_iter().filter(|(is, _)| *is == 0).map(|(_, class)| class).collect())])
+    });
+    examples(&world, "numbers", &[("label", Of::Float64)], json!({"layout": "classify", "label_type": "number"}), |n| {
+        (text(n), vec![Held::Float64(f64::from(n % 2))])
+    });
+    let inputs = |tokens| [("tokens", tokens), ("tokenizer", "tokenizer")];
+    let settings = |metric: &str| {
+        json!({
+            "model": {"family": "bert", "layers": 1, "width": 16, "heads": 2}, "steps": 60, "learning_rate": 1e-2, "valid_split": "test",
+            "eval_interval_steps": 5, "best_metric": metric, "patience": 4, "min_improvement": 1e-3,
+        })
+    };
+    for (tokens, metric) in [("sets", "f1"), ("numbers", "pearson")] {
+        let name = format!("{tokens}-model");
+        let report = world.train(&name, settings(metric), &inputs(tokens));
+        let metrics = read(&world.dir(&name).join("metrics/part-00000.parquet"));
+        let steps = metrics.column_by_name("step").unwrap().as_primitive::<Int64Type>().values().to_vec();
+        let tries: Vec<(i64, f64)> = steps.into_iter().zip(floats(&metrics, metric)).filter(|(_, value)| !value.is_nan()).collect();
+        let (best, value) = tries.iter().fold((0, f64::MIN), |best, tried| if tried.1 - best.1 > 1e-3 { *tried } else { best });
+        assert_eq!(report.facts["best_step"], best, "{tries:?}");
+        assert!(value > 0.6 && tries.len() < 12, "{metric} {value}; patience ends it: {tries:?}");
+    }
+    let refused: Train = serde_json::from_value(settings("f1")).unwrap();
+    let job = world.job("refused", Task::Train(Box::new(refused.clone())), &inputs("numbers"));
+    let error = crate::train::train(&job, &refused, &mut worker(false)).err().unwrap().to_string();
+    assert_eq!(error, "best_metric = \"f1\": the objective classify with numbers has `loss`, `pearson`");
 }
 
 #[test]

@@ -153,7 +153,8 @@ impl World {
         for (port, name) in inputs {
             folders.entry(port.to_string()).or_default().push(self.dir(name));
         }
-        let job = Job { task, inputs: folders, draft: self.dir(draft), seed: 42, threads: 1, memory: 1 << 30, device: "cpu".into() };
+        let (draft, device, meeting) = (self.dir(draft), "cpu".into(), PathBuf::new());
+        let job = Job { task, inputs: folders, draft, seed: 42, threads: 1, memory: 1 << 30, device, ranks: 1, meeting };
         std::fs::create_dir_all(job.scratch("")).unwrap();
         job
     }

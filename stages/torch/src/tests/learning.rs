@@ -38,7 +38,7 @@ fn loss_of(parameters: &Parameters, step: usize) -> Tensor {
 
 /// Made by loop_golden.py with torch.optim.
 fn scale(predicted: f64) -> Scale {
-    Scale { predicted, rows: predicted }
+    Scale { predicted, rows: predicted, ..Scale::of(1, 1) }
 }
 
 #[test]

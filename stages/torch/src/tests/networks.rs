@@ -1,6 +1,6 @@
 //! Every style of network, and options between them: against transformers, and the properties that all of them have.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use model::{Activation, Design, Head, ModelSettings, NetworkConfig, NormKind, PositionEmbedding, Style};
@@ -13,7 +13,7 @@ use super::{
 use crate::folder::{self, Loaded};
 use crate::models::{self, Seen};
 use crate::parameters::Parameters;
-use crate::{generate, weights};
+use crate::{generate, logits, weights};
 
 fn styled(style: Style) -> NetworkConfig {
     let head = if style.family() == model::Family::Gpt { Head::Causal } else { Head::Masked };
@@ -54,7 +54,7 @@ fn encoders() -> Vec<(&'static str, NetworkConfig)> {
     vec![("bert", styled(Style::Bert)), ("modernbert", modern)]
 }
 
-/// The weights of tests/parity.py --golden.
+/// The weights of tests/parity_networks.py.
 fn by_formula(parameters: &Parameters) {
     for (name, tensor) in parameters.named() {
         let start = name.bytes().enumerate().map(|(i, byte)| byte as usize * (i + 1)).sum::<usize>() % 1000;
@@ -91,6 +91,28 @@ fn logits_are_those_of_transformers() {
     check_golden(include_str!("../../../../tests/golden/models/qwen3.json"), Style::Qwen3);
     check_golden(include_str!("../../../../tests/golden/models/bert.json"), Style::Bert);
     check_golden(include_str!("../../../../tests/golden/models/modernbert.json"), Style::Modernbert);
+}
+
+#[test]
+fn what_heads_say_is_what_those_of_transformers_say() {
+    let _alone = alone();
+    let cases: BTreeMap<String, Value> = serde_json::from_str(include_str!("../../../../tests/golden/models/heads.json")).unwrap();
+    assert_eq!(cases.len(), 20);
+    for (name, golden) in cases {
+        let config = NetworkConfig::from_json(&golden["config"]).unwrap();
+        let parameters = Parameters::new(Device::Cpu, 0);
+        let network = models::build(&parameters.root(), &config);
+        by_formula(&parameters);
+        let input: logits::Input = serde_json::from_value(golden["input"].clone()).unwrap();
+        let (found, pairs) = logits::logits(&Loaded { config, parameters, network }, &input).unwrap();
+        for (found, expected) in [(Some(found), &golden["logits"]), (pairs, &golden["pairs"])] {
+            let expected: Option<Vec<f32>> = serde_json::from_value(expected.clone()).unwrap();
+            assert_eq!(found.is_some(), expected.is_some(), "{name}");
+            let Some((found, expected)) = found.zip(expected) else { continue };
+            let difference = largest_difference(&found.reshape([-1]), &Tensor::from_slice(&expected));
+            assert!(difference < 1e-5, "{name}: {difference}");
+        }
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Recurrent and encoder–decoder networks beside PyTorch and transformers (goldens of tests/parity_seq.py), and properties of their learning.
+//! Recurrent and encoder–decoder networks beside PyTorch and transformers (goldens of tests/parity.py), and properties of their learning.
 
 use std::path::PathBuf;
 
@@ -40,10 +40,10 @@ fn recurrent_logits_are_those_of_pytorch() {
     for name in ["lstm", "gru", "rnn"] {
         let (folder, expected) = golden(name);
         let input = logits::Input { ids: ids(&expected["source"]), segments: None, target: None };
-        let (found, _) = logits::logits(&folder, &input).unwrap();
+        let loaded = folder::load(&folder, Device::Cpu).unwrap();
+        let (found, _) = logits::logits(&loaded, &input).unwrap();
         assert!(difference(&found, &tensor(&expected["logits"])) < 1e-5, "{name}");
 
-        let loaded = folder::load(&folder, Device::Cpu).unwrap();
         let seen = Seen { carried: rnn::first_state(&loaded.config, 3, Device::Cpu), ..Seen::default() };
         let further = ["source", "target"]
             .map(|part| tch::no_grad(|| loaded.network.hidden(&Tensor::from_slice2(&ids(&expected[part])), &seen, 0.0)));
@@ -142,6 +142,16 @@ pub(super) fn translations(count: usize) -> Vec<Row> {
 }
 
 #[test]
+fn adapters_of_encoders_and_decoders_learn_and_are_merged() {
+    let _alone = alone();
+    for (style, activation) in [(Style::Marian, Activation::Relu), (Style::T5, Activation::Relu), (Style::T5, Activation::GatedGelu)] {
+        let mut config = seq2seq(style, activation);
+        config.seq2seq.decoder_layers = Some(1);
+        check_adapters(&format!("{style:?} {activation:?}"), &config, &batch("translate", &translations(8), None));
+    }
+}
+
+#[test]
 fn padding_of_either_side_changes_no_prediction() {
     let _alone = alone();
     let rows = translations(6);
@@ -169,13 +179,48 @@ fn a_decoder_is_taught_from_the_padding_token_on() {
     assert_eq!(labels, Tensor::from_slice(&[8i64, 9, 2, 7, 2]));
 }
 
+/// Targets after what a decoder begins with; padding is no target.
+fn smoothed_batch(expected: &Value) -> Batch {
+    let unpadded = |row: Vec<i64>| row[..row.iter().rposition(|id| *id != 0).unwrap() + 1].to_vec();
+    let rows = ids(&expected["source"]).into_iter().zip(ids(&expected["smoothed"]["labels"])).map(|(source, labels)| Row {
+        tokens: unpadded(source),
+        labels: labels.into_iter().filter(|label| *label >= 0).collect(),
+        ..Row::default()
+    });
+    let facts = Facts { eos_id: Some(1), bos_id: None, mask_id: None, vocab_size: 30, ..facts("translate") };
+    filled(Collate { facts, masking: None, denoising: None, documents: false }, &rows.collect::<Vec<_>>())
+}
+
+/// `smoothed` of a golden: the mean over all targets of PyTorch's cross entropy with label_smoothing, and the norms of its gradients.
+#[test]
+fn label_smoothing_of_targets_is_that_of_pytorch() {
+    let _alone = alone();
+    for name in SEQ2SEQ {
+        let (folder, expected) = golden(name);
+        let loaded = folder::load(&folder, Device::Cpu).unwrap();
+        let golden = &expected["smoothed"];
+        let smoothing = golden["label_smoothing"].as_f64().unwrap();
+        let batch = Batch { smoothing, ..smoothed_batch(&expected) };
+        let sums = objective::learn(loaded.network.as_ref(), &batch, Scale::of(batch.predicted, 2), Mode::default()).unwrap();
+        let (loss, plain) = (sums.nll / sums.count as f64, golden["plain_loss"].as_f64().unwrap());
+        assert!((loss - plain).abs() < 1e-5 * plain, "{name}: {loss}, not {plain}");
+        let norms = golden["gradients"].as_object().unwrap();
+        let found = gradients(&loaded.parameters);
+        assert_eq!(found.len(), norms.len(), "{name}");
+        for (variable, gradient) in found {
+            let (found, expected) = (gradient.to_kind(Kind::Double).norm().double_value(&[]), norms[&variable].as_f64().unwrap());
+            assert!((found - expected).abs() < 1e-5 * expected.max(0.1), "{name}: {variable}: {found}, not {expected}");
+        }
+    }
+}
+
 #[test]
 fn relative_positions_learn() {
     let _alone = alone();
     let loaded = loaded(seq2seq(Style::T5, Activation::Relu), 4);
     let batch = batch("translate", &translations(4), None);
     let loss = || objective::evaluate(loaded.network.as_ref(), &batch, false).unwrap().nll;
-    objective::learn(loaded.network.as_ref(), &batch, Scale { predicted: 1.0, rows: 1.0 }, Mode::default()).unwrap();
+    objective::learn(loaded.network.as_ref(), &batch, Scale::of(1, 1), Mode::default()).unwrap();
     for (name, table) in loaded.parameters.named().into_iter().filter(|(name, _)| name.contains("relative_attention_bias")) {
         let gradient = table.grad();
         // Along the gradient the loss rises by its squared norm.

@@ -95,6 +95,31 @@ fn a_carried_state_predicts_better() {
 }
 
 #[test]
+fn recurrent_networks_go_on_with_prompts() {
+    let _alone = crate::tests::alone();
+    let world = World::new();
+    world.packed("causal", "causal");
+    let model = json!({"family": "rnn", "layers": 1, "width": 32, "rnn": {"cell": "gru"}});
+    let settings = json!({
+        "model": model, "steps": 300, "learning_rate": 1e-2, "warmup_steps": 20, "prompts": ["w7 w8 w9", "w20"], "prompt_tokens": 4,
+        "eval_interval_steps": 0,
+    });
+    world.train("rnn", settings, &CAUSAL);
+    let generations = read(&world.dir("rnn").join("generations/part-00000.parquet"));
+    // In the documents every token is followed by its neighbour; any may be the last.
+    let texts = strings(&generations, "text");
+    let expected = ["w10 w11 w12 w13", "w21 w22 w23 w24"];
+    assert!(texts.iter().zip(expected).all(|(text, expected)| expected.starts_with(text.as_str())), "{texts:?}");
+    assert!(texts.iter().any(|text| !text.is_empty()), "{texts:?}");
+    assert_eq!(integers(&generations, "step"), [300, 300]);
+    world.translations("pairs");
+    let refused: Train = serde_json::from_value(json!({"model": seq2seq("t5"), "steps": 1, "prompts": ["w7"]})).unwrap();
+    let job = world.job("refused", Task::Train(Box::new(refused.clone())), &[("tokens", "pairs"), ("tokenizer", "tokenizer")]);
+    let error = train::train(&job, &refused, &mut worker(false)).err().unwrap().to_string();
+    assert_eq!(error, "prompts need a model of the family gpt or rnn, this is seq2seq; leave them out");
+}
+
+#[test]
 fn translations_are_learned_and_searched() {
     let _alone = crate::tests::alone();
     let world = World::new();

@@ -1,0 +1,3 @@
+// Stands in for gloo's header of this name: LibTorch holds gloo itself, but its package lacks these headers. See gloo/context.h.
+
+#pragma once
