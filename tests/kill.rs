@@ -62,7 +62,7 @@ fn site() -> Site {
 }
 
 /// The draft of a step, if one is being written.
-fn draft(site: &Site, step: &str) -> Option<PathBuf> {
+pub fn draft(site: &Site, step: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(site.path().join("runs/x/store")).ok()?;
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     paths
@@ -97,14 +97,15 @@ fn kill_at(site: &Site, step: &str, what: &str, victim: impl Fn(&Child) -> Optio
     !mill.wait().unwrap().success()
 }
 
-/// The child of a process.
-fn child_of(parent: u32) -> Option<u32> {
-    std::fs::read_dir("/proc").ok()?.find_map(|entry| {
+/// The children of a process.
+pub fn children_of(parent: u32) -> Vec<u32> {
+    let child = |entry: std::io::Result<std::fs::DirEntry>| {
         let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let of: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
         (of == parent).then_some(pid)
-    })
+    };
+    std::fs::read_dir("/proc").unwrap().filter_map(child).collect()
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn killed_anywhere_ends_the_same() {
 
     let site = site();
     let mill = |mill: &Child| Some(mill.id());
-    let model = |mill: &Child| child_of(mill.id());
+    let model = |mill: &Child| children_of(mill.id()).pop();
     let at = |step: &'static str, n: usize| {
         let site = &site;
         move || draft(site, step).is_some_and(|draft| parts(&draft) >= n)
@@ -150,7 +151,7 @@ fn killed_anywhere_ends_the_same() {
 }
 
 /// Optimizer steps in the newest checkpoint of a draft, by the header of its safetensors file.
-fn steps_saved(draft: &Path) -> Option<u64> {
+pub fn steps_saved(draft: &Path) -> Option<u64> {
     let file = std::fs::read(draft.join("scratch/checkpoint.safetensors")).ok()?;
     let length = u64::from_le_bytes(file.get(..8)?.try_into().ok()?) as usize;
     let header: Value = serde_json::from_slice(file.get(8..8 + length)?).ok()?;

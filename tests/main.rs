@@ -13,5 +13,9 @@ mod layouts;
 mod models;
 mod pipeline;
 #[cfg(feature = "model")]
+mod ranks;
+#[cfg(feature = "model")]
 mod reader;
 mod tidy;
+#[cfg(feature = "model")]
+mod weights;
