@@ -198,6 +198,10 @@ def smoothed(model):
     """The loss with and without label smoothing, and the norms of the gradients of the first, over targets of unequal length."""
     if hasattr(model, "final_logits_bias"):
         model.final_logits_bias.requires_grad_()
+    for module in model.modules():
+        # Decoders begin with the padding token, whose embedding is learned here as any other.
+        if isinstance(module, torch.nn.Embedding):
+            module.padding_idx = None
     source, labels = torch.tensor(SOURCE), torch.tensor(TAUGHT)
     decoder = torch.cat([torch.zeros_like(labels[:, :1]), labels[:, :-1].clamp(min=0)], 1)
     logits = model(input_ids=source, attention_mask=(source != 0).long(), decoder_input_ids=decoder).logits.flatten(0, 1)
@@ -205,7 +209,7 @@ def smoothed(model):
     loss(SMOOTHING).backward()
     variables = dict(model.named_parameters(), **{name: value for name, value in model.named_buffers() if value.requires_grad})
     gradients = {name: float(value.grad.double().norm()) for name, value in variables.items() if value.requires_grad}
-    return {"labels": TAUGHT, "label_smoothing": SMOOTHING, "plain_loss": float(loss(0.0)), "gradients": gradients}
+    return {"labels": TAUGHT, "label_smoothing": SMOOTHING, "plain_loss": loss(0.0).item(), "gradients": gradients}
 
 
 def untie(folder):

@@ -156,7 +156,7 @@ impl<K: Kind> Tally<K> {
 
     /// The scores of a group, by measure.
     pub fn scores(&self, group: usize) -> Vec<Vec<Score>> {
-        self.measures.iter().zip(&self.totals[group]).map(|(measure, total)| measure.finish(total)).collect()
+        self.measures.par_iter().zip(&self.totals[group]).map(|(measure, total)| measure.finish(total)).collect()
     }
 }
 

@@ -113,7 +113,7 @@ impl Batch {
 
     fn column<A: Array + 'static>(&self, name: &str) -> Result<&A> {
         let column = self.rows.column_by_name(name).with_context(|| format!("`{}` has no column `{name}`", self.file))?;
-        let expected = || std::any::type_name::<A>().rsplit("::").next().unwrap_or_default();
+        let expected = || std::any::type_name::<A>().rsplit("::").next().unwrap_or_default().trim_end_matches('>');
         let typed = column.as_any().downcast_ref::<A>();
         typed.with_context(|| format!("`{}`: column `{name}` is {}, not a {}", self.file, column.data_type(), expected()))
     }

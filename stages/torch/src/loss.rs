@@ -167,6 +167,11 @@ mod tests {
                 }
             }
         }
+        // A loss that is no number must show: spikes are judged by it.
+        for value in [f32::NAN, f32::INFINITY] {
+            let (losses, _) = errors(Tensor::from_slice2(&[[0.0f32, value, 1.0]]), &Tensor::from_slice(&[0i64]), 0.0).unwrap();
+            assert!(losses.double_value(&[0]).is_nan(), "{value}");
+        }
         let outside = errors(Tensor::zeros([1, 4], (Kind::Float, tch::Device::Cpu)), &Tensor::from_slice(&[4i64]), 0.0);
         assert!(outside.unwrap_err().to_string().contains("a label is outside of the vocabulary"));
     }

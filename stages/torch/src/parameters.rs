@@ -44,8 +44,7 @@ pub struct Parameters {
     /// Tensors that are no variables but part of a run.
     kept: RefCell<Vec<(String, Tensor)>>,
     lora: Option<Lora>,
-    /// With the names of what they adapt, and whether that is stored (inputs, outputs).
-    adapters: RefCell<Vec<(String, Adapter, bool)>>,
+    adapters: RefCell<Vec<(String, Adapter)>>,
     /// Last names of projections that could have had an adapter.
     projections: RefCell<BTreeSet<String>>,
 }
@@ -57,6 +56,8 @@ pub struct Adapter {
     /// (outputs, rank)
     b: Tensor,
     scale: f64,
+    /// Whether the projection is stored (inputs, outputs).
+    inputs_first: bool,
 }
 
 impl Adapter {
@@ -97,10 +98,9 @@ impl Parameters {
         let adapters = self.adapters.borrow();
         let named = self.named().into_iter().filter(|(name, _)| !name.contains(ADAPTER));
         let merge = |(name, weight): (String, Tensor)| {
-            let Some((_, adapter, inputs_first)) = adapters.iter().find(|(adapted, ..)| *adapted == name) else { return (name, weight) };
+            let Some((_, adapter)) = adapters.iter().find(|(adapted, _)| *adapted == name) else { return (name, weight) };
             let product = tch::no_grad(|| adapter.b.matmul(&adapter.a) * adapter.scale); // (outputs, inputs)
-            let product = if *inputs_first { product.tr() } else { product };
-            (name, weight.detach() + product)
+            (name, weight.detach() + if adapter.inputs_first { product.tr() } else { product })
         };
         named.map(merge).collect()
     }
@@ -172,7 +172,7 @@ impl Path<'_> {
         tensor
     }
 
-    /// The adapter of the projection at this place, if it is to have one. `inputs_first` tells how its weight is stored.
+    /// The adapter of the projection at this place, if it is to have one; `inputs_first` where its weight is stored (inputs, outputs).
     pub fn adapter(&self, inputs: i64, outputs: i64, inputs_first: bool) -> Option<Adapter> {
         let lora = self.parameters.lora.as_ref().filter(|_| !is_head(&self.prefix))?;
         let last = self.prefix.rsplit('.').next()?;
@@ -183,8 +183,8 @@ impl Path<'_> {
         // As wide as the uniform values of a linear layer; B is 0, so that nothing changes at first.
         let a = (self / "lora_A").variable("weight", &[lora.rank, inputs], Init::Normal((3.0 * inputs as f64).powf(-0.5)));
         let b = (self / "lora_B").variable("weight", &[outputs, lora.rank], Init::Constant(0.0));
-        let adapter = || Adapter { a: a.shallow_clone(), b: b.shallow_clone(), scale: lora.alpha / lora.rank as f64 };
-        self.parameters.adapters.borrow_mut().push(((self / "weight").prefix, adapter(), inputs_first));
+        let adapter = || Adapter { a: a.shallow_clone(), b: b.shallow_clone(), scale: lora.alpha / lora.rank as f64, inputs_first };
+        self.parameters.adapters.borrow_mut().push(((self / "weight").prefix, adapter()));
         Some(adapter())
     }
 }
@@ -196,10 +196,17 @@ mod tests {
 
     #[test]
     fn merged_weights_are_the_adapted_projection() {
+        for outputs in [3, 4] {
+            check_merged(outputs);
+        }
+    }
+
+    /// Projections from 3 values, of which square ones tell nothing by their shape.
+    fn check_merged(outputs: i64) {
         let lora = Lora { rank: 2, alpha: 6.0, targets: vec!["x".into(), "y".into()] };
         let parameters = Parameters::adapted(Device::Cpu, 1, Some(lora));
         let root = parameters.root();
-        let layers = [linear(&(&root / "x"), 3, 4), conv1d(&(&root / "y"), 3, 3, 0.5), linear(&(&root / "z"), 3, 4)];
+        let layers = [linear(&(&root / "x"), 3, outputs), conv1d(&(&root / "y"), 3, outputs, 0.5), linear(&(&root / "z"), 3, outputs)];
         let input = Tensor::randn([5, 3], (Kind::Float, Device::Cpu));
         let before = layers.each_ref().map(|layer| layer.forward(&input));
         let named = parameters.named();
@@ -218,6 +225,10 @@ mod tests {
         let trained: Vec<&str> = named.iter().filter(|(_, tensor)| tensor.requires_grad()).map(|(name, _)| name.as_str()).collect();
         assert_eq!(trained, ["x.lora_A.weight", "x.lora_B.weight", "y.lora_A.weight", "y.lora_B.weight"]);
         parameters.check_adapters().unwrap();
+    }
+
+    #[test]
+    fn targets_that_no_projection_has_are_refused() {
         let lora = Lora { rank: 2, alpha: 6.0, targets: vec!["q".into()] };
         let parameters = Parameters::adapted(Device::Cpu, 1, Some(lora));
         linear(&(&parameters.root() / "x"), 3, 4);

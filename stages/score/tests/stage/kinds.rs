@@ -373,12 +373,18 @@ fn refuses_bad_rows_of_every_kind() {
         expect!["`predictions/part-00000.parquet`, row 0: `probabilities` sum to 0.75, not to 1"],
     );
 
-    let numbers = json!([[["gold", [1.0]], ["prediction", ["NaN"]]]]);
+    let numbers = |prediction: Value| json!([[["gold", [1.0, 1.0]], ["prediction", [1.0, prediction]]]]);
     check_error(
         json!({}),
         json!({"task": "number"}),
-        numbers,
-        expect!["`predictions/part-00000.parquet`: column `prediction` is Utf8, not a Float64Type>"],
+        numbers(json!("NaN")),
+        expect!["`predictions/part-00000.parquet`, row 1: `prediction` is NaN"],
+    );
+    check_error(
+        json!({}),
+        json!({"task": "number"}),
+        numbers(json!(null)),
+        expect!["`predictions/part-00000.parquet`, row 1: `prediction` is null"],
     );
     let sets = json!([[["gold", [["a", "a"]]], ["prediction", [["a"]]]]]);
     check_error(
