@@ -82,8 +82,13 @@ pub(crate) fn folder(site: &mut Site, from: &str) -> Result<NetworkLimits> {
 /// The absolute path of the folder whose files were found while planning.
 pub(crate) fn found(inputs: &Inputs) -> Result<String> {
     let config = inputs.files().iter().find(|file| file.relative == CONFIG).context("no config.json was found while planning")?;
-    let folder = std::path::absolute(&config.path)?.parent().context("a file has a folder")?.to_path_buf();
-    folder.into_os_string().into_string().map_err(|path| anyhow::anyhow!("path `{}` is not UTF-8", path.display()))
+    absolute(config.path.parent().context("a file has a folder")?)
+}
+
+/// An absolute path as another process is told it.
+pub(crate) fn absolute(path: &Path) -> Result<String> {
+    let path = std::path::absolute(path)?.into_os_string().into_string();
+    path.map_err(|path| anyhow::anyhow!("path `{}` is not UTF-8", path.display()))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use anyhow::Result;
 use engine::{Context, Draft, Inputs, Kind, Port, Site, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use vectors::judgements;
 
 use crate::optimizer::{Adversarial, BestMetric, Group, OnSpike, Optimizer, Schedule};
 use crate::{Curriculum, Family, Lora, Masking, ModelSettings, Objective, Shuffle, Task, launch, start};
@@ -175,6 +176,13 @@ pub struct Train {
     /// Tokens of such a continuation; 64 unless given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub prompt_tokens: Option<u64>,
+    /// Files of word pairs with a similarity that people gave, as `score-vectors` reads them: at every try `word_similarity` in `metrics` is the
+    /// rank correlation with the cosines of the network's token embeddings, a word of several tokens having their mean.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub word_similarity: Vec<String>,
+    /// Files of analogies, as `score-vectors` reads them: at every try `analogy_accuracy` is the share of right answers among the words of the files.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub word_analogies: Vec<String>,
     /// Steps between two checkpoints; 0 saves only at the end and when stopped.
     #[serde(default = "default_checkpoint_interval_steps")]
     pub checkpoint_interval_steps: u64,
@@ -329,6 +337,7 @@ impl Stage for Train {
         crate::recurrent::check(self, family, &site.upstreams("tokens"))?;
         crate::seq2seq::check(self, family, &site.upstreams("tokens"))?;
         family.map_or(Ok(()), |family| self.check_prompts(family))?;
+        judgements::prepare(site, &self.word_similarity, &self.word_analogies)?;
         self.name_sources(site.connected("tokens"))?;
         crate::sources::fitting_tokens(site, self)
     }
@@ -337,6 +346,9 @@ impl Stage for Train {
         let mut settings = self.clone();
         if settings.from.is_some() {
             settings.from = Some(start::found(inputs)?);
+        }
+        for name in settings.word_similarity.iter_mut().chain(&mut settings.word_analogies) {
+            *name = start::absolute(judgements::found(inputs, name)?)?;
         }
         launch::launch(Task::Train(Box::new(settings)), ctx, inputs, draft)
     }

@@ -5,17 +5,13 @@ use model::{Attack, Train};
 use tch::{Kind, Tensor};
 
 use crate::parameters::Parameters;
-use crate::shim;
-
-/// What the families call their token embeddings.
-const EMBEDDINGS: [&str; 6] =
-    ["wte.weight", "word_embeddings.weight", "tok_embeddings.weight", "embed_tokens.weight", "shared.weight", "embedding.weight"];
+use crate::{embeddings, shim};
 
 /// With the gradients of a step at hand: moves the embeddings to where the loss is higher, adds the gradients of `learn` there, and moves them
 /// back. Does nothing when the settings do not ask for it.
 pub fn learn_disturbed(settings: &Train, parameters: &Parameters, mut learn: impl FnMut() -> Result<()>) -> Result<()> {
     let Some(settings) = &settings.adversarial else { return Ok(()) };
-    let embeddings = &embeddings(parameters)?;
+    let embeddings = &disturbable(parameters)?;
     let all = parameters.tensors();
     let plain: Vec<Tensor> = all.iter().map(Tensor::grad).collect();
     let before = embeddings.detach().copy();
@@ -38,11 +34,9 @@ pub fn learn_disturbed(settings: &Train, parameters: &Parameters, mut learn: imp
 }
 
 /// The token embeddings of a network.
-fn embeddings(parameters: &Parameters) -> Result<Tensor> {
-    let named = parameters.named();
-    let found = named.iter().find(|(name, _)| EMBEDDINGS.iter().any(|end| name.ends_with(end)));
-    match found {
-        Some((_, tensor)) if tensor.requires_grad() => Ok(tensor.shallow_clone()),
+fn disturbable(parameters: &Parameters) -> Result<Tensor> {
+    match embeddings::of(parameters) {
+        Some((_, tensor)) if tensor.requires_grad() => Ok(tensor),
         Some((name, _)) => bail!("adversarial: the embeddings {name} are frozen, so no direction for them is known; leave one out"),
         None => bail!("adversarial: this family has no token embeddings to disturb; leave it out"),
     }

@@ -11,6 +11,7 @@ mod checkpoint;
 mod decode;
 mod device;
 mod ema;
+mod embeddings;
 mod folder;
 mod generate;
 mod heads;

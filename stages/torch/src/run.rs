@@ -13,6 +13,7 @@ use text::Tokenizer;
 use crate::batches::{self, Buffers, Collate, Denoising, Masking};
 use crate::checkpoint::{self, Environment};
 use crate::device::switch;
+use crate::embeddings::Words;
 use crate::log::Metrics;
 use crate::loss::Sums;
 use crate::noise::Noise;
@@ -39,6 +40,7 @@ pub struct Run {
     /// Bytes of text of each token (vocabulary), where predictions are of all text and the tokenizer tells.
     pub bytes: Option<Tensor>,
     pub prompts: Option<Prompts>,
+    pub words: Option<Words>,
 }
 
 pub fn prepare(job: &Job, settings: &Train, device: Device, ranks: Ranks) -> Result<Run> {
@@ -57,8 +59,11 @@ pub fn prepare(job: &Job, settings: &Train, device: Device, ranks: Ranks) -> Res
     let config = network(settings, base, family, objective, &facts)?;
     switch(device, settings.tf32, settings.deterministic)?;
     settings.check_best_metric(objective, facts.label_type)?;
-    if settings.best_metric.is_some() && valid.is_none() {
-        bail!("best_metric needs rows in the split `{}`; splits with rows: {}", settings.valid_split, facts.splits.join(", "));
+    let judged = !settings.word_similarity.is_empty() || !settings.word_analogies.is_empty();
+    for (setting, given) in [("best_metric", settings.best_metric.is_some()), ("word_similarity or word_analogies", judged)] {
+        if given && valid.is_none() {
+            bail!("{setting} needs rows in the split `{}`; splits with rows: {}", settings.valid_split, facts.splits.join(", "));
+        }
     }
     let bytes = match objective {
         Objective::Causal => Tokenizer::load(&job.artifact("tokenizer")?.dir)?.bytes_of_tokens(),
@@ -69,9 +74,10 @@ pub fn prepare(job: &Job, settings: &Train, device: Device, ranks: Ranks) -> Res
     }
     let bytes = bytes.map(|bytes| Tensor::from_slice(&bytes.into_iter().map(i64::from).collect::<Vec<i64>>()).to_device(device));
     let prompts = if ranks.is_first() { Prompts::new(job, settings, &config)? } else { None };
+    let words = Words::new(job, settings)?;
     let steps = settings.total_steps(rows.count());
     let course = Arc::new(Course::new(settings, job.seed, facts.sequence_length, rows)?);
-    Ok(Run { ranks, start, facts, config, objective, course, valid, steps, bytes, prompts })
+    Ok(Run { ranks, start, facts, config, objective, course, valid, steps, bytes, prompts, words })
 }
 
 fn network(settings: &Train, base: Option<NetworkConfig>, family: Family, objective: Objective, facts: &Facts) -> Result<NetworkConfig> {

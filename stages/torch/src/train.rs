@@ -186,7 +186,10 @@ fn evaluate(run: &Run, job: &Job, settings: &Train, model: &Loaded, bf16: bool, 
     }
     let (sums, bytes) = run.ranks.total(sums, bytes as f64)?;
     let bits_per_byte = (bytes > 0.0).then(|| sums.nll / std::f64::consts::LN_2 / bytes);
-    let metrics = Metrics { bits_per_byte, ..run.metrics(step, &settings.valid_split, sums, None) };
+    let mut metrics = Metrics { bits_per_byte, ..run.metrics(step, &settings.valid_split, sums, None) };
+    if let Some(words) = &run.words {
+        metrics.scores.extend(words.scores(&model.parameters)?);
+    }
     log.metrics(&metrics)?;
     Ok(Some(metrics))
 }

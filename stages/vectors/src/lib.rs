@@ -6,6 +6,7 @@ mod chunks;
 mod epochs;
 mod glove;
 mod huffman;
+pub mod judgements;
 mod kernel;
 mod matrix;
 mod output;

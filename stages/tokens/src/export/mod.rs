@@ -47,7 +47,8 @@ pub enum Format {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
-    /// `megatron`, `nanogpt`, `npy`, `mds` or `huggingface`. Examples with labels or targets go to `huggingface` alone.
+    /// `megatron`, `nanogpt`, `npy`, `mds` or `huggingface`. Examples with labels or targets go to `huggingface` alone. None of them has a place
+    /// for the weights of documents.
     pub format: Format,
 }
 
@@ -136,6 +137,9 @@ impl Stage for Export {
         let vocabulary_size: usize = tokens.fact("vocab_size")?;
         let label_type: Option<String> = tokens.fact("label_type").unwrap_or_default();
         self.check(&layout, label_type.as_deref(), tokens.fact("segments").unwrap_or(false))?;
+        if tokens.fact("weights").unwrap_or(false) {
+            ctx.warn("the weights of documents are not exported: these formats have no place for them");
+        }
         let classes: Vec<String> = if layout == "classify" { tokens.fact("classes")? } else { Vec::new() };
         let mut splits: BTreeMap<String, Vec<ShardFile>> = BTreeMap::new();
         for file in tokens.table("tokens")?.files {

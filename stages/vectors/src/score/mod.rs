@@ -1,19 +1,18 @@
 //! `score-vectors`: word vectors beside people's judgements of similarity, and in analogies. Definitions are those of gensim's
 //! `evaluate_word_pairs` and `evaluate_word_analogies`.
 
-mod analogies;
-mod files;
-mod similarity;
+pub(crate) mod analogies;
+pub(crate) mod files;
+pub(crate) mod similarity;
 mod table;
-mod vectors;
+pub(crate) mod vectors;
 
-use std::collections::BTreeSet;
-
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use engine::{Context, Disk, Draft, Inputs, Kind, Part, Port, Site, Stage, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::judgements;
 use files::{Pair, Question};
 use table::Score;
 use vectors::Vectors;
@@ -64,23 +63,7 @@ impl Stage for ScoreVectors {
         if self.vocabulary_max == 0 {
             bail!("`vocabulary_max` must be above 0");
         }
-        let mut seen = BTreeSet::new();
-        for name in self.similarity.iter().chain(&self.analogies) {
-            if !seen.insert(name.clone()) {
-                bail!("the file `{name}` is named twice");
-            }
-            let path = site.root().join(name);
-            if !path.is_file() {
-                bail!("there is no file `{}`; relative paths start at the config's `root`", path.display());
-            }
-            let file = site.file(path, name)?;
-            if self.similarity.contains(name) {
-                files::pairs(&file.path)?;
-            } else {
-                files::questions(&file.path)?;
-            }
-        }
-        Ok(())
+        judgements::prepare(site, &self.similarity, &self.analogies)
     }
 
     fn disk(&self, _input_bytes: u64) -> Disk {
@@ -92,14 +75,10 @@ impl Stage for ScoreVectors {
         if artifacts.len() != self.names.len() {
             bail!("{} steps are connected, and {} have names", artifacts.len(), self.names.len());
         }
-        let path = |name: &String| {
-            let file = inputs.files().iter().find(|file| file.relative == *name);
-            file.map(|file| file.path.as_path()).with_context(|| format!("the file `{name}` was not found while planning"))
-        };
         let similarity: Vec<(&String, Vec<Pair>)> =
-            self.similarity.iter().map(|name| Ok((name, files::pairs(path(name)?)?))).collect::<Result<_>>()?;
+            self.similarity.iter().map(|name| Ok((name, files::pairs(judgements::found(inputs, name)?)?))).collect::<Result<_>>()?;
         let analogies: Vec<(&String, Vec<Question>)> =
-            self.analogies.iter().map(|name| Ok((name, files::questions(path(name)?)?))).collect::<Result<_>>()?;
+            self.analogies.iter().map(|name| Ok((name, files::questions(judgements::found(inputs, name)?)?))).collect::<Result<_>>()?;
         let main = Kind::Scores.main_table();
         draft.declare(main, schema::scores())?;
         draft.declare("similarity", table::similarity_schema())?;
@@ -115,7 +94,7 @@ impl Stage for ScoreVectors {
                     scores.extend(similarity::scores((similarity.len() > 1).then_some(file), pairs, &found));
                 }
                 for (file, questions) in &analogies {
-                    let found = analogies::answer(ctx, &vectors, questions)?;
+                    let found = analogies::answer(ctx.threads, || ctx.check_stop(), &vectors, questions)?;
                     part.write("analogies", &table::analogies(system, file, questions, &found)?)?;
                     scores.extend(analogies::scores((analogies.len() > 1).then_some(file), questions, &found));
                 }

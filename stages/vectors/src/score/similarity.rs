@@ -15,13 +15,23 @@ pub(crate) fn compare(vectors: &Vectors, pairs: &[Pair]) -> Vec<Option<f64>> {
     pairs.iter().map(cosine).collect()
 }
 
+/// The rank correlation of people's numbers with cosines, over the pairs that have one, or why there is none.
+pub(crate) fn spearman(pairs: &[Pair], cosines: &[Option<f64>]) -> Result<f64, String> {
+    let (gold, cosines) = known(pairs, cosines);
+    pearson(&ranks(&gold), &ranks(&cosines))
+}
+
+fn known(pairs: &[Pair], cosines: &[Option<f64>]) -> (Vec<f64>, Vec<f64>) {
+    pairs.iter().zip(cosines).filter_map(|(pair, cosine)| Some((pair.gold, (*cosine)?))).unzip()
+}
+
 /// `spearman`, `pearson` and `similarity_oov_rate`, the share of pairs that were left out because a word has no vector.
 pub(crate) fn scores(file: Option<&str>, pairs: &[Pair], cosines: &[Option<f64>]) -> Vec<Score> {
-    let known = pairs.iter().zip(cosines).filter_map(|(pair, cosine)| Some((pair.gold, (*cosine)?)));
-    let (gold, cosines): (Vec<f64>, Vec<f64>) = known.unzip();
+    let rank_correlation = spearman(pairs, cosines);
+    let (gold, cosines) = known(pairs, cosines);
     let score = |metric, value| Score { metric, class: file.map(str::to_string), value, count: gold.len() as u64 };
     vec![
-        score("spearman", pearson(&ranks(&gold), &ranks(&cosines))),
+        score("spearman", rank_correlation),
         score("pearson", pearson(&gold, &cosines)),
         Score { count: pairs.len() as u64, ..score("similarity_oov_rate", Ok(1.0 - gold.len() as f64 / pairs.len() as f64)) },
     ]

@@ -1,5 +1,7 @@
 //! Jobs with all that makes training robust: averages, early ends, spikes, kept models, a growing batch, noise.
 
+use tch::{Kind as Numbers, Tensor};
+
 use super::*;
 use crate::weights::Weights;
 
@@ -116,6 +118,47 @@ fn patience_ends_early_with_the_best_model() {
     let job = world.job("refused", Task::Train(Box::new(refused.clone())), &CAUSAL);
     let error = train::train(&job, &refused, &mut worker(false)).err().unwrap().to_string();
     assert_eq!(error, "best_metric needs rows in the split `dev`; splits with rows: test, train, valid");
+}
+
+#[test]
+fn embeddings_are_held_against_what_people_say() {
+    let _alone = super::super::alone();
+    let world = World::new();
+    world.packed("causal", "causal");
+    let tokenizer = world.dir("tokenizer").join("tokenizer.json");
+    let mut json: Value = serde_json::from_slice(&std::fs::read(&tokenizer).unwrap()).unwrap();
+    json["pre_tokenizer"] = json!({"type": "Split", "pattern": {"String": "+"}, "behavior": "Removed", "invert": false});
+    std::fs::write(&tokenizer, json.to_string()).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = world.root.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let settings = json!({
+        "model": tiny("gpt"), "steps": 4, "batch_size": 4, "eval_interval_steps": 2,
+        "word_similarity": [file("pairs", "w1 w2 3\nw1 w3+w4 1\nw5 w6 2\n")], "word_analogies": [file("analogies", "w1 w2 w5 w6\nw1 w2 w5 w7\n")],
+    });
+    world.train("judged", settings, &CAUSAL);
+
+    let model = folder::load(&world.dir("judged/model"), tch::Device::Cpu).unwrap();
+    let (_, embeddings) = crate::embeddings::of(&model.parameters).unwrap();
+    let of = |id: i64| embeddings.get(id).detach();
+    let cosine = |a: &Tensor, b: &Tensor| ((a * b).sum(Numbers::Float) / (a.norm() * b.norm())).double_value(&[]);
+    // One word of two tokens has the mean of both.
+    let cosines = [cosine(&of(1), &of(2)), cosine(&of(1), &((of(3) + of(4)) / 2)), cosine(&of(5), &of(6))];
+    let rank = |value: f64| cosines.iter().filter(|other| **other < value).count() as f64;
+    let [one, two, three] = cosines.map(rank);
+    // Spearman of three pairs, 1 - 6 Σ d² / (n (n² - 1)).
+    let expected = 1.0 - 6.0 * ((one - 2.0).powi(2) + two.powi(2) + (three - 1.0).powi(2)) / 24.0;
+    let metrics = metrics(&world, "judged");
+    let found = floats(&metrics, "word_similarity");
+    assert!((found.last().unwrap() - expected).abs() < 1e-12, "{found:?}, not {expected}");
+    let right = floats(&metrics, "analogy_accuracy");
+    // Both questions have the same answer, so at most one is right.
+    assert!([0.0, 0.5].contains(right.last().unwrap()), "{right:?}");
+    let tried: Vec<String> =
+        strings(&metrics, "split").into_iter().zip(&found).filter(|(_, value)| !value.is_nan()).map(|(split, _)| split).collect();
+    assert_eq!(tried, ["valid", "valid"]);
 }
 
 #[test]
