@@ -21,7 +21,7 @@ const SCRATCH: &str = "scratch";
 /// A process that writes into the draft from outside holds an advisory lock on this file.
 pub const LOCK: &str = "lock";
 /// The phase of [`Draft::parts`] in the journal.
-pub const PARTS: &str = "";
+pub(crate) const PARTS: &str = "";
 
 /// An artifact in the making. All methods take `&self` and may be called from any thread.
 pub struct Draft {
@@ -152,21 +152,6 @@ impl Draft {
             work(index, &self.scratch_path(phase, index))?;
             Ok((Vec::new(), BTreeMap::new()))
         })
-    }
-
-    /// The parts of a phase that are finished, by an earlier run or this one.
-    pub fn finished(&self, phase: &str) -> HashSet<usize> {
-        self.state().done.keys().filter(|(of, _)| of == phase).map(|(_, part)| *part).collect()
-    }
-
-    /// Whether scratch files are left unsynced, because the journal tells when they may have been lost.
-    pub fn leaves_scratch_unsynced(&self) -> bool {
-        workers::boot().is_some()
-    }
-
-    /// Describes a file of `rows` rows that is written, to be handed to [`PartWriter::adopt`].
-    pub fn describe(&self, relative: &str, rows: u64) -> Result<FileManifest> {
-        crate::artifact::describe_file(&self.dir, relative, Some(rows), false)
     }
 
     /// Where [`Draft::task`] puts the file of a part. Gone when the artifact is finished.

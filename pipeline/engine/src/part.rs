@@ -82,11 +82,6 @@ impl<'a> PartWriter<'a> {
         Ok(())
     }
 
-    /// Notes a file that was written and described before.
-    pub fn adopt(&mut self, file: FileManifest) {
-        self.written.push(file);
-    }
-
     /// Adds to a total of the artifact's manifest.
     pub fn count(&mut self, name: &str, n: i64) {
         *self.counts.entry(name.to_string()).or_default() += n;

@@ -322,46 +322,6 @@ fn a_stopped_packing_goes_on_with_the_next_shard() {
     }
 }
 
-/// Files below a folder.
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
-}
-
-#[test]
-fn shards_of_a_stopped_run_are_not_trusted_blindly() {
-    let world = World::new(samples());
-    let settings = json!({"shard_tokens": 20_000});
-    let whole = world.tokenize(1, settings.clone()).unwrap();
-    let damage = |file: &PathBuf| std::fs::write(file, "damaged").unwrap();
-    for new_start in [false, true] {
-        let folder = world.folder();
-        let mut ctx = context(1);
-        ctx.progress = Arc::new(StopAfter { parts: 2.into(), stop: ctx.stop.clone() });
-        world.tokenize_in(&folder, &ctx, &settings).unwrap_err();
-        let draft = folder.with_extension("draft");
-        let (shards, records) = (files_below(&draft.join("tokens")), files_below(&draft.join("scratch/early")));
-        assert!(records.len() > 2 && shards.len() >= records.len());
-        if new_start {
-            // What was not synced may be lost after another start of the system.
-            let journal = std::fs::read_to_string(draft.join("journal.jsonl")).unwrap();
-            let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-            std::fs::write(draft.join("journal.jsonl"), journal.replace(boot.trim(), "another")).unwrap();
-            shards.iter().for_each(damage);
-        } else {
-            // The kill came before the shard was noted, and its number was guessed wrong.
-            let record = &records[0];
-            let shard = draft.join(record.strip_prefix(draft.join("scratch/early")).unwrap());
-            damage(&shard);
-            damage(record);
-            damage(&draft.join("tokens/split=train/shard-09999.arrow"));
-        }
-        let artifact = world.tokenize_in(&folder, &context(2), &settings).unwrap();
-        artifact.verify().unwrap();
-        assert_eq!(artifact.manifest.fingerprint, whole.manifest.fingerprint);
-    }
-}
-
 #[test]
 fn long_texts_are_rejected() {
     let world = World::new(corpus(1, 25));

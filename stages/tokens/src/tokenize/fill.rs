@@ -8,9 +8,8 @@ use arrow::array::{ArrayRef, FixedSizeBinaryArray, Float32Array, Int64Array, Rec
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use engine::{Context, PartWriter, schema};
-use shards::{Extent, PackedRows, Piece, Span, TokenFile, packed};
+use shards::{Extent, Piece, Span, TokenFile, packed};
 
-use super::early;
 use super::encoded::Document;
 use super::packed::Job;
 use super::plan::{Member, Window};
@@ -33,51 +32,35 @@ pub(super) fn spans_schema(weights: bool) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Writes the shard, unless that was done early, and its spans; `first_row` numbers its rows in the split.
+/// Writes the shard and its spans; `first_row` numbers its rows in the split.
 pub(super) fn write_shard(ctx: &Context, job: &Job, window: &Window, first_row: u64, part: &mut PartWriter) -> Result<Shard> {
-    let members = window.members(&job.paths)?;
-    let (shard, file) = match early::find(job, window) {
-        Some(written) => (written.shard, written.file),
-        None => {
-            let shard = write_tokens(ctx, job, window, &members)?;
-            let file = job.draft.describe(&shard.relative(), shard.rows)?;
-            (shard, file)
-        }
-    };
-    part.adopt(file);
-    let mut spans = Spans::new(&window.split, job.settings.has_weights());
-    for (row, pieces) in (first_row..).zip(rows(job, &members).iter()) {
-        for piece in pieces {
-            spans.push(row, &span(&members, piece), part)?;
-        }
-    }
-    spans.flush(part)?;
-    Ok(shard)
-}
-
-/// Writes the shard alone.
-pub(super) fn write_tokens(ctx: &Context, job: &Job, window: &Window, members: &[Member]) -> Result<Shard> {
     let (frame, width) = (&job.frame, job.encoder.width);
-    let mut shard = job.shard(window);
-    let files = files(job, members, window)?;
+    let mut shard = Shard { format: job.settings.format, ..Shard::new(&window.split, window.number) };
+    let members = window.members(&job.paths)?;
+    let extents: Vec<Extent> = members.iter().map(|member| member.extent).collect();
+    let rows = job.settings.packing.rows(&extents, frame.room());
+    let files = files(job, &members, window)?;
     let mut context = match window.before.filter(|_| frame.overlap) {
         Some((file, token)) => width.last(files[&file].bytes(token..token + 1)?).context("a token has bytes")?,
         None => frame.context,
     };
     let weights = job.settings.has_weights();
     let mut writer = packed::Writer::with(&job.draft.file(&shard.relative())?, frame.row_tokens, width, weights)?;
+    let mut spans = Spans::new(&window.split, weights);
     let mut row_pieces = Vec::new();
-    for pieces in rows(job, members).iter() {
-        if shard.rows.is_multiple_of(1024) {
+    for (row, pieces) in (first_row..).zip(rows.iter()) {
+        if row.is_multiple_of(1024) {
             ctx.check_stop()?;
         }
         for piece in pieces {
             let member = &members[piece.document as usize];
             let first = member.token + u64::from(piece.start);
             let tokens = files[&member.file].bytes(first..first + u64::from(piece.length))?;
-            row_pieces.push((span(members, piece), tokens));
+            let span = span(&members, piece);
+            spans.push(row, &span, part)?;
+            row_pieces.push((span, tokens));
         }
-        note(&mut shard, members, pieces, frame.room());
+        note(&mut shard, &members, pieces, frame.room());
         let last = row_pieces.last().and_then(|(_, tokens)| width.last(tokens));
         writer.push_pieces(context, frame.padding, row_pieces.drain(..))?;
         if frame.overlap {
@@ -85,12 +68,8 @@ pub(super) fn write_tokens(ctx: &Context, job: &Job, window: &Window, members: &
         }
     }
     writer.finish()?;
+    spans.flush(part)?;
     Ok(shard)
-}
-
-fn rows(job: &Job, members: &[Member]) -> PackedRows {
-    let extents: Vec<Extent> = members.iter().map(|member| member.extent).collect();
-    job.settings.packing.rows(&extents, job.frame.room())
 }
 
 fn span(members: &[Member], piece: &Piece) -> Span {

@@ -1,6 +1,5 @@
 //! `tokenize`: documents become shards, either packed for pre-training or as examples with an answer.
 
-mod early;
 pub(crate) mod encoded;
 pub(crate) mod examples;
 mod fill;

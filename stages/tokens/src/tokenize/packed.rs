@@ -11,16 +11,15 @@ use engine::{Context, Draft, Part, PartWriter, Stage, Table, schema};
 use rayon::prelude::*;
 use shards::{Extent, packed};
 
-use super::early::Early;
 use super::encoded::{EncodedWriter, Entries, Entry, Reject};
 use super::fill::{self, spans_schema};
 use super::packing::{Frame, Packing, shard_rows};
-use super::plan::{Plan, Window};
+use super::plan::{self, Plan, Window};
 use super::summary::{self, Shard};
 use super::{Encoder, Tokenize};
 use crate::documents::{self, id};
 
-pub(super) const ENCODE: &str = "encode";
+const ENCODE: &str = "encode";
 const COUNT: &str = "count";
 /// Documents that one thread encodes at a time, where one file is spread over several.
 const CHUNK: usize = 16;
@@ -52,19 +51,9 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     /// The number of all tokens.
     fn tokens(&self) -> Result<u64> {
-        (0..self.paths.len()).map(|file| self.tokens_of(file)).sum()
-    }
-
-    /// The number of tokens of a file of documents.
-    pub(super) fn tokens_of(&self, file: usize) -> Result<u64> {
-        let path = &self.paths[file];
-        let bytes = std::fs::metadata(path).with_context(|| format!("reading `{}`", path.display()))?.len();
-        Ok(bytes / self.encoder.width.bytes() as u64)
-    }
-
-    /// The shard of a window, without rows.
-    pub(super) fn shard(&self, window: &Window) -> Shard {
-        Shard { format: self.settings.format, ..Shard::new(&window.split, window.number) }
+        let size = |path: &PathBuf| Ok(std::fs::metadata(path).with_context(|| format!("reading `{}`", path.display()))?.len());
+        let bytes: Result<u64> = self.paths.iter().map(size).sum();
+        Ok(bytes? / self.encoder.width.bytes() as u64)
     }
 }
 
@@ -94,14 +83,12 @@ pub(crate) fn run_encoded(
     draft.declare(summary::STATISTICS, summary::statistics_schema())?;
     let paths = (0..parts.len()).map(|index| draft.scratch_path(ENCODE, index)).collect();
     let job = Job { settings, encoder, draft, frame: Frame::new(settings, encoder)?, paths };
-    let early = Early::new(ctx, &job, parts)?;
     draft.task(ctx, ENCODE, parts, |index, path| {
         let mut out = EncodedWriter::create(path, encoder, &job.frame)?;
         encode(index, &mut out)?;
-        out.finish()?;
-        early.encoded(index)
+        out.finish()
     })?;
-    let plan = early.finish(shard_rows(settings, job.tokens()?))?;
+    let plan = plan::plan(ctx, &job.paths, settings.packing, &job.frame, shard_rows(settings, job.tokens()?))?;
     let rows = first_rows(ctx, &job, &plan.windows)?;
     let mut shards: Vec<Part> = plan.windows.iter().map(|window| Part { bytes: window.tokens * encoder.width.bytes() as u64 }).collect();
     // What is known of whole splits and what is in no shard is one more part.
@@ -110,6 +97,7 @@ pub(crate) fn run_encoded(
         Some(window) => {
             let shard = fill::write_shard(ctx, &job, window, rows[index], part)?;
             count(&shard, part);
+            part.wrote(&shard.relative(), shard.rows)?;
             summary::note(draft, index, part, &[shard])
         }
         None => {

@@ -102,12 +102,6 @@ pub(super) fn shard_rows(settings: &Tokenize, all_tokens: u64) -> u64 {
     tokens.div_ceil(settings.row_tokens() as u64)
 }
 
-/// The same before the number of all tokens is known exactly; `None` where a few more or less would make other shards.
-pub(super) fn guess_shard_rows(settings: &Tokenize, all_tokens: f64) -> Option<u64> {
-    let [fewer, more] = [0.8, 1.25].map(|factor| shard_rows(settings, (factor * all_tokens) as u64));
-    (fewer == more).then_some(fewer)
-}
-
 /// The tokens around documents and rows.
 pub(crate) struct Frame {
     /// Before each document.

@@ -1,10 +1,10 @@
 //! Which documents go into which shard: from the lists of encoded documents alone, so that shards can be written at once, each by itself.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use serde::{Deserialize, Serialize};
+use engine::Context;
 use shards::Extent;
 
 use super::encoded::{Document, Entries, Entry};
@@ -22,7 +22,7 @@ pub(super) struct Plan {
 }
 
 /// The documents of one shard: neighbours in their split.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Window {
     pub(super) split: String,
     /// Number of the shard in its split.
@@ -38,7 +38,7 @@ pub(super) struct Window {
 }
 
 /// Where a document stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// Number of the file of documents.
     pub(super) file: usize,
@@ -60,57 +60,32 @@ pub(super) struct Member {
     pub(super) extent: Extent,
 }
 
-/// Reads the lists one after another.
-pub(super) struct Planner {
-    packing: Packing,
-    room: u32,
-    /// Rows of a full shard.
-    rows_max: u64,
-    splits: BTreeMap<String, Windows>,
-    unigrams: BTreeMap<String, Vec<u64>>,
-    rejects: bool,
-    /// Files that were read.
-    files: usize,
-}
-
-impl Planner {
-    pub(super) fn new(packing: Packing, frame: &Frame, rows_max: u64) -> Planner {
-        let (splits, unigrams) = Default::default();
-        Planner { packing, room: frame.room(), rows_max, splits, unigrams, rejects: false, files: 0 }
-    }
-
-    /// Rows of a full shard.
-    pub(super) fn rows_max(&self) -> u64 {
-        self.rows_max
-    }
-
-    /// How many files were read.
-    pub(super) fn files(&self) -> usize {
-        self.files
-    }
-
-    /// Reads the list of the next file of tokens.
-    pub(super) fn read(&mut self, path: &Path) -> Result<()> {
-        let file = self.files;
+/// Reads all lists. `paths` are the files of tokens, `rows_max` is the number of rows of a full shard.
+pub(super) fn plan(ctx: &Context, paths: &[PathBuf], packing: Packing, frame: &Frame, rows_max: u64) -> Result<Plan> {
+    let mut splits: BTreeMap<String, Windows> = BTreeMap::new();
+    let mut unigrams: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut rejects = false;
+    for (file, path) in paths.iter().enumerate() {
+        ctx.check_stop()?;
         let mut entries = Entries::open(path, 0)?;
         let (mut names, mut token) = (Vec::new(), 0);
         loop {
-            let entry = entries.position();
+            let entry = entries.place();
             match entries.next()? {
                 None => break,
                 Some(Entry::Split(name)) => names.push(name),
-                Some(Entry::Reject(_)) => self.rejects = true,
+                Some(Entry::Reject(_)) => rejects = true,
                 Some(Entry::Document(document)) => {
                     let name = name_of(&names, document.split)?;
-                    if !self.splits.contains_key(name) {
-                        self.splits.insert(name.clone(), Windows::new(name, self.packing, self.room, self.rows_max, DOCUMENTS_MAX));
+                    if !splits.contains_key(name) {
+                        splits.insert(name.clone(), Windows::new(name, packing, frame.room(), rows_max, DOCUMENTS_MAX));
                     }
-                    let windows = self.splits.get_mut(name).expect("inserted above");
+                    let windows = splits.get_mut(name).expect("inserted above");
                     windows.add(document.length, Place { file, entry, token, split: document.split });
                     token += u64::from(document.length);
                 }
                 Some(Entry::Counts { split, counts }) => {
-                    let total = self.unigrams.entry(name_of(&names, split)?.clone()).or_default();
+                    let total = unigrams.entry(name_of(&names, split)?.clone()).or_default();
                     for (token, count) in counts {
                         total.resize(total.len().max(token as usize + 1), 0);
                         total[token as usize] += count;
@@ -118,20 +93,8 @@ impl Planner {
                 }
             }
         }
-        self.files += 1;
-        Ok(())
     }
-
-    /// The shards that are full and were not taken yet.
-    pub(super) fn take_full(&mut self) -> Vec<Window> {
-        self.splits.values_mut().flat_map(Windows::take_full).collect()
-    }
-
-    /// After the last list.
-    pub(super) fn finish(self) -> Plan {
-        let windows = self.splits.into_values().flat_map(Windows::finish).collect();
-        Plan { windows, unigrams: self.unigrams, rejects: self.rejects }
-    }
+    Ok(Plan { windows: splits.into_values().flat_map(Windows::finish).collect(), unigrams, rejects })
 }
 
 fn name_of(names: &[String], split: u32) -> Result<&String> {
@@ -146,8 +109,6 @@ struct Windows {
     rows_max: u64,
     documents_max: u64,
     done: Vec<Window>,
-    /// So many of them were taken.
-    taken: usize,
     open: Option<Window>,
     /// Tokens of the open one at most.
     tokens_max: u64,
@@ -158,7 +119,7 @@ impl Windows {
     fn new(split: &str, packing: Packing, room: u32, rows_max: u64, documents_max: u64) -> Windows {
         let room = u64::from(room);
         let (done, open, last) = Default::default();
-        Windows { split: split.to_string(), packing, room, rows_max, documents_max, done, taken: 0, open, tokens_max: 0, last }
+        Windows { split: split.to_string(), packing, room, rows_max, documents_max, done, open, tokens_max: 0, last }
     }
 
     /// Appends a document: its tokens one by one where documents are cut anyway, else as a whole.
@@ -208,12 +169,6 @@ impl Windows {
 
     fn close(&mut self) {
         self.done.extend(self.open.take());
-    }
-
-    fn take_full(&mut self) -> Vec<Window> {
-        let full = self.done[self.taken..].to_vec();
-        self.taken = self.done.len();
-        full
     }
 
     fn finish(mut self) -> Vec<Window> {
