@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod baselines;
 mod cli;
 mod harness;
 #[cfg(feature = "model")]

@@ -97,7 +97,7 @@ fn dependencies(folder: &str) -> Vec<String> {
         .collect()
 }
 
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "pipeline/engine",
     "pipeline/text",
     "pipeline/shards",
@@ -107,6 +107,7 @@ const CRATES: [&str; 10] = [
     "stages/model",
     "stages/torch",
     "stages/vectors",
+    "stages/baseline",
     "stages/score",
 ];
 

@@ -3,7 +3,7 @@
 use engine::StageEntry;
 
 pub fn stages() -> Vec<StageEntry> {
-    [corpus::stages(), tokens::stages(), model::stages(), vectors::stages(), score::stages()].concat()
+    [corpus::stages(), tokens::stages(), model::stages(), vectors::stages(), baseline::stages(), score::stages()].concat()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 """Makes the golden files beside it: scores of the reference programs for random cases.
 
 pip install sacrebleu==2.6.0 scikit-learn==1.9.1 scipy rouge-score==0.1.2 regex==2024.11.6
-pip install --no-deps seqeval==1.2.2 && python make_golden.py [NAME …]
+pip install torch torchmetrics==1.9.0
+pip install --no-deps seqeval==1.2.2 uncertainty-calibration==0.1.4 && python make_golden.py [NAME …]
 The version of regex decides the Unicode tables of sacrebleu's tokenizer `intl`: this one has 16.0, as the Rust crate.
 Run it only to change the cases: the files are committed, and tests read them without Python.
 """
@@ -21,6 +22,7 @@ import sklearn
 from sacrebleu.metrics import BLEU
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score, confusion_matrix, matthews_corrcoef, precision_recall_fscore_support
 
+import choices
 import labels
 import written
 
@@ -163,6 +165,11 @@ def main():
         "probabilities": lambda: cases(25, 600, lambda rng, _: labels.probability_case(rng)),
         "answers": lambda: cases(26, 1500, lambda rng, _: written.answer_case(rng)),
         "texts": lambda: cases(27, 1000, lambda rng, _: written.text_case(rng, sentence, changed)),
+        "choices": lambda: cases(29, 1000, lambda rng, _: choices.choice_case(rng)),
+        "likelihoods": lambda: cases(30, 300, lambda rng, _: choices.likelihood_case(rng)),
+        "contrasts": lambda: cases(31, 600, lambda rng, _: choices.contrast_case(rng)),
+        "fairness": lambda: cases(32, 300, lambda rng, _: choices.fairness_case(rng)),
+        "baseline": lambda: cases(33, 60, choices.baseline_case),
         "significance": lambda: cases(28, 40, lambda rng, index: written.significance_case(rng, sentence, changed, index)),
     }
     for name, make in makers.items():

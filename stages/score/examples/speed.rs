@@ -11,6 +11,8 @@ use engine::stage::run_alone;
 use engine::testing::context;
 use engine::{Artifact, Context, Draft, Inputs, Kind, Part, Port, Stage};
 use schemars::JsonSchema;
+use score::counts::Tally;
+use score::metrics::{LabelRow, Labels, METRICS, Options, TextRow, Texts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -103,8 +105,45 @@ impl Stage for Made {
     }
 }
 
+/// Counts and scores rows that lie in memory, as tests/bench/peer_score.py does with the reference programs.
+fn in_memory<K: score::metrics::Kind>(metric: &str, options: &Options, rows: &[K::Row<'_>]) {
+    let measure = || METRICS.iter().filter(|m| m.name == metric).find_map(|m| K::measure(&m.start, options)).unwrap();
+    let mut seconds = f64::INFINITY;
+    let mut value = f64::NAN;
+    for _ in 0..3 {
+        let start = Instant::now();
+        let mut tally = Tally::<K>::new(vec![measure()], 0, false);
+        tally.push(rows, |_| &[]);
+        value = tally.scores(0)[0][0].value.clone().unwrap();
+        seconds = seconds.min(start.elapsed().as_secs_f64());
+    }
+    println!("{metric} in memory: {} rows, {seconds:.3} s, score {value}", rows.len());
+}
+
+fn labels_in_memory(rows: u64) {
+    let label = |row: u64, what| draw(row, what, 5) as usize;
+    let row = |row: u64| {
+        let gold = label(row, 1);
+        LabelRow { gold, prediction: if draw(row, 9, 10) < 7 { gold } else { label(row, 2) }, probabilities: None }
+    };
+    let options = Options { classes: (0..5).map(|class| format!("class {class}")).collect(), ..Options::default() };
+    in_memory::<Labels>("f1", &options, &(0..rows).map(row).collect::<Vec<_>>());
+}
+
+fn texts_in_memory(rows: u64) {
+    let word = |row, word| format!("w{}", draw(row, 100 + word, 60));
+    let join = |words: Vec<String>| words.join(" ");
+    let reference = |row| join((0..20).map(|i| word(row, i)).collect());
+    let near = |row| join((0..20).map(|i| if draw(row, 300 + i, 5) == 0 { "x".to_owned() } else { word(row, i) }).collect());
+    let texts: Vec<(String, String)> = (0..rows).map(|row| (near(row), reference(row))).collect();
+    let rows: Vec<TextRow> = texts.iter().map(|(hypothesis, reference)| TextRow { hypothesis, references: vec![reference] }).collect();
+    in_memory::<Texts>("bleu", &Options::default(), &rows);
+}
+
 fn main() {
     let rows: u64 = std::env::args().nth(1).map_or(1_000_000, |rows| rows.parse().unwrap());
+    labels_in_memory(rows);
+    texts_in_memory(rows / 10);
     let (ctx, folder) = (context(2), tempfile::tempdir().unwrap());
     let measure = |name: &str, predictions: &Artifact, settings: Value| {
         let score: score::Score = serde_json::from_value(settings.clone()).unwrap();

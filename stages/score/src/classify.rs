@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::metrics::calibration::{Bin, Calibration};
+use crate::metrics::calibration::{Bin, Calibration, EqualMass};
 use crate::metrics::confusion::{Confusion, OfConfusion};
 use crate::metrics::{LabelRow, Labels, Measure};
 use crate::score::{Outcome, Work};
@@ -10,21 +10,28 @@ use crate::score::{Outcome, Work};
 /// Counts behind the scores.
 pub struct Bins {
     pub confusion: Confusion,
-    /// Where predictions have probabilities.
-    pub reliability: Option<Vec<Bin>>,
+    /// Where predictions have probabilities: bins of equal `width`, then of equal `mass`.
+    pub reliability: Option<Vec<(&'static str, Bin)>>,
 }
 
 /// Scores predictions of one class a row.
 pub fn classify(work: &Work) -> Result<Outcome> {
     let classes = &work.options.classes;
-    let calibration = Calibration::new(&work.options);
-    let more: Vec<Box<dyn Measure<Labels>>> =
-        vec![OfConfusion::start(&work.options, |_| vec![]), Box::new(Calibration::new(&work.options))];
+    let (calibration, mass) = (Calibration::new(&work.options), EqualMass::new(&work.options));
+    let more: Vec<Box<dyn Measure<Labels>>> = vec![
+        OfConfusion::start(&work.options, |_| vec![]),
+        Box::new(Calibration::new(&work.options)),
+        Box::new(EqualMass::new(&work.options)),
+    ];
     let mut counted = work.count::<Labels>(more)?;
     let (at, groups) = (work.metrics.len(), 1 + work.slices.len());
     let confusions: Vec<Confusion> = (0..groups).map(|group| Confusion::new(classes.len(), counted.model.total(group, at))).collect();
     let total = counted.model.total(0, at + 1);
-    let reliability = (total.rows > 0 && total.whole(0) == 0).then(|| calibration.reliability(total));
+    let reliability = (total.rows > 0 && total.whole(0) == 0).then(|| {
+        let width = calibration.reliability(total).into_iter().map(|bin| ("width", bin));
+        let mass = mass.reliability(counted.model.total(0, at + 2)).into_iter().map(|bin| ("mass", bin));
+        width.chain(mass).collect()
+    });
     counted.model.forget(at);
 
     let guess = confusions[0].majority();

@@ -1,15 +1,17 @@
 //! Scores predictions: reads the tables of `predict` and computes metrics over them, without LibTorch.
 //!
 //! [`metrics`] holds the definitions, [`counts`] adds up what they count, [`rows`] reads and checks predictions, [`resample`] and
-//! [`compare`] say how far scores may be off, [`settings`] is what a config says, [`score`] the stage and [`tables`] what it writes.
+//! [`compare`] say how far scores may be off, [`gaps`] and [`robust`] how they differ between groups and on perturbed inputs, [`settings`] is what a config says, [`score`] the stage and [`tables`] what it writes.
 
 mod classify;
 pub mod compare;
 pub mod counts;
+mod gaps;
 mod gate;
 pub mod metrics;
 mod random;
 pub mod resample;
+mod robust;
 mod rows;
 mod score;
 mod settings;

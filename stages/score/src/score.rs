@@ -1,6 +1,6 @@
-//! The stage `score`: metrics over predictions, for the model and for the baselines that need no model.
+//! The stage `score`: metrics over predictions, for the model, for the baselines that need no model, and for other predictions.
 //!
-//! Baselines: for `classify` the majority class (the most frequent gold label of the very rows that are scored, so no
+//! Other predictions may be a model's or those of the stage `baseline`. Baselines here: for `classify` the majority class (the most frequent gold label of the very rows that are scored, so no
 //! constant guess can have a higher accuracy), for `complete` a copy of the source, for `language-modelling` the
 //! unigram model of the train split.
 
@@ -11,9 +11,11 @@ use serde::Deserialize;
 use crate::classify::{Bins, classify};
 use crate::compare::{self, Comparison};
 use crate::counts::Tally;
+use crate::gaps;
 use crate::gate::{self, FAILED};
-use crate::metrics::{Answers, Kind, Labels, Measure, Metric, Numbers, Options, Sets, Tags, Texts, Tokens};
+use crate::metrics::{Answers, Choices, Contrasts, Kind, Labels, Measure, Metric, Numbers, Options, Sets, Tags, Texts, Tokens};
 use crate::resample;
+use crate::robust::{self, Drop};
 use crate::rows::{self, Reads};
 use crate::settings::Score;
 use crate::slices::Slices;
@@ -22,11 +24,13 @@ use crate::tables::{self, Scored};
 impl Stage for Score {
     const NAME: &'static str = "score";
     const ABOUT: &'static str = "Computes metrics over predictions, beside baselines that need no model or another model's predictions.";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const INPUTS: &'static [Port] = &[
         Port::one("predictions", ArtifactKind::Predictions),
         Port::optional("against", ArtifactKind::Predictions),
+        Port { many: true, ..Port::optional("perturbed", ArtifactKind::Predictions) },
         Port::optional("documents", ArtifactKind::Documents),
+        Port::optional("contamination", ArtifactKind::Documents),
     ];
     const OUTPUT: ArtifactKind = ArtifactKind::Scores;
 
@@ -59,9 +63,11 @@ impl Stage for Score {
             Tags::TASK => work.plain::<Tags>()?,
             Answers::TASK => work.plain::<Answers>()?,
             Texts::TASK => work.plain::<Texts>()?,
+            Choices::TASK => work.plain::<Choices>()?,
+            Contrasts::TASK => work.plain::<Contrasts>()?,
             task => bail!("no metric is for predictions of the task `{task}`"),
         };
-        let failed = outcome.failed_gates(self)?;
+        let failed = outcome.failed_gates(&work)?;
         if !failed.is_empty() {
             draft.fact(FAILED, &failed)?;
         }
@@ -73,13 +79,20 @@ impl Stage for Score {
     }
 }
 
+/// What the scores' column `system` calls predictions that name no system of their own.
+const MODEL: &str = "model";
+
 /// What a run works with.
 pub struct Work<'a> {
     pub settings: &'a Score,
     ctx: &'a Context,
     task: String,
     table: Table,
-    against: Option<Table>,
+    /// What the scores' column `system` calls the predictions, and the other ones.
+    system: String,
+    against: Option<(String, Table)>,
+    /// By the names of their steps.
+    perturbed: Vec<(String, Table)>,
     pub metrics: Vec<&'static Metric>,
     pub options: Options,
     pub slices: Slices,
@@ -92,6 +105,7 @@ pub struct Counted<K: Kind> {
     pub model: Tally<K>,
     pub baseline: Tally<K>,
     against: Option<Tally<K>>,
+    perturbed: Vec<(String, Tally<K>)>,
 }
 
 /// What a run writes.
@@ -101,21 +115,26 @@ pub struct Outcome {
     /// With the number of the slice.
     slices: Vec<(usize, Scored)>,
     comparisons: Option<Vec<Comparison>>,
+    drops: Option<Vec<Drop>>,
     pub bins: Option<Bins>,
 }
 
 impl Outcome {
-    fn failed_gates(&self, settings: &Score) -> Result<Vec<String>> {
-        let ours: Vec<_> = self.scores.iter().filter(|scored| scored.system == "model").map(|scored| &scored.score).collect();
+    fn failed_gates(&self, work: &Work) -> Result<Vec<String>> {
+        let ours: Vec<_> = self.scores.iter().filter(|scored| scored.system == work.system).map(|scored| &scored.score).collect();
         let theirs = self.comparisons.as_ref().map(|all| all.iter().map(|comparison| &comparison.against).collect::<Vec<_>>());
-        gate::failed(&settings.gate, &ours, theirs.as_deref())
+        gate::failed(&work.settings.gate, &ours, theirs.as_deref())
     }
 
     /// All tables with their names.
     fn tables(&self, work: &Work) -> Result<Vec<(&'static str, arrow::array::RecordBatch)>> {
         let mut tables = vec![(ArtifactKind::Scores.main_table(), tables::scores(&self.scores)?)];
-        if !work.settings.slices.is_empty() {
+        if work.slices.len() > 0 || !work.settings.slices.is_empty() {
             tables.push(("slices", tables::slices(&self.slices, &work.slices)?));
+            tables.push(("gaps", tables::gaps(&gaps::gaps(&self.slices, &work.slices))?));
+        }
+        if let Some(drops) = &self.drops {
+            tables.push(("robustness", tables::robustness(drops)?));
         }
         if let Some(comparisons) = &self.comparisons {
             tables.push(("comparisons", tables::comparisons(comparisons)?));
@@ -137,12 +156,19 @@ impl<'a> Work<'a> {
         let metrics = settings.metrics_for(&task)?;
         let options = settings.options(&task, predictions)?;
         let table = predictions.table(predictions.main())?;
+        let same = |other: &Artifact| same_rows(ctx, predictions, &table, &task, other);
+        let of_step = |other: &Artifact| Ok((other.manifest.step.clone(), same(other)?));
+        let system = predictions.fact("system").unwrap_or_else(|_| MODEL.to_owned());
         let against = match inputs.artifact_opt("against") {
-            Some(other) => Some(same_rows(ctx, predictions, &table, &task, other)?),
+            Some(other) => Some((other.fact("system").unwrap_or_else(|_| other.manifest.step.clone()), same(other)?)),
             None => None,
         };
-        let slices = Slices::read(ctx, &settings.slices, &table, inputs.artifact_opt("documents"))?;
-        Ok(Work { settings, ctx, task, table, against, metrics, options, slices, prefix: masks(predictions)? })
+        let perturbed = inputs.artifacts("perturbed").into_iter().map(of_step).collect::<Result<_>>()?;
+        let mut slices = Slices::read(ctx, &settings.slices, &table, inputs.artifact_opt("documents"))?;
+        if let Some(found) = inputs.artifact_opt("contamination") {
+            slices.add_contaminated(ctx, &table, found)?;
+        }
+        Ok(Work { settings, ctx, task, table, system, against, perturbed, metrics, options, slices, prefix: masks(predictions)? })
     }
 
     pub fn measures<K: Kind>(&self) -> Vec<Box<dyn Measure<K>>> {
@@ -152,7 +178,7 @@ impl<'a> Work<'a> {
     /// Counts all rows; `more` measures are the model's alone, after the metrics'.
     pub fn count<K: Reads>(&self, more: Vec<Box<dyn Measure<K>>>) -> Result<Counted<K>> {
         let groups = self.slices.len();
-        let keep_rows = self.against.is_some() || self.settings.resampling().is_some();
+        let keep_rows = self.against.is_some() || !self.perturbed.is_empty() || self.settings.resampling().is_some();
         let mut model = Tally::new(self.measures().into_iter().chain(more).collect(), groups, keep_rows);
         let mut baseline = Tally::new(self.measures(), groups, false);
         let mut first = 0;
@@ -161,20 +187,35 @@ impl<'a> Work<'a> {
             baseline.push(&rows.baseline, |row| self.slices.of_row(first + row));
             first += rows.model.len();
         })?;
-        let against = match &self.against {
-            None => None,
-            Some(table) => {
-                let mut tally = Tally::new(self.measures(), 0, true);
-                rows::read::<K>(self.ctx, table, &self.options, |rows| tally.push(&rows.model, |_| &[]))?;
-                Some(tally)
-            }
-        };
-        Ok(Counted { model, baseline, against })
+        let against = self.against.as_ref().map(|(_, table)| self.tally(table)).transpose()?;
+        let perturbed = self.perturbed.iter().map(|(step, table)| Ok((step.clone(), self.tally(table)?))).collect::<Result<_>>()?;
+        Ok(Counted { model, baseline, against, perturbed })
+    }
+
+    /// Counts the rows of other predictions.
+    fn tally<K: Reads>(&self, table: &Table) -> Result<Tally<K>> {
+        let mut tally = Tally::new(self.measures(), 0, true);
+        rows::read::<K>(self.ctx, table, &self.options, |rows| tally.push(&rows.model, |_| &[]))?;
+        Ok(tally)
     }
 
     /// What follows from the counts; `baseline` names that system, `pairs` begin its signatures.
     pub fn outcome<K: Kind>(&self, counted: &Counted<K>, baseline: Option<&'static str>, pairs: &str) -> Outcome {
+        // Predictions of the same system need it not a second time.
+        let systems = || std::iter::once(&self.system).chain(self.against.iter().map(|(system, _)| system));
+        let baseline = baseline.filter(|name| systems().all(|system| system != name));
         let mut outcome = Outcome { scores: self.scores(counted, 0, baseline, pairs), ..Outcome::default() };
+        if let (Some(tally), Some((system, _))) = (&counted.against, &self.against) {
+            outcome.scores.extend(tally.scores(0).into_iter().flatten().map(|mut score| {
+                score.signature.insert_str(0, &self.prefix);
+                Scored::new(system, score)
+            }));
+        }
+        if !counted.perturbed.is_empty() {
+            let mut drops = robust::drops(&counted.model, &counted.perturbed);
+            drops.iter_mut().for_each(|drop| drop.score.signature.insert_str(0, &self.prefix));
+            outcome.drops = Some(drops);
+        }
         for group in self.slices.sorted() {
             let scores = self.scores(counted, 1 + group, baseline, pairs);
             outcome.slices.extend(scores.into_iter().map(|scored| (group, scored)));
@@ -204,7 +245,8 @@ impl<'a> Work<'a> {
         };
         let drawn =
             resampling.map(|resampling| format!("bs:{}|seed:{}|rng:pcg64|", resampling.resamples, resampling.seed)).unwrap_or_default();
-        let mut scores: Vec<Scored> = counted.model.scores(group).into_iter().flatten().map(|score| Scored::new("model", score)).collect();
+        let mut scores: Vec<Scored> =
+            counted.model.scores(group).into_iter().flatten().map(|score| Scored::new(&self.system, score)).collect();
         for (place, scored) in scores.iter_mut().enumerate() {
             if let Some(Some(interval)) = intervals.get(place) {
                 scored.interval = Some(*interval);

@@ -56,7 +56,7 @@ pub struct Score {
     /// Whose script compares answers: that of SQuAD `2.0`, which knows questions without answer, or `1.1`.
     #[serde(default)]
     pub squad: Squad,
-    /// Bins of equal width for `ece` and the table `reliability`.
+    /// Bins of `ece` (of equal width) and `ece-mass` (of equally many rows), and of the table `reliability`.
     #[serde(default = "default_bins")]
     pub bins: u64,
     /// How often rows are drawn again: for 95 % intervals of all scores (1000 is usual; none unless given), and for the test of other predictions.
@@ -238,7 +238,7 @@ mod tests {
             json!({"metrics": ["acuracy"]}),
             expect![[r#"
                 unknown metric `acuracy`, did you mean `accuracy`?
-                `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `subset-accuracy`, `hamming-loss`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`, `pearson`, `spearman`, `mse`, `mae`, `exact-match`, `bleu`, `chrf`, `chrf++`, `ter`, `rouge-1`, `rouge-2`, `rouge-l`, `rouge-lsum`, `distinct-1`, `distinct-2`, `perplexity`, `bits-per-byte`, `token-accuracy`"#]],
+                `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `subset-accuracy`, `hamming-loss`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`, `ece-mass`, `selection-rate`, `pearson`, `spearman`, `mse`, `mae`, `exact-match`, `bleu`, `chrf`, `chrf++`, `ter`, `rouge-1`, `rouge-2`, `rouge-l`, `rouge-lsum`, `distinct-1`, `distinct-2`, `perplexity`, `bits-per-byte`, `byte-perplexity`, `word-perplexity`, `bits-per-word`, `token-accuracy`, `acc`, `acc-norm`, `acc-bytes`, `acc-mutual-info`, `crows-pairs`, `stereoset`"#]],
         );
         check(json!({"metrics": []}), expect!["metrics is empty: leave it out to compute the usual ones"]);
         check(json!({"smoothing": "floor", "smoothing_value": -1}), expect!["smoothing_value is -1, it must be above 0"]);

@@ -1,16 +1,19 @@
 //! Slices: groups of rows by the value of an expression, over the predictions' columns or those of the documents they are of.
 //!
-//! A column's name is read as it stands; anything else is SQL, which the context evaluates.
+//! A column's name is read as it stands; anything else is SQL, which the context evaluates. The slice `contaminated` comes of what
+//! `decontaminate` found: its group `false` is the test split without contaminated items.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use engine::{Artifact, Context, Table};
 
 use crate::rows;
 
+/// The slice of what is contaminated.
+const CONTAMINATED: &str = "contaminated";
 /// Values that one expression may have.
 const VALUES_MAX: usize = 1000;
 const BATCH_ROWS: usize = 8192;
@@ -66,6 +69,22 @@ impl Slices {
         Ok(slices)
     }
 
+    /// Adds the slice `contaminated`, from what a step `decontaminate` found; both its groups are there, even without rows.
+    pub fn add_contaminated(&mut self, ctx: &Context, predictions: &Table, found: &Artifact) -> Result<()> {
+        let ids = rows::ids(ctx, predictions)?
+            .context("predictions have no column `id` by which contaminated items are found; leave out contamination")?;
+        let marked = contaminated_ids(ctx, found)?;
+        let (width, place) = (self.expressions.len(), self.expressions.len());
+        self.expressions.push(CONTAMINATED.to_owned());
+        let groups = [self.group((place, Some("false".to_owned())))?, self.group((place, Some("true".to_owned())))?];
+        let before = std::mem::take(&mut self.of_rows);
+        for (row, id) in ids.iter().enumerate() {
+            self.of_rows.extend_from_slice(&before[row * width..(row + 1) * width]);
+            self.of_rows.push(groups[usize::from(marked.contains(id))]);
+        }
+        Ok(())
+    }
+
     /// How many groups there are.
     pub fn len(&self) -> usize {
         self.groups.len()
@@ -113,6 +132,44 @@ impl Slices {
         self.index.insert(key, group);
         Ok(group)
     }
+}
+
+/// The ids that `decontaminate` marked: of items that documents hold, and of documents that hold items.
+fn contaminated_ids(ctx: &Context, found: &Artifact) -> Result<HashSet<Vec<u8>>> {
+    let step = &found.manifest.step;
+    let documents = found.table(found.main())?;
+    let sources = [(found.table("items").ok(), "item_id"), (Some(documents).filter(|table| table.has_column(CONTAMINATED)), "id")];
+    let mut marked = HashSet::new();
+    let (mut tables, mut without_id) = (0, 0);
+    for (table, id) in sources.into_iter().filter_map(|(table, id)| Some((table?, id))) {
+        tables += 1;
+        for file in 0..table.files.len() {
+            for batch in table.read(file, Some(&[id, CONTAMINATED]), BATCH_ROWS)? {
+                ctx.check_stop()?;
+                let batch = batch?;
+                let column = |name: &str| batch.column_by_name(name).with_context(|| format!("step `{step}` has no column `{name}`"));
+                let ids = arrow::compute::cast(column(id)?, &DataType::Binary)?;
+                let flags = column(CONTAMINATED)?
+                    .as_boolean_opt()
+                    .with_context(|| format!("step `{step}`: column `{CONTAMINATED}` is no truth value"))?;
+                for (id, flag) in ids.as_binary::<i32>().iter().zip(flags) {
+                    match id.filter(|_| flag == Some(true)) {
+                        Some(id) => drop(marked.insert(id.to_vec())),
+                        None => without_id += u64::from(flag == Some(true)),
+                    }
+                }
+            }
+        }
+    }
+    ensure!(
+        tables > 0,
+        "contamination: step `{step}` has neither the table `items` nor a column `{CONTAMINATED}`; name a step `decontaminate`"
+    );
+    ensure!(
+        without_id == 0,
+        "contamination: {without_id} contaminated items of step `{step}` are of files and have no id; let it read the test documents by inputs = {{ against = \"…\" }}"
+    );
+    Ok(marked)
 }
 
 /// Gives the values of expressions as texts, batch by batch, with a batch that has the column `id` where the table has it.

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "golden/choices.rs"]
+mod choices;
 #[path = "golden/labels.rs"]
 mod labels;
 #[path = "golden/written.rs"]

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "stage/choices.rs"]
+mod choices;
+#[path = "stage/groups.rs"]
+mod groups;
 #[path = "stage/kinds.rs"]
 mod kinds;
 
@@ -9,7 +13,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, Float32Builder, Float64Array, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder,
+    Array, ArrayRef, BinaryArray, BooleanArray, Float32Builder, Float64Array, Float64Builder, Int64Array, ListBuilder, RecordBatch,
+    StringArray, StringBuilder,
 };
 use arrow::datatypes::{Field, Schema};
 use arrow::util::pretty::pretty_format_batches;
@@ -63,16 +68,23 @@ fn array(name: &str, values: &[Value]) -> ArrayRef {
     // JSON knows no NaN: it is written as text.
     let number = |value: &Value| value.as_f64().or(value.as_str().map(|text| text.parse().unwrap()));
     match (name, values.iter().find(|value| !value.is_null())) {
-        ("nll" | "unigram_nll", _) | ("gold" | "prediction", Some(Value::Number(_))) => {
+        ("gold", Some(Value::Number(number))) if number.is_i64() => Arc::new(Int64Array::from_iter(values.iter().map(Value::as_i64))),
+        ("nll" | "unigram_nll" | "stereotype" | "anti_stereotype" | "unrelated", _) | ("gold" | "prediction", Some(Value::Number(_))) => {
             Arc::new(Float64Array::from_iter(values.iter().map(number)))
         }
-        ("tokens" | "correct" | "bytes" | "n", _) => Arc::new(Int64Array::from_iter(values.iter().map(Value::as_i64))),
-        ("id", _) => Arc::new(BinaryArray::from_iter(values.iter().map(|value| value.as_str().map(str::as_bytes)))),
+        ("tokens" | "correct" | "bytes" | "words" | "n", _) => Arc::new(Int64Array::from_iter(values.iter().map(Value::as_i64))),
+        ("id" | "item_id", _) => Arc::new(BinaryArray::from_iter(values.iter().map(|value| value.as_str().map(str::as_bytes)))),
         ("probabilities", _) => {
             let mut lists = ListBuilder::new(Float32Builder::new());
             let numbers =
                 |value: &Value| value.as_array().unwrap().iter().map(|value| number(value).map(|value| value as f32)).collect::<Vec<_>>();
             values.iter().for_each(|value| lists.append_value(numbers(value)));
+            Arc::new(lists.finish())
+        }
+        ("contaminated", _) => Arc::new(BooleanArray::from_iter(values.iter().map(Value::as_bool))),
+        ("log_likelihoods" | "unconditional", _) => {
+            let mut lists = ListBuilder::new(Float64Builder::new());
+            values.iter().for_each(|value| lists.append_value(value.as_array().unwrap().iter().map(number)));
             Arc::new(lists.finish())
         }
         (_, Some(Value::Array(_))) => {
@@ -374,7 +386,7 @@ fn refuses_settings_that_do_not_fit_the_predictions() {
         facts.clone(),
         files.clone(),
         expect![[
-            r#"metric `bleu` does not apply to predictions of the task `classify`; metrics that do: `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`"#
+            r#"metric `bleu` does not apply to predictions of the task `classify`; metrics that do: `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`, `ece-mass`, `selection-rate`"#
         ]],
     );
     check_error(

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bleu::split;
-use super::{AnswerRow, Answers, Counts, Measure, Metric, NO_ROWS, Options, Score, Start, Total, ratio};
+use super::{AnswerRow, Answers, Counts, Measure, Metric, NO_ROWS, Options, Score, Start, Total, Worse, ratio};
 
 pub const EXACT_MATCH: Metric = Metric {
     name: "exact-match",
@@ -95,6 +95,10 @@ impl Measure<Answers> for Best {
 
     fn is_right_or_wrong(&self) -> bool {
         self.name == EXACT_MATCH.name
+    }
+
+    fn worse_rows(&self) -> Option<Worse> {
+        Some(Worse::Lower)
     }
 }
 

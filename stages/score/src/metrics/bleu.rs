@@ -263,8 +263,8 @@ fn log_floored(value: f64) -> f64 {
     if value == 0.0 { -9_999_999_999.0 } else { value.ln() }
 }
 
-/// Token numbers of an n-gram, from the left; 0 fills orders below the highest.
-type Ngram = [u32; ORDER_MAX];
+/// Token numbers of an n-gram, 32 bits each, from the left; 0 fills orders below the highest.
+type Ngram = u128;
 
 /// The statistics of one row.
 fn segment(settings: &Settings, row: &TextRow<'_>) -> Statistics {
@@ -274,25 +274,29 @@ fn segment(settings: &Settings, row: &TextRow<'_>) -> Statistics {
 
     let mut vocabulary = HashMap::new();
     let hypothesis = numbers(&hypothesis, &mut vocabulary);
-    let mut reference_counts: HashMap<Ngram, u64> = HashMap::new();
-    let mut reference_lengths = Vec::with_capacity(references.len());
+    let length = hypothesis.len() as u64;
+    let ngrams = counted(&hypothesis);
+    // How often a reference has each n-gram, at most.
+    let mut most = vec![0; ngrams.len()];
+    let mut closest = (u64::MAX, 0);
     for reference in &references {
         let reference = numbers(reference, &mut vocabulary);
-        reference_lengths.push(reference.len() as u64);
-        for (ngram, (_, count)) in ngrams(&reference) {
-            let most = reference_counts.entry(ngram).or_default();
-            *most = count.max(*most);
+        // The closest length; of two equally close ones the shorter.
+        let its_length = reference.len() as u64;
+        closest = closest.min((its_length.abs_diff(length), its_length));
+        let mut others = counted(&reference).into_iter().peekable();
+        for ((ngram, _), most) in ngrams.iter().zip(&mut most) {
+            while others.next_if(|(other, _)| other < ngram).is_some() {}
+            if let Some((_, count)) = others.next_if(|(other, _)| other == ngram) {
+                *most = count.max(*most);
+            }
         }
     }
-
-    let length = hypothesis.len() as u64;
-    let mut statistics = Statistics { hypothesis_length: length, ..Statistics::default() };
-    // The closest length; of two equally close ones the shorter.
-    let closest = reference_lengths.into_iter().min_by_key(|&reference| (reference.abs_diff(length), reference));
-    statistics.reference_length = closest.unwrap_or(0);
-    for (ngram, (order, count)) in ngrams(&hypothesis) {
+    let mut statistics = Statistics { hypothesis_length: length, reference_length: closest.1, ..Statistics::default() };
+    for ((ngram, count), most) in ngrams.into_iter().zip(most) {
+        let order = ORDER_MAX - ngram.trailing_zeros() as usize / 32;
         statistics.total[order - 1] += count;
-        statistics.matched[order - 1] += count.min(reference_counts.get(&ngram).copied().unwrap_or(0));
+        statistics.matched[order - 1] += count.min(most);
     }
     statistics
 }
@@ -307,17 +311,18 @@ fn numbers<'a>(text: &'a str, vocabulary: &mut HashMap<&'a str, u32>) -> Vec<u32
     numbers
 }
 
-/// The n-grams of all orders with their order and count.
-fn ngrams(tokens: &[u32]) -> HashMap<Ngram, (usize, u64)> {
-    let mut counts = HashMap::with_capacity(ORDER_MAX * tokens.len());
-    for order in 1..=ORDER_MAX {
-        for window in tokens.windows(order) {
-            let mut ngram = [0; ORDER_MAX];
-            ngram[..order].copy_from_slice(window);
-            counts.entry(ngram).or_insert((order, 0)).1 += 1;
+/// The n-grams of all orders with their counts, sorted.
+fn counted(tokens: &[u32]) -> Vec<(Ngram, u64)> {
+    let mut ngrams: Vec<Ngram> = Vec::with_capacity(ORDER_MAX * tokens.len());
+    for first in 0..tokens.len() {
+        let mut ngram = 0;
+        for (place, token) in tokens[first..].iter().take(ORDER_MAX).enumerate() {
+            ngram |= Ngram::from(*token) << (32 * (ORDER_MAX - 1 - place));
+            ngrams.push(ngram);
         }
     }
-    counts
+    ngrams.sort_unstable();
+    ngrams.chunk_by(|a, b| a == b).map(|equal| (equal[0], equal.len() as u64)).collect()
 }
 
 #[cfg(test)]

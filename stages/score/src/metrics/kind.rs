@@ -60,6 +60,10 @@ kinds! {
     Answers: "answer", 'a AnswerRow<'a>;
     /// Written texts.
     Texts: "complete", 'a TextRow<'a>;
+    /// Likelihoods of the choices of a question.
+    Choices: "choose", 'a ChoiceRow<'a>;
+    /// Likelihoods of texts that differ in whom they speak of.
+    Contrasts: "contrast", 'a ContrastRow<'a>;
 }
 
 /// A row of language modelling: the sums over some predicted tokens.
@@ -73,6 +77,8 @@ pub struct TokenRow {
     pub correct: Option<u64>,
     /// UTF-8 bytes the tokens stand for; `None` where unknown.
     pub bytes: Option<u64>,
+    /// Words that the tokens stand for: as lm-evaluation-harness counts them, pieces between runs of white space. `None` where unknown.
+    pub words: Option<u64>,
 }
 
 /// A row of classification, labels as indices of classes.
@@ -117,4 +123,31 @@ pub struct AnswerRow<'a> {
 pub struct TextRow<'a> {
     pub hypothesis: &'a str,
     pub references: Vec<&'a str>,
+}
+
+/// A row of multiple choice: log-likelihoods in nats, one for each choice, of which there is at least one.
+#[derive(Clone, Debug)]
+pub struct ChoiceRow<'a> {
+    /// Number of the right choice.
+    pub gold: usize,
+    pub choices: Vec<&'a str>,
+    /// Of each choice after its question.
+    pub log_likelihoods: &'a [f64],
+    /// Of each choice without its question, where the system tells.
+    pub unconditional: Option<&'a [f64]>,
+}
+
+/// A row of counterfactual texts: log-likelihoods in nats, of whatever the system compares (a sentence, or its mean over tokens).
+#[derive(Clone, Copy, Debug)]
+pub struct ContrastRow<'a> {
+    /// Of the text that holds the stereotype (or, in CrowS-Pairs, the one that stereotypes more).
+    pub stereotype: f64,
+    /// Of the text that speaks of the others (or stereotypes less).
+    pub anti_stereotype: f64,
+    /// Of the text that makes no sense, which StereoSet has.
+    pub unrelated: Option<f64>,
+    /// Whether the pair shows a stereotype about a disadvantaged group, and not one against it, which CrowS-Pairs tells.
+    pub is_stereo: Option<bool>,
+    /// The term that StereoSet's texts are about.
+    pub target: Option<&'a str>,
 }

@@ -10,11 +10,12 @@ mod accuracy;
 mod agreement;
 mod answers;
 mod average;
-mod bits_per_byte;
 pub mod bleu;
 pub mod calibration;
+mod choices;
 mod chrf;
 pub mod confusion;
+mod counterfactual;
 mod entities;
 mod f1;
 mod kind;
@@ -23,10 +24,12 @@ mod perplexity;
 mod precision;
 mod probabilities;
 mod ranking;
+mod rates;
 mod recall;
 mod regression;
 pub mod rouge;
 mod schemes;
+mod selection_rate;
 mod sets;
 pub mod ter;
 mod texts;
@@ -34,7 +37,8 @@ mod token_accuracy;
 
 pub use self::answers::Squad;
 pub use self::kind::{
-    AnswerRow, Answers, Kind, LabelRow, Labels, NumberRow, Numbers, SetRow, Sets, Start, TagRow, Tags, TextRow, Texts, TokenRow, Tokens,
+    AnswerRow, Answers, ChoiceRow, Choices, ContrastRow, Contrasts, Kind, LabelRow, Labels, NumberRow, Numbers, SetRow, Sets, Start,
+    TagRow, Tags, TextRow, Texts, TokenRow, Tokens,
 };
 pub use self::schemes::Scheme;
 pub use crate::counts::{Counts, Total};
@@ -61,6 +65,8 @@ pub const METRICS: &[Metric] = &[
     probabilities::LOG_LOSS,
     probabilities::BRIER,
     calibration::METRIC,
+    calibration::OF_EQUAL_MASS,
+    selection_rate::METRIC,
     regression::PEARSON,
     regression::SPEARMAN,
     regression::MSE,
@@ -79,9 +85,18 @@ pub const METRICS: &[Metric] = &[
     texts::DISTINCT_1,
     texts::DISTINCT_2,
     perplexity::METRIC,
-    bits_per_byte::METRIC,
+    rates::BITS_PER_BYTE,
+    rates::BYTE_PERPLEXITY,
+    rates::WORD_PERPLEXITY,
+    rates::BITS_PER_WORD,
     token_accuracy::METRIC,
     token_accuracy::OF_TAGS,
+    choices::ACC,
+    choices::ACC_NORM,
+    choices::ACC_BYTES,
+    choices::ACC_MUTUAL_INFO,
+    counterfactual::CROWS_PAIRS,
+    counterfactual::STEREOSET,
 ];
 
 /// One metric: its name in configs and score tables, what it says, and how to start counting.
@@ -145,10 +160,24 @@ pub trait Measure<K: Kind>: Send + Sync {
         false
     }
 
+    /// For means of rows, whose first sum is that of the row: which rows are the worse ones.
+    fn worse_rows(&self) -> Option<Worse> {
+        self.is_right_or_wrong().then_some(Worse::Lower)
+    }
+
     /// Whether drawing rows again, some twice, says how far the score may be off.
     fn can_be_redrawn(&self) -> bool {
         true
     }
+}
+
+/// Which of two values of a row is the worse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worse {
+    /// Of scores.
+    Lower,
+    /// Of losses.
+    Higher,
 }
 
 /// One number of a metric, or the reason why there is none.
@@ -226,6 +255,8 @@ mod tests {
                 Start::Tags(start) => finish(start, &options),
                 Start::Answers(start) => finish(start, &options),
                 Start::Texts(start) => finish(start, &options),
+                Start::Choices(start) => finish(start, &options),
+                Start::Contrasts(start) => finish(start, &options),
             };
             assert!(scores.iter().any(|score| score.metric == metric.name && score.class.is_none()), "{}", metric.name);
             for score in scores {

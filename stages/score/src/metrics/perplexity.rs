@@ -41,7 +41,7 @@ mod tests {
     use crate::counts::scores_of;
 
     fn row(nll: f64, tokens: u64) -> TokenRow {
-        TokenRow { nll, tokens, correct: None, bytes: None }
+        TokenRow { nll, tokens, correct: None, bytes: None, words: None }
     }
 
     fn perplexity(rows: &[TokenRow]) -> Result<f64, String> {

@@ -1,6 +1,6 @@
 //! How good probabilities are, not only the class they make likeliest: log-loss and Brier score, as scikit-learn 1.9.1.
 
-use super::{Counts, LabelRow, Labels, Measure, Metric, NO_ROWS, Options, Score, Start, Total, ratio};
+use super::{Counts, LabelRow, Labels, Measure, Metric, NO_ROWS, Options, Score, Start, Total, Worse, ratio};
 
 pub const LOG_LOSS: Metric = Metric {
     name: "log-loss",
@@ -45,6 +45,10 @@ impl Measure<Labels> for MeanOfRows {
     fn finish(&self, total: &Total) -> Vec<Score> {
         let value = if total.whole(1) > 0 { Err(NO_PROBABILITIES.to_owned()) } else { ratio(total.sums[0], total.rows, NO_ROWS) };
         vec![Score::new(self.name, value, total.rows, self.pairs)]
+    }
+
+    fn worse_rows(&self) -> Option<Worse> {
+        Some(Worse::Higher)
     }
 }
 

@@ -64,7 +64,8 @@ mod tests {
     use crate::counts::scores_of;
 
     fn check(rows: &[(u64, Option<u64>)], expected: Result<f64, &str>) {
-        let rows: Vec<TokenRow> = rows.iter().map(|&(tokens, correct)| TokenRow { nll: 0.0, tokens, correct, bytes: None }).collect();
+        let rows: Vec<TokenRow> =
+            rows.iter().map(|&(tokens, correct)| TokenRow { nll: 0.0, tokens, correct, bytes: None, words: None }).collect();
         assert_eq!(scores_of::<Tokens>(&TokenAccuracy, &rows).remove(0).value, expected.map_err(str::to_owned));
     }
 

@@ -84,6 +84,8 @@ struct ProbabilityCase {
     log_loss: f64,
     brier: f64,
     ece: f64,
+    /// Of uncertainty-calibration.
+    ece_mass: f64,
     /// Rows of each bin.
     bins: Vec<u64>,
     /// One class against the rest.
@@ -111,6 +113,7 @@ fn probabilities_equal_scikit_learn_on_random_cases() {
         checked.check("log-loss", None, Some(case.log_loss));
         checked.check("brier", None, Some(case.brier));
         checked.check("ece", None, Some(case.ece));
+        checked.check("ece-mass", None, Some(case.ece_mass));
         let calibration = Calibration::new(&options);
         let bins: Vec<u64> = calibration.reliability(&total_of(&calibration, &rows)).iter().map(|bin| bin.rows).collect();
         assert_eq!(bins, case.bins, "bins of case {index}");

@@ -1,0 +1,26 @@
+//! Simple systems beside a model: the stage `baseline` makes predictions of the same rows and with the same columns as `predict`, so that
+//! `score` scores them, and a model against them.
+//!
+//! It reads tokens and not documents: rows, ids and labels are then those of `predict`, and the baseline sees of a text what the model sees.
+//! [`rows`] reads a split, [`terms`] and [`linear`] are the TF-IDF model of [`labels`], [`tags`] knows the usual tag of a word, [`texts`] copies.
+
+mod labels;
+mod linear;
+mod predictions;
+mod rows;
+mod settings;
+mod tags;
+mod terms;
+mod texts;
+
+use engine::{StageEntry, entry};
+
+pub use settings::Baseline;
+
+/// The stages of this crate.
+pub fn stages() -> Vec<StageEntry> {
+    vec![entry::<Baseline>()]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! The settings of `baseline`, what they go together with, and which system a run is of.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use engine::{Artifact, Context, Draft, Inputs, Kind, Port, Site, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rows::Split;
+use crate::{labels, tags, texts};
+
+/// A simple system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// A linear model on TF-IDF weights of tokens and their n-grams.
+    Linear,
+    /// The tag that a word has most often.
+    FrequentTag,
+    /// The source as it is.
+    Copy,
+    /// The first sentences of the source.
+    Lead,
+}
+
+impl Method {
+    /// As the fact `system` and the column `system` of scores name it.
+    fn system(self, label_type: &str) -> &'static str {
+        match (self, label_type) {
+            (Method::Linear, "number") => "tf-idf + ridge regression",
+            (Method::Linear, _) => "tf-idf + logistic regression",
+            (Method::FrequentTag, _) => "most frequent tag",
+            (Method::Copy, _) => "copy of the source",
+            (Method::Lead, _) => "first sentences",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Method::Linear => "linear",
+            Method::FrequentTag => "frequent-tag",
+            Method::Copy => "copy",
+            Method::Lead => "lead",
+        }
+    }
+
+    fn writes_text(self) -> bool {
+        matches!(self, Method::Copy | Method::Lead)
+    }
+}
+
+/// The systems for a layout of tokens, the usual one first.
+fn methods(layout: &str) -> &'static [Method] {
+    match layout {
+        "classify" | "pairs" => &[Method::Linear],
+        "tag" => &[Method::FrequentTag],
+        "translate" | "complete" => &[Method::Copy, Method::Lead],
+        _ => &[],
+    }
+}
+
+/// Predicts a split of tokens with a simple system.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Baseline {
+    /// `linear` (tokens of the layouts classify and pairs), `frequent-tag` (tag), `copy` or `lead` (translate and complete, `copy` unless given).
+    #[serde(default)]
+    pub method: Option<Method>,
+    /// The split to predict.
+    #[serde(default = "default_split")]
+    pub split: String,
+    /// The split to learn from, for `linear` and `frequent-tag`.
+    #[serde(default = "default_train_split")]
+    pub train_split: String,
+    /// Only the first so many rows of the split; all unless given.
+    #[serde(default)]
+    pub limit: Option<u64>,
+    /// Sentences that `lead` takes.
+    #[serde(default = "default_sentences")]
+    pub sentences: usize,
+    /// Tokens of the longest n-grams that are terms, for `linear`.
+    #[serde(default = "default_ngram_max")]
+    pub ngram_max: usize,
+    /// Terms of fewer texts of the train split are left out, for `linear`.
+    #[serde(default = "default_texts_min")]
+    pub texts_min: u32,
+    /// Most terms, those of most texts, for `linear`: memory grows with terms times classes.
+    #[serde(default = "default_terms_max")]
+    pub terms_max: usize,
+    /// Weight of the squared weights beside the summed losses, for `linear`: `alpha` of scikit-learn's Ridge, 1 / `C` of its LogisticRegression.
+    #[serde(default = "default_regularization")]
+    pub regularization: f64,
+}
+
+fn default_split() -> String {
+    "test".into()
+}
+
+fn default_train_split() -> String {
+    "train".into()
+}
+
+fn default_sentences() -> usize {
+    3
+}
+
+fn default_ngram_max() -> usize {
+    2
+}
+
+fn default_texts_min() -> u32 {
+    2
+}
+
+fn default_terms_max() -> usize {
+    50_000
+}
+
+fn default_regularization() -> f64 {
+    1.0
+}
+
+impl Stage for Baseline {
+    const NAME: &'static str = "baseline";
+    const ABOUT: &'static str = "Predicts a split with a simple system that every model should beat: TF-IDF with a linear model, the most frequent tag, a copy of the source, its first sentences.";
+    const VERSION: u32 = 1;
+    const INPUTS: &'static [Port] = &[Port::one("tokens", Kind::Tokens), Port::optional("tokenizer", Kind::Tokenizer)];
+    const OUTPUT: Kind = Kind::Predictions;
+
+    fn prepare(&mut self, site: &mut Site) -> Result<()> {
+        self.check()?;
+        let Some(tokens) = site.upstream("tokens") else { return Ok(()) };
+        // Only `tokenize` makes examples; what other stages bring is packed.
+        let layout = tokens.settings["layout"].as_str().unwrap_or("packed");
+        let method = self.method_for(&tokens.name, layout)?;
+        let used = tokens.inputs.iter().filter(|(port, _)| port == "tokenizer").flat_map(|(_, steps)| steps).next();
+        let ours = site.connected("tokenizer").first();
+        match (method.writes_text(), ours, used) {
+            (true, ours, Some(used)) if ours != Some(used) => {
+                bail!(
+                    "method = \"{}\" writes texts with the tokenizer of step `{}`; add inputs = {{ tokenizer = \"{used}\" }}",
+                    method.name(),
+                    tokens.name
+                )
+            }
+            (false, Some(ours), _) => {
+                bail!("method = \"{}\" needs no tokenizer; leave out tokenizer = \"{ours}\"", method.name())
+            }
+            _ => {}
+        }
+        self.method = Some(method);
+        Ok(())
+    }
+
+    fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
+        let tokens = inputs.artifact("tokens")?;
+        let layout: String = tokens.fact("layout")?;
+        let method = self.method_for(&tokens.manifest.step, &layout)?;
+        let label_type: String = tokens.fact("label_type").unwrap_or_default();
+        draft.fact("system", method.system(&label_type))?;
+        draft.fact("split", &self.split)?;
+        let rows = Split::open(tokens, &self.split, self.limit)?;
+        let work = Work { settings: self, ctx, tokens, rows, draft };
+        match method {
+            Method::Linear => labels::run(&work, &label_type),
+            Method::FrequentTag => tags::run(&work),
+            Method::Copy => texts::run(&work, &layout, inputs.artifact("tokenizer")?, None),
+            Method::Lead => texts::run(&work, &layout, inputs.artifact("tokenizer")?, Some(self.sentences)),
+        }
+    }
+}
+
+impl Baseline {
+    fn check(&self) -> Result<()> {
+        ensure!(self.limit != Some(0), "limit is 0: leave it out to predict all rows");
+        ensure!(self.sentences > 0, "sentences is 0, it must be at least 1");
+        ensure!((1..=5).contains(&self.ngram_max), "ngram_max is {}, it must be from 1 to 5", self.ngram_max);
+        ensure!(self.terms_max > 0, "terms_max is 0, it must be at least 1");
+        ensure!(
+            self.regularization.is_finite() && self.regularization > 0.0,
+            "regularization is {}, it must be a number above 0: with 0 there may be no best model",
+            self.regularization
+        );
+        Ok(())
+    }
+
+    /// The system for tokens of a layout, or what there is instead.
+    fn method_for(&self, step: &str, layout: &str) -> Result<Method> {
+        let methods = methods(layout);
+        let Some(usual) = methods.first() else {
+            let instead = if layout == "packed" { "; beside likelihoods, `score` shows the unigram model" } else { "" };
+            bail!(
+                "step `{step}` makes tokens of the layout {layout}, for which there is no baseline{instead}; layouts with one: classify, pairs, tag, translate, complete"
+            )
+        };
+        match self.method {
+            Some(method) if !methods.contains(&method) => {
+                let names = engine::list(methods.iter().map(|method| method.name()));
+                bail!(
+                    "method = \"{}\" does not fit tokens of the layout {layout}, which step `{step}` makes; methods that do: {names}",
+                    method.name()
+                )
+            }
+            method => Ok(method.unwrap_or(*usual)),
+        }
+    }
+}
+
+/// What a run works with.
+pub struct Work<'a> {
+    pub settings: &'a Baseline,
+    pub ctx: &'a Context,
+    pub tokens: &'a Artifact,
+    /// Those to predict.
+    pub rows: Split,
+    pub draft: &'a Draft,
+}
+
+impl Work<'_> {
+    /// All rows to learn from.
+    pub fn train(&self) -> Result<Split> {
+        Split::open(self.tokens, &self.settings.train_split, None).context("`train_split`")
+    }
+
+    /// The names of the classes, which labels are indices of.
+    pub fn classes(&self) -> Result<Vec<String>> {
+        self.tokens.fact("classes")
+    }
+}
