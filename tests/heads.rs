@@ -1,5 +1,8 @@
 //! Every layout of examples from outside: it trains, is traced and predicted, and wrong combinations are refused while planning.
 
+use std::io::Write;
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Site, sample};
@@ -143,8 +146,7 @@ fn site(config: &str) -> Site {
 #[test]
 fn every_layout_trains_and_predicts_and_is_traced() {
     let predict = |tokens: &str| format!("split = \"test\"\ninputs = {{ model = \"{tokens}_model\", tokens = \"{tokens}\" }}");
-    let answers =
-        "split = \"train\"\nnull_threshold = 0.0\ninputs = { model = \"questions_model\", tokens = \"questions\", documents = \"squad\" }";
+    let answers = "split = \"train\"\nnull_threshold = 0.0\ninputs = { model = \"questions_model\", tokens = \"questions\" }";
     let steps = [
         training("entities", "bert", &predict("entities")),
         training("orders", "bert", &predict("orders")),
@@ -170,6 +172,7 @@ fn every_layout_trains_and_predicts_and_is_traced() {
         where p.prediction <> coalesce(substr(d.text, p.start + 1, p.\"end\" - p.start), '') or array_length(gold) <> 1";
     assert_eq!(site.value(wrong), 0);
     assert_eq!(site.value("select count(*) as n from questions_predict"), 40);
+    answers_to_a_question(&site);
     assert_eq!(site.value("select count(*) as n from orders_score where metric = 'accuracy' and system = 'model'"), 1);
     assert_eq!(
         site.value("select count(*) as n from entities_score where class is null and signature like 'mode:strict|scheme:IOB2|%'"),
@@ -198,6 +201,28 @@ fn every_layout_trains_and_predicts_and_is_traced() {
     }
 }
 
+/// `mill answer` cuts its answers out of the context, however it is asked.
+fn answers_to_a_question(site: &Site) {
+    let (question, context) = ("谁写诗?", "今天 é李白写诗 ".repeat(20));
+    let ask = |args: &[&str], input: &str| -> Vec<Value> {
+        let args = [&["answer", "x.toml", "questions_model", "--json"], args].concat();
+        let mut child = site.command(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success());
+        String::from_utf8(done.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let said = ask(&["--question", question, "--context", &context], "");
+    let place = |name: &str| said[0][name].as_u64().unwrap() as usize;
+    let cut: String = context.chars().skip(place("start")).take(place("end") - place("start")).collect();
+    assert!(!cut.is_empty() && said[0]["answer"] == cut, "{said:?}");
+    assert_eq!(said[0]["candidates"].as_array().unwrap().len(), 5);
+    let line = json!({"question": question, "context": context}).to_string() + "\n";
+    assert_eq!(ask(&[], &line.repeat(2)), [said.clone(), said.clone()].concat());
+    assert_eq!(ask(&["--question", question], &(context.clone() + "\n")), said);
+    assert_eq!(ask(&["--context", &context], &(question.to_string() + "\n")), said);
+}
+
 #[test]
 fn wrong_combinations_are_refused_while_planning() {
     let check = |steps: &str, expected: &str| {
@@ -215,13 +240,17 @@ fn wrong_combinations_are_refused_while_planning() {
         &training("orders", "bert", "inputs = { model = \"orders_model\", tokens = \"titles\" }"),
         "step `orders_model` learned from tokens with layout = \"pairs\" and cannot predict those of step `titles` with layout = \"classify\"",
     );
-    let without = "inputs = { model = \"questions_model\", tokens = \"questions\" }";
+    let others = |step: &str, documents: &str| {
+        let inputs = format!("inputs = {{ model = \"{step}_model\", tokens = \"{step}\", documents = \"{documents}\" }}");
+        check(
+            &training(step, "bert", &inputs),
+            &format!("step `{step}` did not read the documents of step `{documents}`; leave out documents"),
+        );
+    };
+    others("questions", "poems_split");
+    others("orders", "squad");
     check(
-        &training("questions", "bert", without),
-        "answers are cut out of the documents that step `questions` read; add inputs = { documents = \"squad\" }",
-    );
-    check(
-        &training("orders", "bert", "inputs = { model = \"orders_model\", tokens = \"orders\", documents = \"squad\" }"),
-        "the input `documents` is for tokens with layout = \"answer\" alone",
+        &training("titles", "bert", "inputs = { model = \"titles_model\", tokens = \"titles\" }\nbeams = 2"),
+        "beams, repetition_penalty, temperature, top_k, top_p and stop are for tokens of the layouts complete and translate, those of step `titles`",
     );
 }

@@ -51,7 +51,8 @@ eval_batches = 2
 
 [[step]]
 stage = "predict"
-limit = 64
+batch_size = 1
+limit = 640
 
 [[step]]
 stage = "score"
@@ -124,6 +125,12 @@ fn killed_anywhere_ends_the_same() {
         let site = &site;
         move || draft(site, "train").and_then(|draft| steps_saved(&draft)).is_some_and(|saved| saved >= steps)
     };
+    let predicted = |n: usize| {
+        let site = &site;
+        move || {
+            draft(site, "predict").is_some_and(|draft| std::fs::read_dir(draft.join("predictions")).is_ok_and(|parts| parts.count() >= n))
+        }
+    };
     let exists = |step: &'static str| {
         let site = &site;
         move || draft(site, step).is_some()
@@ -138,10 +145,12 @@ fn killed_anywhere_ends_the_same() {
         kill_at(&site, "train", "mill-model, in train", model, saved(10)),
         kill_at(&site, "train", "mill, in train", mill, saved(30)),
         kill_at(&site, "train", "mill-model, in train again", model, saved(40)),
+        kill_at(&site, "predict", "mill-model, in predict", model, predicted(1)),
+        kill_at(&site, "predict", "mill, in predict", mill, predicted(2)),
     ];
-    // On a busy machine a moment can pass unseen; five kills are what this test is about.
+    // On a busy machine a moment can pass unseen; six kills are what this test is about.
     let kills = kills.into_iter().filter(|killed| *killed).count();
-    assert!(kills >= 5, "only {kills} kills came in time");
+    assert!(kills >= 6, "only {kills} kills came in time");
     site.ok(&["run", "x.toml", "--quiet", "--threads", "2"]);
 
     assert_eq!(site.fingerprints(), undisturbed.fingerprints());

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[cfg(feature = "model")]
+mod ask;
 mod baselines;
 mod cli;
 mod harness;

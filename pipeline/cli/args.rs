@@ -27,6 +27,14 @@ pub enum Command {
     Sql(SqlArgs),
     /// Show the documents behind a step of a training.
     Trace(TraceArgs),
+    /// Go on with texts, or translate them, with a model.
+    Generate(GenerateArgs),
+    /// Find tokens for the masks `[MASK]` of texts.
+    Fill(FillArgs),
+    /// Tell the class of texts, their classes or a number.
+    Classify(ClassifyArgs),
+    /// Find answers to questions in contexts.
+    Answer(AnswerArgs),
 }
 
 #[derive(ClapArgs)]
@@ -124,4 +132,102 @@ pub struct TraceArgs {
     /// How the rows are printed: table, json, ndjson, csv or parquet.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: String,
+}
+
+#[derive(ClapArgs)]
+pub struct ModelArgs {
+    /// A model folder in the layout of transformers, or a config file whose step of the stage `train` comes next.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The step, if MODEL is a config file, then texts. Without texts, each line of the standard input is one.
+    #[arg(value_name = "STEP|TEXT")]
+    pub rest: Vec<String>,
+    /// Print JSON, one object a line.
+    #[arg(long)]
+    pub json: bool,
+    /// Threads; answers do not depend on it. Default: all cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Where the model runs: auto, cpu, cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: String,
+}
+
+#[derive(ClapArgs)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Longest text in tokens.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub max_new_tokens: u64,
+    /// Beginnings that are kept while the likeliest text is searched.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub beams: u64,
+    /// With several beams: log-likelihoods are divided by length^this.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub length_penalty: f64,
+    /// Makes tokens less likely that were seen before; 1 changes nothing.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub repetition_penalty: f64,
+    /// Draw tokens in place of taking the likeliest; below 1 likely ones are drawn more often.
+    #[arg(long, value_name = "X")]
+    pub temperature: Option<f64>,
+    /// Draw from so many of the likeliest.
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<u64>,
+    /// Draw from the fewest of the likeliest that have this probability together.
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f64>,
+    /// End before this text; may be given several times. `\n` is a line end.
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Put this behind each text, such as the separator that a model of the layout `complete` learned. `\n` is a line end.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub append: String,
+    /// What tokens are drawn by.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(ClapArgs)]
+pub struct FillArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Tokens that --json lists for each mask.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub candidates: u16,
+}
+
+#[derive(ClapArgs)]
+pub struct ClassifyArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// A second text, for models that read two; it goes with each text.
+    #[arg(long, value_name = "TEXT")]
+    pub pair: Option<String>,
+}
+
+const LINES_OF_QUESTIONS: &str = "Without --question or --context, each line of the standard input is one; without both, a line is a JSON object \
+with the keys question and context.";
+
+#[derive(ClapArgs)]
+#[command(after_help = LINES_OF_QUESTIONS)]
+pub struct AnswerArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The question.
+    #[arg(long, value_name = "TEXT")]
+    pub question: Option<String>,
+    /// The text that holds the answer.
+    #[arg(long, value_name = "TEXT")]
+    pub context: Option<String>,
+    /// Longest answer in tokens.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_answer_tokens: u16,
+    /// Answers that --json lists.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub candidates: u16,
+    /// Say nothing where having no answer scores higher than the best one by more than this. Default: every question is answered.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub null_threshold: Option<f64>,
 }

@@ -7,6 +7,7 @@ use engine::{ConfigError, GateFailed, Locked, Stopped};
 
 mod allocator;
 mod args;
+mod ask;
 mod plan;
 mod progress;
 mod registry;
@@ -30,6 +31,10 @@ fn main() -> ExitCode {
         Command::Stages(args) => stages::stages(&args),
         Command::Sql(args) => sql::sql(&args),
         Command::Trace(args) => trace::trace(&args),
+        Command::Generate(args) => ask::generate(args),
+        Command::Fill(args) => ask::fill(args),
+        Command::Classify(args) => ask::classify(args),
+        Command::Answer(args) => ask::answer(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

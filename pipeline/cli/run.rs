@@ -60,7 +60,8 @@ fn limits(args: &RunArgs) -> Result<(usize, u64)> {
     Ok((threads, memory))
 }
 
-fn device(name: &str) -> Result<String> {
+/// The name of a device, as far as it is one.
+pub fn device(name: &str) -> Result<String> {
     let index = name.strip_prefix("cuda:").map(|index| index.parse::<usize>().is_ok());
     if matches!(name, "auto" | "cpu" | "cuda") || index == Some(true) {
         return Ok(name.to_string());

@@ -51,7 +51,8 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     out.flush().context("writing the result")
 }
 
-fn training<'a>(plan: &'a Plan, name: &str) -> Result<&'a PlannedStep> {
+/// A step that trains.
+pub fn training<'a>(plan: &'a Plan, name: &str) -> Result<&'a PlannedStep> {
     let step = &plan.steps[plan.index(name)?];
     if step.stage == "train" {
         return Ok(step);

@@ -195,12 +195,22 @@ fn connect(config: &Config, step: &StepConfig, entry: &StageEntry, above: &[Plan
     for port in entry.inputs {
         let steps = match step.inputs.iter().find(|(name, _)| name == port.name) {
             Some((_, names)) => named_steps(config, step, port, names, above)?,
-            None if port.optional => continue,
+            None if port.optional => match behind(port, &connected, above) {
+                Some(steps) => steps,
+                None => continue,
+            },
             None => vec![nearest_step(config, step, port, above)?],
         };
         connected.push((port.name.to_string(), steps));
     }
     Ok(connected)
+}
+
+/// What the step on the port that a port goes through reads.
+fn behind(port: &Port, connected: &[(String, Vec<usize>)], above: &[PlannedStep]) -> Option<Vec<usize>> {
+    let (_, steps) = connected.iter().find(|(name, _)| Some(name.as_str()) == port.through)?;
+    let (_, steps) = above[*steps.first()?].inputs.iter().find(|(name, _)| name == port.name)?;
+    Some(steps.clone())
 }
 
 fn named_steps(config: &Config, step: &StepConfig, port: &Port, names: &[String], above: &[PlannedStep]) -> Result<Vec<usize>> {

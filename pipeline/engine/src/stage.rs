@@ -61,22 +61,29 @@ pub struct Port {
     pub optional: bool,
     /// Takes a list of steps.
     pub many: bool,
+    /// Unless named, it takes what the step on this other port has on its port of the same name.
+    pub through: Option<&'static str>,
 }
 
 impl Port {
     /// An input that must be there; without `inputs` the nearest fitting step above is taken.
     pub const fn one(name: &'static str, kind: Kind) -> Port {
-        Port { name, kind, optional: false, many: false }
+        Port { name, kind, optional: false, many: false, through: None }
     }
 
     /// An input that is connected only when the config names it.
     pub const fn optional(name: &'static str, kind: Kind) -> Port {
-        Port { name, kind, optional: true, many: false }
+        Port { name, kind, optional: true, many: false, through: None }
+    }
+
+    /// An input that is connected where the step on the port `through` reads such artifacts: the same ones, unless the config names others.
+    pub const fn through(name: &'static str, kind: Kind, through: &'static str) -> Port {
+        Port { through: Some(through), ..Port::optional(name, kind) }
     }
 
     /// A list of inputs of one kind.
     pub const fn many(name: &'static str, kind: Kind) -> Port {
-        Port { name, kind, optional: false, many: true }
+        Port { name, kind, optional: false, many: true, through: None }
     }
 }
 

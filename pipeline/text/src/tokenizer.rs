@@ -48,6 +48,19 @@ pub struct Encoded {
     pub offsets: Vec<(usize, usize)>,
 }
 
+impl Encoded {
+    /// The characters of the text that each token stands for: its first, and the one after its last.
+    pub fn characters(&self, text: &str) -> Result<Vec<(i32, i32)>> {
+        if text.is_ascii() {
+            return Ok(self.offsets.iter().map(|(start, end)| (*start as i32, *end as i32)).collect());
+        }
+        let starts: Vec<usize> = text.char_indices().map(|(byte, _)| byte).collect();
+        let number = |byte: usize| starts.partition_point(|start| *start < byte) as i32;
+        let all = self.offsets.iter().map(|(start, end)| (*end <= text.len()).then(|| (number(*start), number(*end))));
+        all.collect::<Option<Vec<_>>>().context("the tokenizer placed a token outside of its text")
+    }
+}
+
 /// A tokenizer ready to encode and decode.
 #[derive(Clone)]
 pub struct Tokenizer {
@@ -158,6 +171,28 @@ impl Tokenizer {
         }
         let encoding = self.inner.encode(text, false).map_err(|error| anyhow!("encoding a text: {error}"))?;
         Ok(Encoded { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
+    }
+
+    /// The special tokens that the tokenizer's own template puts before and after a text, for users who ask for them.
+    pub fn frame(&self) -> Result<(Vec<u32>, Vec<u32>)> {
+        let encoding = self.inner.encode("a", true).map_err(|error| anyhow!("encoding a text: {error}"))?;
+        let special = encoding.get_special_tokens_mask();
+        let before = special.iter().take_while(|special| **special == 1).count();
+        let after = special[before..].iter().rev().take_while(|special| **special == 1).count();
+        let ids = encoding.get_ids();
+        Ok((ids[..before].to_vec(), ids[ids.len() - after..].to_vec()))
+    }
+
+    /// This tokenizer, but special tokens in a text are those tokens: for texts that a user wrote to have them.
+    pub fn reading_special(&self) -> Tokenizer {
+        let mut inner = self.inner.clone();
+        inner.set_encode_special_tokens(false);
+        Tokenizer { inner, fast: Arc::new(OnceLock::from(None)), ..self.clone() }
+    }
+
+    /// The text of a token as the tokenizer stores it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
     }
 
     /// The text of tokens, special ones left out. Byte-level tokenizers give back exactly what was encoded, as long as no character was cut.

@@ -85,7 +85,7 @@ fn note(draft: &Draft, report: Report) -> Result<()> {
 }
 
 /// `mill-model` beside this executable; test executables lie one folder deeper.
-fn find() -> Result<PathBuf> {
+pub(crate) fn find() -> Result<PathBuf> {
     let own = std::env::current_exe().context("finding the path of this program")?;
     let folders = own.ancestors().skip(1).take(2);
     let name = format!("{EXECUTABLE}{}", std::env::consts::EXE_SUFFIX);

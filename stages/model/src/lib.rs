@@ -1,11 +1,13 @@
 //! The stages `train` and `predict` as `mill` sees them: settings, ports, checks, and the launcher of `mill-model`.
 //!
 //! No tensor and no LibTorch here: the work itself is done by the executable `mill-model` (crate `torch`), which gets a [`Job`] as a file
-//! and answers with [`Event`]s. Both sides share the types of this crate, and so the rows that every step learns from ([`Course`]).
+//! and answers with [`Event`]s, or is asked line by line ([`ask`]). Both sides share the types of this crate, and so the rows that every step learns from ([`Course`]).
 
 mod architectures;
+pub mod ask;
 mod checks;
 mod course;
+mod decoding;
 mod design;
 mod entities;
 mod facts;
@@ -29,6 +31,7 @@ mod train;
 use engine::{StageEntry, entry};
 
 pub use course::{Course, Sample, lanes};
+pub use decoding::Decoding;
 pub use design::{Activation, Design, LocalAttention, NormKind, PositionEmbedding, Style};
 pub use entities::{Entity, Tags};
 pub use facts::Facts;

@@ -1,13 +1,13 @@
 //! The stage `predict`: what a model says about a split of tokens. Which task it is follows from the layout of the tokens.
 //!
-//! Answers are cut out of their contexts, which tokens do not hold: for them the documents are an input too.
+//! Tokens hold neither the contexts that answers are cut out of nor the user's columns: the documents that they were made of are an input too.
 
 use anyhow::{Result, bail};
 use engine::{Context, Draft, Inputs, Kind, Port, Site, Stage, StepView};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Task, launch};
+use crate::{Decoding, Task, launch};
 
 /// Settings of `predict`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -29,21 +29,40 @@ pub struct Predict {
     #[serde(default = "default_max_new_tokens")]
     pub max_new_tokens: u64,
     /// Longest answer in tokens, for questions.
-    #[serde(default = "default_max_answer_tokens", skip_serializing_if = "is_default_max_answer_tokens")]
+    #[serde(default = "default_max_answer_tokens")]
     pub max_answer_tokens: u64,
     /// How many answers the column `candidates` holds, for questions.
-    #[serde(default = "default_candidates", skip_serializing_if = "is_default_candidates")]
+    #[serde(default = "default_candidates")]
     pub candidates: u64,
     /// For questions that may have no answer: says so where the score of having none is higher than the best answer's by more than this. Unless
     /// given, every question is answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub null_threshold: Option<f64>,
-    /// Beginnings that are kept while a target is searched, for tokens of the layout translate; 1 takes the likeliest token each time.
-    #[serde(default = "default_beams", skip_serializing_if = "is_one")]
+    /// Beginnings that are kept while a completion or target is searched; 1 takes the likeliest token each time.
+    #[serde(default = "default_beams")]
     pub beams: u64,
-    /// With several beams: log-likelihoods are divided by length^this before they are compared; above 1 longer targets win more often.
-    #[serde(default = "default_length_penalty", skip_serializing_if = "is_default_length_penalty")]
+    /// With several beams: log-likelihoods are divided by length^this before they are compared; above 1 longer texts win more often.
+    #[serde(default = "one")]
     pub length_penalty: f64,
+    /// Makes tokens less likely that the prompt or the text so far holds; 1 changes nothing.
+    #[serde(default = "one")]
+    pub repetition_penalty: f64,
+    /// Draws tokens in place of taking the likeliest; below 1 likely ones are drawn more often. 1 where top_k or top_p is given.
+    #[serde(default)]
+    pub temperature: Option<f64>,
+    /// Draws tokens from so many of the likeliest.
+    #[serde(default)]
+    pub top_k: Option<u64>,
+    /// Draws tokens from the fewest of the likeliest that have this probability together.
+    #[serde(default)]
+    pub top_p: Option<f64>,
+    /// Completions and targets end before the first of these texts.
+    #[serde(default)]
+    pub stop: Vec<String>,
+    /// Columns of the documents that stand beside predictions; their source and the user's columns unless given, without texts that tokens were
+    /// made of.
+    #[serde(default)]
+    pub columns: Option<Vec<String>>,
     /// Columns of the documents that hold contexts and answers; noted while planning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
@@ -63,16 +82,8 @@ fn default_beams() -> u64 {
     1
 }
 
-fn is_one(beams: &u64) -> bool {
-    *beams == 1
-}
-
-fn default_length_penalty() -> f64 {
+fn one() -> f64 {
     1.0
-}
-
-fn is_default_length_penalty(penalty: &f64) -> bool {
-    *penalty == default_length_penalty()
 }
 
 fn default_split() -> String {
@@ -95,68 +106,88 @@ fn default_max_answer_tokens() -> u64 {
     30
 }
 
-fn is_default_max_answer_tokens(value: &u64) -> bool {
-    *value == default_max_answer_tokens()
-}
-
 fn default_candidates() -> u64 {
     20
 }
 
-fn is_default_candidates(value: &u64) -> bool {
-    *value == default_candidates()
+impl Predict {
+    /// How completions and targets are written.
+    pub fn decoding(&self, seed: u64) -> Decoding {
+        Decoding {
+            max_new_tokens: self.max_new_tokens,
+            beams: self.beams,
+            length_penalty: self.length_penalty,
+            repetition_penalty: self.repetition_penalty,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            stop: self.stop.clone(),
+            seed,
+        }
+    }
+
+    /// Refuses settings of decoding where nothing is written.
+    fn check_decoding(&self, tokens: Option<&StepView>) -> Result<()> {
+        let decoding = self.decoding(0);
+        decoding.check()?;
+        let writes = |step: &&StepView| matches!(step.settings["layout"].as_str(), None | Some("complete" | "translate"));
+        match tokens.filter(|step| !writes(step)) {
+            Some(step) if decoding.describe() != "greedy" => bail!(
+                "beams, repetition_penalty, temperature, top_k, top_p and stop are for tokens of the layouts complete and translate, those of step `{}` are of the layout {}",
+                step.name,
+                step.settings["layout"].as_str().unwrap_or_default()
+            ),
+            _ => Ok(()),
+        }
+    }
 }
 
-/// The columns of questions with answers; refuses documents that are not those of the tokens.
-fn answer_columns(site: &Site) -> Result<Option<AnswerColumns>> {
-    let Some(tokens) = site.upstream("tokens") else { return Ok(None) };
-    let documents = site.connected("documents").first();
-    if tokens.settings["layout"] != "answer" {
-        if let Some(name) = documents {
-            bail!("the input `documents` is for tokens with layout = \"answer\" alone; leave out documents = \"{name}\"");
-        }
-        return Ok(None);
-    }
+/// Refuses documents that are not those of the tokens, and columns without documents.
+fn check_documents(site: &Site, columns: bool) -> Result<()> {
+    let (Some(tokens), documents) = (site.upstream("tokens"), site.connected("documents").first()) else { return Ok(()) };
     let used = tokens.inputs.iter().filter(|(port, _)| port == "documents").find_map(|(_, steps)| steps.first());
-    if documents != used {
-        let used = used.map(String::as_str).unwrap_or_default();
-        bail!("answers are cut out of the documents that step `{}` read; add inputs = {{ documents = \"{used}\" }}", tokens.name);
+    match (documents, used) {
+        (Some(documents), used) if Some(documents) != used => bail!(
+            "step `{}` did not read the documents of step `{documents}`; leave out documents = \"{documents}\": those it read are found by themselves",
+            tokens.name
+        ),
+        (None, _) if columns => bail!("`columns`: step `{}` read no documents that could have columns", tokens.name),
+        _ => Ok(()),
     }
+}
+
+/// The columns of questions with answers.
+fn answer_columns(tokens: &StepView) -> Option<AnswerColumns> {
     let column = |name: &str| tokens.settings[name].as_str().unwrap_or_default().to_string();
-    Ok(Some(AnswerColumns {
+    (tokens.settings["layout"] == "answer").then(|| AnswerColumns {
         question: column("question"),
         context: column("context"),
         answer: column("answer"),
         answer_start: column("answer_start"),
-    }))
+    })
 }
 
 impl Stage for Predict {
     const NAME: &'static str = "predict";
     const ABOUT: &'static str = "Lets a model predict a split of tokens: likelihoods of packed text, classes or numbers of texts, tags of words, answers to questions, completions of prompts.";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] =
-        &[Port::one("model", Kind::Model), Port::one("tokens", Kind::Tokens), Port::optional("documents", Kind::Documents)];
+        &[Port::one("model", Kind::Model), Port::one("tokens", Kind::Tokens), Port::through("documents", Kind::Documents, "tokens")];
     const OUTPUT: Kind = Kind::Predictions;
     const SEEDED: bool = true;
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {
-        if [self.batch_size, self.max_new_tokens, self.max_answer_tokens, self.candidates, self.limit.unwrap_or(1)].contains(&0) {
-            bail!("batch_size, max_new_tokens, max_answer_tokens, candidates and limit must be at least 1");
+        if [self.batch_size, self.max_answer_tokens, self.candidates, self.limit.unwrap_or(1)].contains(&0) {
+            bail!("batch_size, max_answer_tokens, candidates and limit must be at least 1");
         }
         if !(self.masked_probability > 0.0 && self.masked_probability <= 1.0) {
             bail!("masked_probability is {}, it must be above 0 and at most 1", self.masked_probability);
         }
-        if self.beams == 0 || !self.length_penalty.is_finite() {
-            bail!("beams must be at least 1, and length_penalty a number");
-        }
-        let other = |step: &StepView| step.settings["layout"].as_str().is_some_and(|layout| layout != "translate");
-        if let Some(step) = site.upstream("tokens").filter(|step| self.beams > 1 && other(step)) {
-            bail!("beams = {} is for tokens of the layout translate, those of step `{}` are not", self.beams, step.name);
-        }
+        self.check_decoding(site.upstream("tokens"))?;
         crate::sources::readable_tokens(site)?;
         crate::sources::trained_tokens(site)?;
-        self.answer = answer_columns(site)?;
+        check_documents(site, self.columns.is_some())?;
+        self.answer = site.upstream("tokens").and_then(answer_columns);
         Ok(())
     }
 

@@ -113,7 +113,7 @@ impl Process {
 }
 
 #[cfg(unix)]
-fn ending(status: ExitStatus) -> String {
+pub(crate) fn ending(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.signal(), status.code()) {
         (Some(libc::SIGKILL), _) => "was killed (signal 9); perhaps memory ran out: lower batch_size and raise accumulate".into(),
@@ -124,11 +124,12 @@ fn ending(status: ExitStatus) -> String {
 }
 
 #[cfg(not(unix))]
-fn ending(status: ExitStatus) -> String {
+pub(crate) fn ending(status: ExitStatus) -> String {
     format!("ended with {status} and no result")
 }
 
-fn spawn(executable: &Path, job: &Path, rank: usize, threads: usize) -> Result<Child> {
+/// `mill-model` with so many threads, and nothing in its surroundings that would change them.
+pub(crate) fn command(executable: &Path, threads: usize) -> Command {
     let mut command = Command::new(executable);
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| CLEARED_VARIABLES.iter().any(|prefix| name.starts_with(prefix))) {
@@ -136,7 +137,6 @@ fn spawn(executable: &Path, job: &Path, rank: usize, threads: usize) -> Result<C
         }
     }
     let threads = threads.to_string();
-    command.arg("run").arg(job).arg(rank.to_string());
     command.env("OMP_NUM_THREADS", &threads).env("MKL_NUM_THREADS", &threads).env("OMP_DYNAMIC", "FALSE");
     // A thread that waits for others spins for about half a millisecond only: longer than between two kernels, and the processor is free
     // for whoever else needs it.
@@ -147,6 +147,13 @@ fn spawn(executable: &Path, job: &Path, rank: usize, threads: usize) -> Result<C
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     command
+}
+
+fn spawn(executable: &Path, job: &Path, rank: usize, threads: usize) -> Result<Child> {
+    command(executable, threads)
+        .arg("run")
+        .arg(job)
+        .arg(rank.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

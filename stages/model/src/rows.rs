@@ -1,5 +1,6 @@
 //! One split of tokens artifacts: its rows by number, one artifact after another. Shards are mapped into memory at first use.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -266,10 +267,10 @@ impl Rows {
         Ok(Place { step: &source.step, row: row - source.first, shard })
     }
 
-    /// The document ids of the first `rows` rows of examples.
-    pub fn ids(&self, rows: u64) -> Result<Vec<[u8; 16]>> {
+    /// The document ids of rows of examples.
+    pub fn ids(&self, rows: Range<u64>) -> Result<Vec<[u8; 16]>> {
         let reader = self.examples()?;
-        (0..rows).map(|row| reader.id(row)).collect()
+        rows.map(|row| reader.id(row)).collect()
     }
 
     /// Of the layout tag: the number of each token's word, or −1.

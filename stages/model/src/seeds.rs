@@ -9,6 +9,8 @@ pub enum Purpose {
     Masks = 4,
     ValidMasks = 5,
     PredictMasks = 6,
+    /// Tokens that are drawn.
+    Draws = 7,
     Noise = 21,
 }
 

@@ -1,79 +1,188 @@
-//! Greedy generation in batches, with the keys and values of earlier tokens kept.
-//!
-//! Prompts are padded on the left, so that all rows take their next token at the same place; rows that ended leave the batch.
+//! Networks that write: after a prompt, or a target for a source. What they have read is kept as keys and values, so each token is read once.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use model::Decoding;
 use tch::{Kind, Tensor};
+use text::Tokenizer;
 
+use crate::decode::{Start, Writer, write};
 use crate::folder::Loaded;
-use crate::models::Cache;
+use crate::models::seq2seq::{EncoderDecoder, Memory};
+use crate::models::{Cache, Seen};
+use crate::tape::Tape;
 
-/// What follows a prompt.
+/// What ended a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum End {
+    /// The end-of-text token.
+    Eos,
+    /// One of the texts to stop at.
+    Stop,
+    /// Its longest length.
+    #[default]
+    Length,
+}
+
+impl End {
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Eos => "eos",
+            End::Stop => "stop",
+            End::Length => "length",
+        }
+    }
+}
+
+/// A text that was written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Completion {
     /// Without the token that ended it.
     pub ids: Vec<i64>,
-    /// Whether it ended by itself, not by its length.
-    pub ended: bool,
+    pub end: End,
+    /// Of its tokens and the one that ended it, by the model itself: no temperature or penalty changes it.
+    pub log_likelihood: f64,
 }
 
-/// Completes every prompt with the most likely token at a time, until `eos`, `max_new` tokens or the network's last position.
-pub fn greedy(loaded: &Loaded, prompts: &[Vec<i64>], eos: i64, max_new: usize) -> Result<Vec<Completion>> {
-    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+/// How texts are written.
+#[derive(Clone, Copy)]
+pub struct How<'a> {
+    pub decoding: &'a Decoding,
+    /// The token that ends a text; −1 where there is none.
+    pub eos: i64,
+    /// Reads texts to stop at.
+    pub tokenizer: Option<&'a Tokenizer>,
+    /// Hears of each token of a text that is written alone and without beams: of all its tokens so far.
+    pub watch: Option<&'a dyn Fn(&[i64])>,
+}
+
+impl How<'_> {
+    /// Whether the text of these tokens holds one of those to stop at.
+    pub fn stops(&self, ids: &[i64]) -> Result<bool> {
+        let (stop, Some(tokenizer)) = (&self.decoding.stop, self.tokenizer) else { return Ok(false) };
+        if stop.is_empty() {
+            return Ok(false);
+        }
+        let text = decoded(tokenizer, ids)?;
+        Ok(stop.iter().any(|stop| text.contains(stop.as_str())))
+    }
+
+    /// The text of a completion, up to where it stops.
+    pub fn text(&self, tokenizer: &Tokenizer, ids: &[i64]) -> Result<String> {
+        let mut text = decoded(tokenizer, ids)?;
+        if let Some(end) = self.decoding.stop.iter().filter_map(|stop| text.find(stop.as_str())).min() {
+            text.truncate(end);
+        }
+        Ok(text)
+    }
+}
+
+/// The text of tokens, without special ones.
+pub fn decoded(tokenizer: &Tokenizer, ids: &[i64]) -> Result<String> {
+    tokenizer.decode(&ids.iter().map(|id| *id as u32).collect::<Vec<u32>>())
+}
+
+/// What follows prompts of a causal network; `numbers` are those that tokens are drawn by.
+pub fn complete(loaded: &Loaded, prompts: &[Vec<i64>], numbers: &[u64], how: &How) -> Result<Vec<Completion>> {
     let positions = loaded.config.positions as usize;
     if let Some(row) = prompts.iter().position(|prompt| prompt.is_empty() || prompt.len() > positions) {
         bail!("prompt {row} of the batch has {} tokens, the model takes 1 to {positions}", prompts[row].len());
     }
-    let mut completions = vec![Completion::default(); prompts.len()];
-    let mut live: Vec<usize> = (0..prompts.len()).collect();
-    let (device, mut cache) = (loaded.parameters.device(), Cache::new());
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+    let (device, max_new) = (loaded.parameters.device(), how.decoding.max_new_tokens as usize);
+    // On the left, so that all rows take their next token at the same place.
     let padding: Vec<i64> = prompts.iter().map(|prompt| (longest - prompt.len()) as i64).collect();
-    let mut padding_left = Tensor::from_slice(&padding).unsqueeze(1).to_device(device); // (live, 1)
-    let padded: Vec<Vec<i64>> = prompts.iter().map(|prompt| [vec![eos; longest - prompt.len()], prompt.clone()].concat()).collect();
-    let mut ids = Tensor::from_slice2(&padded).to_device(device); // (live, new)
-    let mut seen = 0; // tokens in the cache
-    while !live.is_empty() {
-        let new = ids.size()[1];
-        let places = Tensor::arange_start(seen, seen + new, (Kind::Int64, device)); // (new)
-        let (mask, at) = (mask(&places, &padding_left, seen + new), (&places - &padding_left).clamp_min(0));
-        let next: Vec<i64> = tch::no_grad(|| -> Result<Vec<i64>> {
-            let hidden = loaded.network.extend(&ids, &at, &mask, &mut cache)?;
-            let output = loaded.network.output();
-            let last = loaded.network.features(&hidden.select(1, new - 1)); // (live, width)
-            Ok(last.linear(output.weight, output.bias).argmax(-1, false).try_into()?)
-        })?;
-        seen += new;
-        let mut kept = Vec::new();
-        for (i, row) in live.iter().enumerate() {
-            let completion = &mut completions[*row];
-            completion.ended = next[i] == eos;
-            if !completion.ended {
-                completion.ids.push(next[i]);
-                let length = prompts[*row].len() + completion.ids.len();
-                if completion.ids.len() < max_new && length <= positions {
-                    kept.push(i as i64);
-                }
-            }
-        }
-        if kept.len() < live.len() {
-            let index = Tensor::from_slice(&kept).to_device(device);
-            live = kept.iter().map(|i| live[*i as usize]).collect();
-            padding_left = padding_left.index_select(0, &index);
-            for (keys, values) in cache.iter_mut().flatten() {
-                (*keys, *values) = (keys.index_select(0, &index), values.index_select(0, &index));
-            }
-        }
-        let next: Vec<i64> = kept.iter().map(|i| next[*i as usize]).collect();
-        ids = Tensor::from_slice(&next).unsqueeze(1).to_device(device);
-    }
-    Ok(completions)
+    let padded: Vec<Vec<i64>> =
+        prompts.iter().map(|prompt| [vec![how.eos.max(0); longest - prompt.len()], prompt.clone()].concat()).collect();
+    let start = |(prompt, number): (&Vec<i64>, &u64)| Start {
+        seen: prompt.clone(),
+        number: *number,
+        // The token after the last position is still predicted.
+        tokens_max: max_new.min(positions + 1 - prompt.len()),
+    };
+    let starts = prompts.iter().zip(numbers).map(start).collect();
+    let mut writer = Causal { loaded, padding: Tensor::from_slice(&padding).unsqueeze(1).to_device(device), cache: Cache::new(), seen: 0 };
+    write(&mut writer, &Tensor::from_slice2(&padded).to_device(device), starts, how)
 }
 
-/// (live, 1, new, seen + new): a token looks at itself and at earlier tokens that are no padding.
+/// The likeliest token at a time after each prompt.
+pub fn greedy(loaded: &Loaded, prompts: &[Vec<i64>], eos: i64, max_new_tokens: usize) -> Result<Vec<Completion>> {
+    let decoding = Decoding { max_new_tokens: max_new_tokens as u64, ..Decoding::default() };
+    complete(loaded, prompts, &vec![0; prompts.len()], &How { decoding: &decoding, eos, tokenizer: None, watch: None })
+}
+
+/// The target of each source (batch, source time) by a network of encoder and decoder, which begins with the token `first`.
+pub fn translate(loaded: &Loaded, ids: &Tensor, seen: &Seen, numbers: &[u64], first: i64, how: &How) -> Result<Vec<Completion>> {
+    let network = loaded.network.encoder_decoder().context("this network has no encoder and decoder; give one of the family seq2seq")?;
+    // The decoder reads all tokens but the last, and what it begins with.
+    let tokens_max = how.decoding.max_new_tokens.min(loaded.config.positions as u64) as usize;
+    let memory = tch::no_grad(|| network.encode(ids, seen, 0.0, &Tape::off()))?;
+    let starts = numbers.iter().map(|number| Start { seen: vec![first], number: *number, tokens_max }).collect();
+    let begin = Tensor::full([ids.size()[0], 1], first, (Kind::Int64, ids.device()));
+    write(&mut Decoder { loaded, network, memory, cache: Cache::new() }, &begin, starts, how)
+}
+
+/// A network that goes on with prompts.
+struct Causal<'a> {
+    loaded: &'a Loaded,
+    /// (rows, 1), tokens of padding before each prompt.
+    padding: Tensor,
+    cache: Cache,
+    /// Tokens in the cache.
+    seen: i64,
+}
+
+impl Writer for Causal<'_> {
+    fn next(&mut self, ids: &Tensor) -> Result<Tensor> {
+        let new = ids.size()[1];
+        let places = Tensor::arange_start(self.seen, self.seen + new, (Kind::Int64, ids.device())); // (new)
+        let (mask, at) = (mask(&places, &self.padding, self.seen + new), (&places - &self.padding).clamp_min(0));
+        let hidden = self.loaded.network.extend(ids, &at, &mask, &mut self.cache)?;
+        self.seen += new;
+        Ok(logits(self.loaded, &hidden.select(1, new - 1)))
+    }
+
+    fn select(&mut self, rows: &Tensor) {
+        self.padding = self.padding.index_select(0, rows);
+        select(&mut self.cache, rows);
+    }
+}
+
+/// A decoder that writes targets.
+struct Decoder<'a> {
+    loaded: &'a Loaded,
+    network: &'a dyn EncoderDecoder,
+    memory: Memory,
+    cache: Cache,
+}
+
+impl Writer for Decoder<'_> {
+    fn next(&mut self, ids: &Tensor) -> Result<Tensor> {
+        Ok(logits(self.loaded, &self.network.decode(ids, &self.memory, &mut self.cache).select(1, 0)))
+    }
+
+    fn select(&mut self, rows: &Tensor) {
+        self.memory = self.memory.select(rows);
+        select(&mut self.cache, rows);
+    }
+}
+
+/// (rows, vocabulary), f32, from hidden states (rows, width).
+fn logits(loaded: &Loaded, hidden: &Tensor) -> Tensor {
+    let output = loaded.network.output();
+    loaded.network.features(hidden).linear(output.weight, output.bias).to_kind(Kind::Float)
+}
+
+fn select(cache: &mut Cache, rows: &Tensor) {
+    for (keys, values) in cache.iter_mut().flatten() {
+        (*keys, *values) = (keys.index_select(0, rows), values.index_select(0, rows));
+    }
+}
+
+/// (rows, 1, new, seen + new): a token looks at itself and at earlier tokens that are no padding.
 fn mask(places: &Tensor, padding: &Tensor, total: i64) -> Tensor {
     let keys = Tensor::arange(total, (Kind::Int64, places.device()));
     let earlier = keys.unsqueeze(0).le_tensor(&places.unsqueeze(1)); // (new, total)
     let itself = keys.unsqueeze(0).eq_tensor(&places.unsqueeze(1)); // padding must see something, or it becomes NaN
-    let real = keys.unsqueeze(0).ge_tensor(padding).unsqueeze(1); // (live, 1, total)
+    let real = keys.unsqueeze(0).ge_tensor(padding).unsqueeze(1); // (rows, 1, total)
     earlier.unsqueeze(0).logical_and(&real).logical_or(&itself.unsqueeze(0)).unsqueeze(1)
 }

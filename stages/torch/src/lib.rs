@@ -2,14 +2,16 @@
 //!
 //! Alone knows LibTorch. Which steps there are and when they run is not decided here: a job comes as a file (crate `model`), the answer
 //! is files in the draft. Read in this order: `worker` (the process), `train` (the loop), `objective` and `loss` (one batch),
-//! `optimizer`, `models` (the networks), `checkpoint` (going on after a kill), `predict`.
+//! `optimizer`, `models` (the networks), `checkpoint` (going on after a kill), `predict`, `ask`.
 
 mod adversarial;
+mod ask;
 mod batches;
 mod carry;
 mod checkpoint;
 mod decode;
 mod device;
+mod draw;
 mod ema;
 mod embeddings;
 mod folder;

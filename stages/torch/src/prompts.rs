@@ -45,8 +45,8 @@ impl Prompts {
         let eos = model.config.special.eos.unwrap_or(-1);
         let found = generate::greedy(model, &self.ids, eos, self.new_tokens)?;
         for (prompt, completion) in self.texts.iter().zip(found) {
-            let ids: Vec<u32> = completion.ids.iter().map(|id| *id as u32).collect();
-            log.generation(&Generation { step, prompt: prompt.clone(), text: self.tokenizer.decode(&ids)? })?;
+            let text = generate::decoded(&self.tokenizer, &completion.ids)?;
+            log.generation(&Generation { step, prompt: prompt.clone(), text })?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use model::Job;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -19,11 +20,36 @@ pub struct Column(pub Field, pub ArrayRef);
 
 /// Writes a table of one file; an empty one keeps its columns.
 pub fn write(draft: &Path, table: &str, columns: Vec<Column>) -> Result<()> {
-    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().map(|Column(field, array)| (field, array)).unzip();
-    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).with_context(|| format!("table `{table}`"))?;
+    let batch = batch(columns).with_context(|| format!("table `{table}`"))?;
     let mut writer = Writer::create(draft, table, batch.schema())?;
     writer.write(&batch)?;
     writer.finish()
+}
+
+/// Whether a part of a table was written whole.
+pub fn is_written(draft: &Path, table: &str, part: usize) -> bool {
+    path(draft, table, part).exists()
+}
+
+/// Writes a part of a table: it is there whole or not at all. Parts without rows keep the columns.
+pub fn write_part(job: &Job, table: &str, part: usize, batch: &RecordBatch) -> Result<()> {
+    let (unfinished, path) = (job.scratch("part.parquet"), path(&job.draft, table, part));
+    let mut writer = Writer::at(unfinished.clone(), batch.schema())?;
+    writer.write(batch)?;
+    writer.finish()?;
+    let folder = path.parent().unwrap_or(&job.draft);
+    let moved = std::fs::create_dir_all(folder).and_then(|()| std::fs::rename(&unfinished, &path));
+    moved.with_context(|| format!("writing `{}`", path.display()))
+}
+
+fn path(draft: &Path, table: &str, part: usize) -> PathBuf {
+    draft.join(table).join(format!("part-{part:05}.parquet"))
+}
+
+/// The columns side by side.
+pub fn batch(columns: Vec<Column>) -> Result<RecordBatch> {
+    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().map(|Column(field, array)| (field, array)).unzip();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
 }
 
 /// A table of one file while it is written.
@@ -34,9 +60,12 @@ pub struct Writer {
 
 impl Writer {
     pub fn create(draft: &Path, table: &str, schema: SchemaRef) -> Result<Writer> {
-        let path = draft.join(table).join("part-00000.parquet");
+        Writer::at(path(draft, table, 0), schema)
+    }
+
+    fn at(path: PathBuf, schema: SchemaRef) -> Result<Writer> {
         let failed = || format!("writing `{}`", path.display());
-        std::fs::create_dir_all(draft.join(table)).with_context(failed)?;
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).with_context(failed)?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))

@@ -1,5 +1,6 @@
 //! Properties of learning that cross the files of this crate, on networks small enough for milliseconds.
 
+mod decoding;
 mod document_weights;
 mod heads;
 mod jobs;
@@ -306,21 +307,26 @@ fn padding_changes_no_prediction() {
     }
 }
 
-/// Greedy generation without a cache, one prompt at a time.
-fn greedy_plain(loaded: &Loaded, prompt: &[i64], eos: i64, max_new: usize) -> generate::Completion {
-    let mut completion = generate::Completion::default();
-    while completion.ids.len() < max_new {
-        let ids = Tensor::from_slice(&[prompt, &completion.ids].concat()).unsqueeze(0);
+/// Greedy generation without a cache, one prompt at a time: tokens, and whether the end was reached.
+fn greedy_plain(loaded: &Loaded, prompt: &[i64], eos: i64, max_new: usize) -> (Vec<i64>, bool) {
+    let mut found: Vec<i64> = Vec::new();
+    while found.len() < max_new {
+        let ids = Tensor::from_slice(&[prompt, &found].concat()).unsqueeze(0);
         let hidden = tch::no_grad(|| loaded.network.hidden(&ids, &Seen::default(), 0.0)).select(0, 0);
         let last = hidden.select(0, -1).unsqueeze(0);
         let next = last.linear(loaded.network.output().weight, None::<&Tensor>).argmax(-1, false).int64_value(&[0]);
         if next == eos {
-            completion.ended = true;
-            break;
+            return (found, true);
         }
-        completion.ids.push(next);
+        found.push(next);
     }
-    completion
+    (found, false)
+}
+
+/// The same by way of a batch and a cache.
+fn greedy(loaded: &Loaded, prompts: &[Vec<i64>], eos: i64, max_new: usize) -> Vec<(Vec<i64>, bool)> {
+    let found = generate::greedy(loaded, prompts, eos, max_new).unwrap();
+    found.into_iter().map(|completion| (completion.ids, completion.end == generate::End::Eos)).collect()
 }
 
 #[test]
@@ -332,19 +338,19 @@ fn cached_generation_in_a_batch_is_plain_generation() {
     let prompts: Vec<Vec<i64>> = rows(6).into_iter().map(|row| row.tokens[..3 + row.tokens.len() % 4].to_vec()).collect();
     let plain: Vec<_> = prompts.iter().map(|prompt| greedy_plain(&loaded, prompt, 2, 12)).collect();
     // An end that some row really chooses.
-    let eos = plain[0].ids[4];
+    let eos = plain[0].0[4];
     let expected: Vec<_> = prompts.iter().map(|prompt| greedy_plain(&loaded, prompt, eos, 12)).collect();
-    assert_eq!(generate::greedy(&loaded, &prompts, eos, 12).unwrap(), expected);
-    assert!(expected.iter().any(|completion| completion.ended));
+    assert_eq!(greedy(&loaded, &prompts, eos, 12), expected);
+    assert!(expected.iter().any(|(_, ended)| *ended));
 }
 
 #[test]
 fn a_completion_ends_at_the_last_position() {
     let _alone = alone();
     let loaded = loaded(config(Family::Gpt, Head::Causal), 9);
-    let found = generate::greedy(&loaded, &[vec![5; 20]], -1, 100).unwrap();
+    let found = greedy(&loaded, &[vec![5; 20]], -1, 100);
     // 24 positions: the token after the last one is still predicted.
-    assert_eq!((found[0].ids.len(), found[0].ended), (5, false));
+    assert_eq!((found[0].0.len(), found[0].1), (5, false));
 }
 
 #[test]

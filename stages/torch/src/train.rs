@@ -163,7 +163,7 @@ fn evaluate(run: &Run, job: &Job, settings: &Train, model: &Loaded, bf16: bool, 
     let sample = |sample| Sample { sample, row: shards::permute(seed, 0, valid.count(), sample) };
     let samples: Vec<Sample> = (0..rows).map(sample).collect();
     let batches: Vec<Vec<Sample>> = if settings.carry_state {
-        carry::in_lanes(valid.count(), settings.batch_size).take(settings.eval_batches as usize).collect()
+        carry::in_lanes(0..valid.count(), valid.count().div_ceil(settings.batch_size)).take(settings.eval_batches as usize).collect()
     } else {
         samples.chunks(settings.batch_size as usize).map(<[Sample]>::to_vec).collect()
     };

@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use model::ask::Said;
 use model::{Event, Job, Report, STOPPED, Task};
+use serde::Serialize;
 
 use crate::ranks::Lost;
 
-const USAGE: &str =
-    "mill-model is started by `mill`; by hand: mill-model run JOB.json [RANK] | mill-model logits|hidden MODEL-FOLDER IDS.json";
+const USAGE: &str = "mill-model is started by `mill`; by hand: mill-model run JOB.json [RANK] | mill-model ask | mill-model logits|hidden MODEL-FOLDER IDS.json";
 /// Progress is told at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -27,10 +28,21 @@ pub fn main() -> ExitCode {
     match arguments[..] {
         ["run", job] => run(Path::new(job), 0),
         ["run", job, rank] => rank.parse().map_or_else(|_| usage(), |rank| run(Path::new(job), rank)),
+        ["ask"] => ask(),
         ["logits", folder, ids] => print(crate::logits::print(Path::new(folder), Path::new(ids))),
         ["hidden", folder, ids] => print(crate::hidden::print(Path::new(folder), Path::new(ids))),
         _ => usage(),
     }
+}
+
+/// What went wrong is said on standard output, where it belongs to the next question.
+fn ask() -> ExitCode {
+    keep_memory();
+    let answered = std::panic::catch_unwind(crate::ask::answer).unwrap_or_else(|panic| Err(describe(panic)));
+    if let Err(error) = answered {
+        tell(&Said::Error(format!("{error:#}")));
+    }
+    ExitCode::SUCCESS
 }
 
 fn usage() -> ExitCode {
@@ -163,7 +175,7 @@ impl Worker {
 }
 
 /// A reader that is gone is no reason to fail: the stop flag follows.
-fn tell(event: &Event) {
+pub fn tell(event: &impl Serialize) {
     if let Ok(line) = serde_json::to_string(event) {
         let mut stdout = std::io::stdout().lock();
         let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());

@@ -129,7 +129,7 @@ impl Stage for Decontaminate {
     const ABOUT: &'static str = "Finds documents that hold items of evaluation sets, and drops or marks them.";
     const VERSION: u32 = 1;
     const INPUTS: &'static [Port] =
-        &[Port::one("documents", Kind::Documents), Port { name: "against", kind: Kind::Documents, optional: true, many: true }];
+        &[Port::one("documents", Kind::Documents), Port { optional: true, ..Port::many("against", Kind::Documents) }];
     const OUTPUT: Kind = Kind::Documents;
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {

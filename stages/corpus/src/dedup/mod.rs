@@ -53,7 +53,7 @@ impl Stage for Dedup {
         // Earlier steps whose documents stay what they are: what is like one of them is rejected. Of the new documents those are kept that
         // `documents = [old, new]` would keep with the old ones first among survivors; matched ids are the same too if that joins no two
         // old ones, as it does not when they were deduplicated with the same settings.
-        Port { name: "against", kind: Kind::Documents, optional: true, many: true },
+        Port { optional: true, ..Port::many("against", Kind::Documents) },
     ];
     const OUTPUT: Kind = Kind::Documents;
 

@@ -4,38 +4,35 @@
 //! least over the windows. Other than there, all spans are tried and not those of the 20 likeliest ends alone, and a span that stands in two windows
 //! counts once.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use anyhow::{Context as _, Result};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use model::{AnswerColumns, Predict, Report, Window};
 use serde_json::json;
 
-use super::{Work, column, number_lists, text_lists};
-use crate::tables::{self, Column};
+use super::parts::Part;
+use super::{Work, column, ids, number_lists, text_lists};
+use crate::tables::Column;
 use crate::worker::Worker;
-
-/// Documents that are read at once.
-const BATCH_ROWS: usize = 1024;
 
 /// A span of a context, in characters from `first` to before `end`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Span {
-    score: f32,
-    first: i32,
-    end: i32,
+pub struct Span {
+    pub score: f32,
+    pub first: i32,
+    pub end: i32,
 }
 
 /// A question with its best spans, best first, and their texts.
 #[derive(Clone, Debug, Default)]
-struct Question {
+pub struct Question {
     id: [u8; 16],
     text: String,
     gold: Vec<String>,
-    spans: Vec<Span>,
+    pub spans: Vec<Span>,
     candidates: Vec<String>,
     null_score: f32,
 }
@@ -44,14 +41,27 @@ impl Work<'_> {
     pub(super) fn answers(&self, worker: &mut Worker) -> Result<Option<Report>> {
         let settings = self.settings;
         let columns = settings.answer.as_ref().context("the columns of the documents are not known: the plan did not note them")?;
-        let mut windows: Vec<(Vec<Span>, f32)> = vec![Default::default(); self.rows as usize];
-        let done = self.heads(worker, |samples, batch, logits| {
+        if self.parts(worker, "windows", |part| self.answers_of(part, columns))?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.report(vec![
+            ("task", json!("answer")),
+            ("max_answer_tokens", json!(settings.max_answer_tokens)),
+            ("null_threshold", json!(settings.null_threshold)),
+        ])))
+    }
+
+    fn answers_of(&self, part: &mut Part, columns: &AnswerColumns) -> Result<Option<Vec<Column>>> {
+        let (settings, first) = (self.settings, part.rows.start);
+        let (longest, count) = (settings.max_answer_tokens as usize, settings.candidates as usize);
+        let mut windows: Vec<(Vec<Span>, f32)> = vec![Default::default(); part.len()];
+        let done = self.heads(part, |samples, batch, logits| {
             let time = batch.ids.size()[1] as usize;
             let logits = Vec::<f32>::try_from(logits.reshape([-1]))?; // (batch, 2, time)
             for (sample, logits) in samples.iter().zip(logits.chunks(2 * time)) {
                 let (starts, ends) = logits.split_at(time);
-                let spans = best_spans(starts, ends, &self.data.window(sample.row)?, settings);
-                windows[sample.row as usize] = (spans, starts[0] + ends[0]);
+                let spans = best_spans(starts, ends, &self.data.window(sample.row)?, longest, count);
+                windows[(sample.row - first) as usize] = (spans, starts[0] + ends[0]);
             }
             Ok(())
         })?;
@@ -59,7 +69,7 @@ impl Work<'_> {
             return Ok(None);
         }
         let mut questions: Vec<Question> = Vec::new();
-        for ((id, (spans, null_score)), row) in self.data.ids(self.rows)?.into_iter().zip(windows).zip(0..) {
+        for ((id, (spans, null_score)), row) in self.data.ids(part.rows.clone())?.into_iter().zip(windows).zip(first..) {
             match questions.last_mut() {
                 Some(question) if self.data.window(row)?.start > 0 => {
                     question.spans.extend(spans);
@@ -68,50 +78,22 @@ impl Work<'_> {
                 _ => questions.push(Question { id, spans, null_score, ..Question::default() }),
             }
         }
-        questions.iter_mut().for_each(|question| keep_best(&mut question.spans, settings.candidates as usize));
-        self.read_documents(columns, &mut questions)?;
-        tables::write(&self.job.draft, "predictions", table(&questions, settings)?)?;
-        Ok(Some(self.report(vec![
-            ("task", json!("answer")),
-            ("max_answer_tokens", json!(settings.max_answer_tokens)),
-            ("null_threshold", json!(settings.null_threshold)),
-        ])))
-    }
-
-    /// Takes the texts of questions, gold answers and spans out of the documents.
-    fn read_documents(&self, columns: &AnswerColumns, questions: &mut [Question]) -> Result<()> {
-        let mut places: HashMap<[u8; 16], Vec<usize>> = HashMap::new();
-        questions.iter().enumerate().for_each(|(place, question)| places.entry(question.id).or_default().push(place));
-        let documents = self.job.artifact("documents")?;
-        let table = documents.table(documents.main())?;
-        let AnswerColumns { question, context, answer, answer_start } = columns;
-        let names: [&str; 5] = ["id", question, context, answer, answer_start];
-        for (file, place) in table.files.iter().enumerate() {
-            if place.split.as_ref().is_some_and(|split| *split != self.settings.split) {
-                continue;
-            }
-            for batch in table.read(file, Some(&names), BATCH_ROWS)? {
-                let batch = Documents::of(&batch?, columns)?;
-                for row in 0..batch.ids.len() {
-                    for place in places.remove(batch.ids.value(row)).unwrap_or_default() {
-                        batch.fill(row, &mut questions[place])?;
-                    }
-                }
-            }
-        }
-        match places.len() {
-            0 => Ok(()),
-            missing => bail!("{missing} questions of the tokens are not among the documents of step `{}`", documents.manifest.step),
-        }
+        questions.iter_mut().for_each(|question| keep_best(&mut question.spans, count));
+        // Texts of questions, gold answers and spans.
+        let ids: Vec<[u8; 16]> = questions.iter().map(|question| question.id).collect();
+        let documents = part.documents(&ids)?.context("no documents are connected that answers could be cut out of")?;
+        let documents = Documents::of(documents, columns)?;
+        questions.iter_mut().enumerate().try_for_each(|(row, question)| documents.fill(row, question))?;
+        table(&questions, settings).map(Some)
     }
 }
 
-/// The best spans of a window: `starts` and `ends` are the logits of its tokens.
-fn best_spans(starts: &[f32], ends: &[f32], window: &Window, settings: &Predict) -> Vec<Span> {
+/// The `count` best spans of a window, of at most `longest` tokens: `starts` and `ends` are the logits of its tokens.
+pub fn best_spans(starts: &[f32], ends: &[f32], window: &Window, longest: usize, count: usize) -> Vec<Span> {
     let mut spans = Vec::new();
     let context = |token: &usize| window.starts[*token] >= 0;
     for first in (0..window.starts.len()).filter(context) {
-        let last = window.starts.len().min(first + settings.max_answer_tokens as usize);
+        let last = window.starts.len().min(first + longest);
         for token in (first..last).filter(context) {
             let span = Span { score: starts[first] + ends[token], first: window.starts[first], end: window.ends[token] };
             if span.first < span.end {
@@ -119,7 +101,7 @@ fn best_spans(starts: &[f32], ends: &[f32], window: &Window, settings: &Predict)
             }
         }
     }
-    keep_best(&mut spans, settings.candidates as usize);
+    keep_best(&mut spans, count);
     spans
 }
 
@@ -135,7 +117,6 @@ fn keep_best(spans: &mut Vec<Span>, count: usize) {
 
 /// Documents with questions, as far as they are needed.
 struct Documents {
-    ids: FixedSizeBinaryArray,
     questions: StringArray,
     contexts: StringArray,
     answers: ArrayRef,
@@ -147,10 +128,8 @@ impl Documents {
     fn of(batch: &RecordBatch, columns: &AnswerColumns) -> Result<Documents> {
         let column = |name: &str| batch.column_by_name(name).with_context(|| format!("the documents have no column `{name}`"));
         let text = |name: &str| -> Result<StringArray> { Ok(cast(column(name)?, &DataType::Utf8)?.as_string::<i32>().clone()) };
-        let ids = column("id")?.as_fixed_size_binary_opt().context("the column `id` holds no ids")?.clone();
         let nested = column(&columns.answer_start)?.data_type().is_nested();
         Ok(Documents {
-            ids,
             questions: text(&columns.question)?,
             contexts: text(&columns.context)?,
             answers: column(&columns.answer)?.clone(),
@@ -185,56 +164,66 @@ impl Documents {
     }
 
     fn fill(&self, row: usize, question: &mut Question) -> Result<()> {
-        let context = self.contexts.value(row);
-        let bytes: Vec<usize> = context.char_indices().map(|(byte, _)| byte).chain([context.len()]).collect();
-        let cut = |span: &Span| -> Result<String> {
-            let byte = |character: i32| bytes.get(character as usize).copied();
-            let range = byte(span.first).zip(byte(span.end)).context("an answer reaches beyond its context; run `tokenize` again")?;
-            Ok(context[range.0..range.1].to_string())
-        };
-        question.candidates = question.spans.iter().map(cut).collect::<Result<_>>()?;
+        question.candidates = texts(self.contexts.value(row), &question.spans)?;
         question.text = self.questions.value(row).to_string();
         question.gold = self.gold(row)?;
         Ok(())
     }
 }
 
-/// The probabilities of the candidates, and of no answer, which counts only where there may be none.
-fn probabilities(question: &Question, may_lack: bool) -> (Vec<f32>, f32) {
-    let null = may_lack.then_some(question.null_score);
-    let scores: Vec<f64> = question.spans.iter().map(|span| span.score).chain(null).map(f64::from).collect();
-    let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = scores.iter().map(|score| (score - highest).exp()).sum();
-    let mut shares: Vec<f32> = scores.iter().map(|score| ((score - highest).exp() / sum) as f32).collect();
-    let null = if may_lack { shares.pop().unwrap_or(0.0) } else { 0.0 };
-    (shares, null)
+impl Question {
+    /// With all spans that were found.
+    pub fn new(mut spans: Vec<Span>, count: usize, null_score: f32) -> Question {
+        keep_best(&mut spans, count);
+        Question { spans, null_score, ..Question::default() }
+    }
+
+    /// The best span, unless having no answer is better by more than the threshold.
+    pub fn best(&self, null_threshold: Option<f64>) -> Option<Span> {
+        let lacks = |span: &Span| null_threshold.is_some_and(|least| f64::from(self.null_score - span.score) > least);
+        self.spans.first().filter(|span| !lacks(span)).copied()
+    }
+
+    /// The probabilities of the candidates, and of no answer, which counts only where there may be none.
+    pub fn probabilities(&self, may_lack: bool) -> (Vec<f32>, f32) {
+        let null = may_lack.then_some(self.null_score);
+        let scores: Vec<f64> = self.spans.iter().map(|span| span.score).chain(null).map(f64::from).collect();
+        let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = scores.iter().map(|score| (score - highest).exp()).sum();
+        let mut shares: Vec<f32> = scores.iter().map(|score| ((score - highest).exp() / sum) as f32).collect();
+        let null = if may_lack { shares.pop().unwrap_or(0.0) } else { 0.0 };
+        (shares, null)
+    }
+}
+
+/// The texts of spans of a context.
+pub fn texts(context: &str, spans: &[Span]) -> Result<Vec<String>> {
+    let bytes: Vec<usize> = context.char_indices().map(|(byte, _)| byte).chain([context.len()]).collect();
+    let byte = |character: i32| bytes.get(character as usize).copied();
+    let cut = |span: &Span| -> Result<String> {
+        let range = byte(span.first).zip(byte(span.end)).context("an answer reaches beyond its context; run `tokenize` again")?;
+        Ok(context[range.0..range.1].to_string())
+    };
+    spans.iter().map(cut).collect()
 }
 
 fn table(questions: &[Question], settings: &Predict) -> Result<Vec<Column>> {
     let may_lack = settings.null_threshold.is_some();
-    // The best span, unless having none is better by more than the threshold.
-    let best: Vec<Option<Span>> = questions
-        .iter()
-        .map(|question| {
-            let lacks = |span: &Span| settings.null_threshold.is_some_and(|least| f64::from(question.null_score - span.score) > least);
-            question.spans.first().filter(|span| !lacks(span)).copied()
-        })
-        .collect();
-    let ids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(questions.iter().map(|question| Some(question.id)), 16)?;
+    let best: Vec<Option<Span>> = questions.iter().map(|question| question.best(settings.null_threshold)).collect();
     let prediction =
         questions.iter().zip(&best).map(|(question, best)| Some(best.and(question.candidates.first()).map_or("", |text| text.as_str())));
     let floats = |values: &mut dyn Iterator<Item = Option<f64>>| -> ArrayRef { Arc::new(values.collect::<Float64Array>()) };
     let place = |of: fn(&Span) -> i32| -> ArrayRef {
         Arc::new(best.iter().map(|best| best.as_ref().map(|span| i64::from(of(span)))).collect::<Int64Array>())
     };
-    let shares: Vec<(Vec<f32>, f32)> = questions.iter().map(|question| probabilities(question, may_lack)).collect();
+    let shares: Vec<(Vec<f32>, f32)> = questions.iter().map(|question| question.probabilities(may_lack)).collect();
     let probability = &mut best
         .iter()
         .zip(&shares)
         .map(|(best, (all, null))| Some(f64::from(if best.is_some() { all.first().copied().unwrap_or(0.0) } else { *null })));
     let nullable = |name: &str, values: ArrayRef| Column(Field::new(name, values.data_type().clone(), true), values);
     Ok(vec![
-        column("id", Arc::new(ids)),
+        ids(questions.iter().map(|question| question.id))?,
         column("question", Arc::new(StringArray::from_iter_values(questions.iter().map(|question| &question.text)))),
         column("gold", text_lists(questions.iter().map(|question| question.gold.iter().map(String::as_str).collect()))),
         column("prediction", Arc::new(prediction.collect::<StringArray>())),
@@ -262,7 +251,7 @@ mod tests {
         let window = Window { start: 0, starts: vec![-1, -1, -1, 0, 2, 4, 4, -1], ends: vec![-1, -1, -1, 1, 3, 4, 7, -1] };
         let starts = [9.0, 9.0, 9.0, 1.0, 5.0, 0.0, 2.0, 9.0];
         let ends = [9.0, 9.0, 9.0, 4.0, 0.0, 9.0, 3.0, 9.0];
-        let found = best_spans(&starts, &ends, &window, &settings(json!({"max_answer_tokens": 2, "candidates": 3})));
+        let found = best_spans(&starts, &ends, &window, 2, 3);
         // The token c stands for no character, so that b alone to c is b and what follows it.
         let span = |score, first, end| Span { score, first, end };
         assert_eq!(found, [span(14.0, 2, 4), span(5.0, 0, 1), span(5.0, 2, 3)]);
@@ -282,16 +271,14 @@ mod tests {
         };
         assert_eq!(answer(9.0, json!(null)), "a");
         assert_eq!((answer(3.5, json!(0.0)), answer(3.0, json!(0.0)), answer(3.5, json!(1.0))), (String::new(), "a".into(), "a".into()));
-        let (shares, null) = probabilities(&question(3.0), true);
+        let (shares, null) = question(3.0).probabilities(true);
         assert!((shares[0] - null).abs() < 1e-7 && (shares.iter().sum::<f32>() + null - 1.0).abs() < 1e-6);
     }
 
     #[test]
     fn texts_are_cut_by_characters_and_golds_are_read_as_tokenize_reads_them() {
-        let ids = FixedSizeBinaryArray::try_from_iter([[0u8; 16]].into_iter()).unwrap();
         let check = |answer: &str, start: &str| {
             let documents = Documents {
-                ids: ids.clone(),
                 questions: StringArray::from(vec!["谁?"]),
                 contexts: StringArray::from(vec!["今天 é李白写诗"]),
                 answers: Arc::new(StringArray::from(vec![answer])),

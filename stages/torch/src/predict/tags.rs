@@ -8,9 +8,10 @@ use model::Report;
 use serde_json::json;
 use tch::Kind;
 
-use super::{Work, column, number_lists, text_lists};
+use super::parts::Part;
+use super::{Work, column, ids, number_lists, text_lists};
 use crate::objective::Targets;
-use crate::tables;
+use crate::tables::Column;
 use crate::worker::Worker;
 
 /// What is said of the words of a row.
@@ -25,8 +26,18 @@ struct Tagged {
 impl Work<'_> {
     pub(super) fn tags(&self, worker: &mut Worker) -> Result<Option<Report>> {
         let classes = self.classes()?;
-        let mut rows = vec![Tagged::default(); self.rows as usize];
-        let done = self.heads(worker, |samples, batch, logits| {
+        if self.parts(worker, "rows", |part| self.tags_of(part, classes))?.is_none() {
+            return Ok(None);
+        }
+        let scheme: serde_json::Value = self.tokens.fact("scheme").unwrap_or_default();
+        let label_all: bool = self.tokens.fact("label_all").unwrap_or_default();
+        let facts = vec![("task", json!("tag")), ("classes", json!(classes)), ("scheme", scheme), ("label_all", json!(label_all))];
+        Ok(Some(self.report(facts)))
+    }
+
+    fn tags_of(&self, part: &mut Part, classes: &[String]) -> Result<Option<Vec<Column>>> {
+        let (mut rows, first) = (vec![Tagged::default(); part.len()], part.rows.start);
+        let done = self.heads(part, |samples, batch, logits| {
             let Targets::Tags { places, labels, .. } = &batch.targets else { bail!("words have tags as targets") };
             let time = batch.ids.size()[1];
             let (probabilities, prediction) = logits.softmax(-1, Kind::Float).max_dim(-1, false);
@@ -35,7 +46,7 @@ impl Work<'_> {
             let words = samples.iter().map(|sample| self.data.words(sample.row)).collect::<Result<Vec<_>>>()?;
             for (i, place) in places.into_iter().enumerate() {
                 let (sample, token) = ((place / time) as usize, (place % time) as usize);
-                let row = &mut rows[samples[sample].row as usize];
+                let row = &mut rows[(samples[sample].row - first) as usize];
                 row.words.push(words[sample][token]);
                 row.gold.push(labels[i] as usize);
                 row.prediction.push(prediction[i] as usize);
@@ -52,17 +63,12 @@ impl Work<'_> {
         let mut words = ListBuilder::new(Int32Builder::new());
         rows.iter().for_each(|row| words.append_value(row.words.iter().copied().map(Some)));
         let words: ArrayRef = Arc::new(words.finish());
-        let columns = vec![
-            column("id", self.ids()?),
+        Ok(Some(vec![
+            ids(self.data.ids(part.rows.clone())?)?,
             column("words", words),
             column("gold", named(|row| &row.gold)),
             column("prediction", named(|row| &row.prediction)),
             column("probabilities", number_lists(rows.iter().map(|row| row.probabilities.clone()))),
-        ];
-        tables::write(&self.job.draft, "predictions", columns)?;
-        let scheme: serde_json::Value = self.tokens.fact("scheme").unwrap_or_default();
-        let label_all: bool = self.tokens.fact("label_all").unwrap_or_default();
-        let facts = vec![("task", json!("tag")), ("classes", json!(classes)), ("scheme", scheme), ("label_all", json!(label_all))];
-        Ok(Some(self.report(facts)))
+        ]))
     }
 }

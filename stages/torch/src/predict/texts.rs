@@ -6,14 +6,15 @@ use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, Float64Array, StringArray};
 use model::{Head, Report, Row, Sample};
 use serde_json::json;
-use tch::Kind;
+use tch::{Kind, Tensor};
 
-use super::{Work, argmax, column, number_lists, text_lists};
-use crate::tables::{self, Column};
+use super::parts::Part;
+use super::{Work, column, ids, number_lists, text_lists};
+use crate::tables::Column;
 use crate::worker::Worker;
 
 /// A class is predicted where its probability is above this, among classes of which a text may have several.
-const THRESHOLD: f32 = 0.5;
+pub const THRESHOLD: f32 = 0.5;
 
 impl Work<'_> {
     pub(super) fn texts(&self, worker: &mut Worker) -> Result<Option<Report>> {
@@ -23,29 +24,14 @@ impl Work<'_> {
         {
             bail!("the model was trained to predict {}, the labels of the tokens are of the type {:?}", head.name(), self.facts.label_type);
         }
-        let mut said: Vec<Vec<f32>> = vec![Vec::new(); self.rows as usize];
-        let done = self.heads(worker, |samples, _, logits| {
-            let values = match head {
-                Head::Number => logits,
-                Head::MultiLabel { .. } => logits.sigmoid(),
-                _ => logits.softmax(-1, Kind::Float),
-            };
-            for (Sample { row, .. }, values) in samples.iter().zip(Vec::<Vec<f32>>::try_from(values)?) {
-                said[*row as usize] = values;
-            }
-            Ok(())
-        })?;
-        if done.is_none() {
+        if self.parts(worker, "rows", |part| self.said_of(part, head, classes))?.is_none() {
             return Ok(None);
         }
-        let rows = (0..self.rows).map(|row| self.data.row(row, false)).collect::<Result<Vec<Row>>>()?;
-        let (task, columns) = match head {
-            Head::Number => ("number", numbers(&rows, &said)),
-            Head::MultiLabel { .. } => ("multi-label", sets(&rows, said, classes)),
-            _ => ("classify", one_class(&rows, said, classes)),
+        let task = match head {
+            Head::Number => "number",
+            Head::MultiLabel { .. } => "multi-label",
+            _ => "classify",
         };
-        let id = column("id", self.ids()?);
-        tables::write(&self.job.draft, "predictions", std::iter::once(id).chain(columns).collect())?;
         let mut facts = vec![("task", json!(task))];
         if !classes.is_empty() {
             facts.push(("classes", json!(classes)));
@@ -55,6 +41,41 @@ impl Work<'_> {
         }
         Ok(Some(self.report(facts)))
     }
+
+    fn said_of(&self, part: &mut Part, head: &Head, classes: &[String]) -> Result<Option<Vec<Column>>> {
+        let (mut said, first): (Vec<Vec<f32>>, u64) = (vec![Vec::new(); part.len()], part.rows.start);
+        let done = self.heads(part, |samples, _, logits| {
+            for (Sample { row, .. }, values) in samples.iter().zip(Vec::<Vec<f32>>::try_from(probabilities(head, logits))?) {
+                said[(row - first) as usize] = values;
+            }
+            Ok(())
+        })?;
+        if done.is_none() {
+            return Ok(None);
+        }
+        let rows = part.rows.clone().map(|row| self.data.row(row, false)).collect::<Result<Vec<Row>>>()?;
+        let columns = match head {
+            Head::Number => numbers(&rows, &said),
+            Head::MultiLabel { .. } => sets(&rows, said, classes),
+            _ => one_class(&rows, said, classes),
+        };
+        let ids = ids(self.data.ids(part.rows.clone())?)?;
+        Ok(Some(std::iter::once(ids).chain(columns).collect()))
+    }
+}
+
+/// What a head for texts says (batch, outputs): a probability for each class, or the number.
+pub fn probabilities(head: &Head, logits: Tensor) -> Tensor {
+    match head {
+        Head::Number => logits,
+        Head::MultiLabel { .. } => logits.sigmoid(),
+        _ => logits.softmax(-1, Kind::Float),
+    }
+}
+
+/// The place of the largest, of equal ones the first.
+pub fn argmax(row: &[f32]) -> usize {
+    (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }
 
 fn one_class(rows: &[Row], said: Vec<Vec<f32>>, classes: &[String]) -> Vec<Column> {

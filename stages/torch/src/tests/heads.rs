@@ -440,7 +440,7 @@ fn answers_are_cut_out_of_their_contexts() {
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let settings: Predict = serde_json::from_value(settings).unwrap();
         let inputs = [("model", "reader"), ("tokens", "questions"), ("documents", "documents")];
-        let job = world.job("answers", Task::Predict(settings.clone()), &inputs);
+        let job = world.job(&format!("answers-{more}"), Task::Predict(settings.clone()), &inputs);
         let report = predict::predict(&job, &settings, &mut worker(false)).unwrap().unwrap();
         assert_eq!(report.facts["task"], "answer");
         read(&job.draft.join("predictions/part-00000.parquet"))

@@ -1,5 +1,6 @@
 //! Whole jobs on small artifacts: training, going on after a stop, predicting.
 
+mod predicting;
 mod robust;
 mod sequences;
 
@@ -172,7 +173,7 @@ impl World {
         let settings: Predict = serde_json::from_value(settings).unwrap();
         let job = self.job(draft, Task::Predict(settings.clone()), inputs);
         let report = predict::predict(&job, &settings, &mut worker(false)).unwrap().unwrap();
-        (read(&job.draft.join("predictions/part-00000.parquet")), report)
+        (read_parts(&job.draft.join("predictions")), report)
     }
 }
 
@@ -183,6 +184,14 @@ pub(super) fn worker(stop: bool) -> Worker {
 pub(super) fn read(path: &Path) -> RecordBatch {
     let file = std::fs::File::open(path).unwrap();
     ParquetRecordBatchReaderBuilder::try_new(file).unwrap().with_batch_size(1 << 20).build().unwrap().next().unwrap().unwrap()
+}
+
+/// All parts of a table.
+pub(super) fn read_parts(folder: &Path) -> RecordBatch {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let parts: Vec<RecordBatch> = paths.iter().map(|path| read(path)).collect();
+    arrow::compute::concat_batches(&parts[0].schema(), &parts).unwrap()
 }
 
 pub(super) fn floats(batch: &RecordBatch, name: &str) -> Vec<f64> {

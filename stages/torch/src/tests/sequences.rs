@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use model::recurrent::Cell;
 use model::seq2seq::{Activation, Style};
-use model::{Recurrent, Seq2seq};
+use model::{Decoding, Recurrent, Seq2seq};
 use serde_json::Value;
 
 use super::*;
 use crate::batches::Denoising;
-use crate::decode::{self, Search};
+use crate::generate::How;
 use crate::models::rnn;
 use crate::{carry, logits};
 
@@ -92,9 +92,12 @@ fn searches_find_what_transformers_finds() {
         let (ids_of, seen) = sources(&expected);
         for search in expected["searches"].as_array().unwrap() {
             let (beams, length_penalty) = (search["beams"].as_u64().unwrap() as usize, search["length_penalty"].as_f64().unwrap());
-            let how = Search { start: 0, end: 1, tokens_max: 9, beams, length_penalty };
-            let found: Vec<Vec<i64>> = decode::search(&loaded, &ids_of, &seen, &how).unwrap().into_iter().map(|one| one.ids).collect();
-            assert_eq!(found, ids(&search["targets"]), "{name}, {how:?}");
+            let decoding = Decoding { beams: beams as u64, length_penalty, max_new_tokens: 9, ..Decoding::default() };
+            let how = How { decoding: &decoding, eos: 1, tokenizer: None, watch: None };
+            let numbers = vec![0; ids_of.size()[0] as usize];
+            let found = generate::translate(&loaded, &ids_of, &seen, &numbers, 0, &how).unwrap();
+            let found: Vec<Vec<i64>> = found.into_iter().map(|one| one.ids).collect();
+            assert_eq!(found, ids(&search["targets"]), "{name}, {decoding:?}");
         }
     }
 }
@@ -268,9 +271,9 @@ fn cached_generation_of_recurrent_networks_is_plain_generation() {
         let loaded = loaded(recurrent(cell), 9);
         tch::no_grad(|| loaded.parameters.tensors().into_iter().filter(|x| x.dim() == 2).for_each(|mut x| drop(x.g_mul_scalar_(6.0))));
         let prompts: Vec<Vec<i64>> = rows(6).into_iter().map(|row| row.tokens[..3 + row.tokens.len() % 4].to_vec()).collect();
-        let eos = greedy_plain(&loaded, &prompts[0], 2, 12).ids[4];
+        let eos = greedy_plain(&loaded, &prompts[0], 2, 12).0[4];
         let expected: Vec<_> = prompts.iter().map(|prompt| greedy_plain(&loaded, prompt, eos, 12)).collect();
-        assert_eq!(generate::greedy(&loaded, &prompts, eos, 12).unwrap(), expected, "{cell:?}");
+        assert_eq!(greedy(&loaded, &prompts, eos, 12), expected, "{cell:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 //! A long context becomes several rows, windows that overlap by `stride` tokens, as `return_overflowing_tokens` of transformers makes them. A row
 //! that does not hold the whole answer points at `[CLS]`, and so do all rows of a question without an answer (SQuAD 2).
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use arrow::array::Array;
 use rayon::prelude::*;
 use shards::examples::{Column, Example, Kind, Value};
@@ -119,7 +119,7 @@ fn example(job: &Job, id: [u8; 16], question: &str, context: &str, answer: Answe
     };
     question.truncate(settings.question_length);
     let cut = whole - FRAME - question.len() - encoded.ids.len();
-    let characters = characters(context, &encoded.offsets)?;
+    let characters = encoded.characters(context)?;
     let room = settings.sequence_length - FRAME - question.len();
     let mut rows = Vec::new();
     let mut start = 0;
@@ -174,15 +174,4 @@ fn locate(context: &str, answer: &str, start: i64, offsets: &[(usize, usize)]) -
         (Some(first), Some(last)) if first <= last => Ok((first, last)),
         _ => Err(format!("{} gives no token", excerpt(answer))),
     }
-}
-
-/// Bytes as characters: each token's first, and the one after its last.
-fn characters(text: &str, offsets: &[(usize, usize)]) -> Result<Vec<(i32, i32)>> {
-    if text.is_ascii() {
-        return Ok(offsets.iter().map(|(start, end)| (*start as i32, *end as i32)).collect());
-    }
-    let starts: Vec<usize> = text.char_indices().map(|(byte, _)| byte).collect();
-    let number = |byte: usize| starts.partition_point(|start| *start < byte) as i32;
-    let all = offsets.iter().map(|(start, end)| (*end <= text.len()).then(|| (number(*start), number(*end))));
-    all.collect::<Option<Vec<_>>>().context("the tokenizer placed a token outside of its text")
 }

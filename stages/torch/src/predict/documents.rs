@@ -1,0 +1,140 @@
+//! The documents that predictions are of: their columns stand beside predictions, so that any slice is a query, and answers are cut out of them.
+//!
+//! Tokens are mostly in the order of documents, so the search for the next ones goes on where the last ones were found.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result, bail};
+use arrow::array::{AsArray, RecordBatch, UInt64Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use engine::{Table, TableFile};
+use model::AnswerColumns;
+
+use super::Work;
+use crate::tables::Column;
+
+/// Documents that are read at once.
+const BATCH_ROWS: usize = 1024;
+/// Settings of `tokenize` that name columns of texts: predictions say what is to be said of those.
+const TEXTS: [&str; 11] =
+    ["text", "text_pair", "prompt", "target", "source", "words", "tags", "question", "context", "answer", "answer_start"];
+
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// A reader of documents that never ends: after the last one comes the first.
+pub struct Documents {
+    step: String,
+    table: Table,
+    /// Files that may hold documents of the split.
+    files: Vec<usize>,
+    /// Columns that stand beside predictions.
+    kept: Vec<String>,
+    /// All columns that are read.
+    read: Vec<String>,
+    /// The batch at hand, those that follow it in its file, and which of the files comes next.
+    batch: Option<RecordBatch>,
+    rest: Batches,
+    next: usize,
+}
+
+impl Documents {
+    /// The documents on the port of that name, if one is connected.
+    pub fn open(work: &Work) -> Result<Option<Documents>> {
+        let Some(artifact) = work.job.artifact_opt("documents")? else { return Ok(None) };
+        let table = artifact.table(artifact.main())?;
+        let of_split = |file: &TableFile| file.split.as_ref().is_none_or(|split| *split == work.settings.split);
+        let files = (0..table.files.len()).filter(|file| of_split(&table.files[*file])).collect();
+        let kept = match &work.settings.columns {
+            Some(columns) => columns.clone(),
+            None => users(&table, &work.tokens.manifest.key_parts["settings"]),
+        };
+        let mut read = vec!["id".to_string()];
+        let answers = work
+            .settings
+            .answer
+            .iter()
+            .flat_map(|AnswerColumns { question, context, answer, answer_start }| [question, context, answer, answer_start]);
+        for name in kept.iter().chain(answers) {
+            table.column(name)?;
+            if !read.contains(name) {
+                read.push(name.clone());
+            }
+        }
+        let (step, rest) = (artifact.manifest.step, std::iter::empty());
+        Ok(Some(Documents { step, table, files, kept, read, batch: None, rest: Box::new(rest), next: 0 }))
+    }
+
+    /// The documents of these ids, a row for each.
+    pub fn find(&mut self, ids: &[[u8; 16]]) -> Result<RecordBatch> {
+        let mut places: HashMap<[u8; 16], Vec<usize>> = HashMap::new();
+        ids.iter().enumerate().for_each(|(place, id)| places.entry(*id).or_default().push(place));
+        let (mut order, mut found, mut rows) = (vec![0; ids.len()], Vec::new(), 0);
+        let mut opened = 0;
+        loop {
+            if let Some(batch) = &self.batch {
+                let of_batch =
+                    batch.column_by_name("id").and_then(|ids| ids.as_fixed_size_binary_opt()).context("documents have no ids")?;
+                let mut taken: Vec<u64> = Vec::new();
+                for row in 0..batch.num_rows() {
+                    for place in places.remove(of_batch.value(row)).unwrap_or_default() {
+                        order[place] = rows + taken.len() as u64;
+                        taken.push(row as u64);
+                    }
+                }
+                rows += taken.len() as u64;
+                if !taken.is_empty() || found.is_empty() {
+                    found.push(take_record_batch(batch, &UInt64Array::from(taken))?);
+                }
+            }
+            // The first file may have been begun, so it is read once more.
+            if (places.is_empty() && self.batch.is_some()) || opened > self.files.len() {
+                break;
+            }
+            opened += self.advance()?;
+        }
+        match (places.len(), found.first()) {
+            (0, Some(first)) => Ok(take_record_batch(&concat_batches(&first.schema(), &found)?, &UInt64Array::from(order))?),
+            (missing, _) => bail!("{missing} documents of the tokens are not among those of step `{}`", self.step),
+        }
+    }
+
+    /// Goes on to the next batch; gives how many files were opened for it.
+    fn advance(&mut self) -> Result<usize> {
+        let mut opened = 0;
+        loop {
+            if let Some(batch) = self.rest.next() {
+                self.batch = Some(batch?);
+                return Ok(opened);
+            }
+            if opened > self.files.len() {
+                return Ok(opened);
+            }
+            let file = *self.files.get(self.next).with_context(|| format!("step `{}` has no documents of the split", self.step))?;
+            let names: Vec<&str> = self.read.iter().map(String::as_str).collect();
+            self.rest = Box::new(self.table.read(file, Some(&names), BATCH_ROWS)?);
+            self.next = (self.next + 1) % self.files.len();
+            opened += 1;
+        }
+    }
+
+    /// Puts the columns of found documents behind those of predictions; of equal names theirs gets another one.
+    pub fn append(&self, found: &RecordBatch, columns: &mut Vec<Column>) -> Result<()> {
+        for name in &self.kept {
+            let place = found.schema().index_of(name)?;
+            let mut field = found.schema().field(place).clone();
+            while columns.iter().any(|Column(other, _)| other.name() == field.name()) {
+                field = field.clone().with_name(format!("document_{}", field.name()));
+            }
+            columns.push(Column(field, found.column(place).clone()));
+        }
+        Ok(())
+    }
+}
+
+/// The source and the user's columns, which stand between `text` and `extra`; without texts that tokens were made of.
+fn users(table: &Table, settings: &serde_json::Value) -> Vec<String> {
+    let made_of = |name: &str| TEXTS.iter().any(|setting| settings[*setting] == *name);
+    let names = || table.schema.fields().iter().map(|field| field.name().as_str());
+    let between = names().skip_while(|name| *name != "text").skip(1).take_while(|name| *name != "extra");
+    names().filter(|name| *name == "source").chain(between).filter(|name| !made_of(name)).map(str::to_string).collect()
+}
