@@ -37,9 +37,12 @@ impl Ends {
     }
 }
 
+/// The name of a group, and its score or why it has none.
+type Group = (String, Result<f64, String>);
+
 /// The gaps of all scores, by slice and in the order of scores.
 pub fn gaps(scores: &[(usize, Scored)], slices: &Slices) -> Vec<Gap> {
-    let mut gaps: Vec<(Gap, Vec<(String, Result<f64, String>)>)> = Vec::new();
+    let mut gaps: Vec<(Gap, Vec<Group>)> = Vec::new();
     for (group, scored) in scores {
         let (slice, value) = slices.name(*group);
         let score = &scored.score;
@@ -61,16 +64,16 @@ pub fn gaps(scores: &[(usize, Scored)], slices: &Slices) -> Vec<Gap> {
             gaps[place].1.push((value.to_owned(), score.value.clone()));
         }
     }
-    let finish = |(gap, groups): (Gap, Vec<(String, Result<f64, String>)>)| Gap { groups: groups.len() as u64, ends: ends(groups), ..gap };
+    let finish = |(gap, groups): (Gap, Vec<Group>)| Gap { groups: groups.len() as u64, ends: ends(groups), ..gap };
     gaps.into_iter().map(finish).collect()
 }
 
 /// Of equal groups the first.
-fn ends(groups: Vec<(String, Result<f64, String>)>) -> Result<Ends, String> {
+fn ends(groups: Vec<Group>) -> Result<Ends, String> {
     if groups.len() < 2 {
         return Err("there are not two groups".to_owned());
     }
-    let known = |(group, value): (String, Result<f64, String>)| match value {
+    let known = |(group, value): Group| match value {
         Ok(value) => Ok((group, value)),
         Err(reason) => Err(format!("undefined for `{group}`: {reason}")),
     };

@@ -70,7 +70,7 @@ pub(super) fn plan(ctx: &Context, paths: &[PathBuf], packing: Packing, frame: &F
         let mut entries = Entries::open(path, 0)?;
         let (mut names, mut token) = (Vec::new(), 0);
         loop {
-            let entry = entries.place();
+            let entry = entries.position();
             match entries.next()? {
                 None => break,
                 Some(Entry::Split(name)) => names.push(name),
