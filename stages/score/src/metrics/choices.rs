@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn an_empty_choice_is_not_chosen() {
         let row = ChoiceRow { gold: 1, choices: vec!["", "a"], log_likelihoods: &[0.0, -9.0], unconditional: None };
-        check(&ACC_NORM, &[row.clone()], Ok(1.0));
+        check(&ACC_NORM, std::slice::from_ref(&row), Ok(1.0));
         check(&ACC, &[row], Ok(0.0));
     }
 }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Writes artifacts for further ports below a folder.
+type Writes = dyn Fn(&Context, &std::path::Path) -> Vec<(String, Artifact)>;
+
 /// What `decontaminate` leaves: documents, marked or not, and items.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Found {
@@ -142,7 +145,7 @@ fn scores_are_given_again_without_contaminated_items() {
             vec![("contamination".to_owned(), run_alone(&found, ctx, &Inputs::new(vec![], vec![]), &folder.join("found")).unwrap())]
         }
     };
-    let slices = |found: &dyn Fn(&Context, &std::path::Path) -> Vec<(String, Artifact)>| {
+    let slices = |found: &Writes| {
         let (_folder, scores) = run_with(json!({"metrics": ["accuracy"], "slices": ["group"]}), None, found).unwrap();
         show(&scores, "slices", &["slice", "slice_value", "system", "value", "reason", "count"])
     };
