@@ -19,9 +19,6 @@ pub struct Gap {
     pub ends: Result<Ends, String>,
 }
 
-/// The groups of a slice with their values.
-type Groups = Vec<(String, Result<f64, String>)>;
-
 /// The groups between which the gap is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ends {
@@ -45,7 +42,7 @@ type Group = (String, Result<f64, String>);
 
 /// The gaps of all scores, by slice and in the order of scores.
 pub fn gaps(scores: &[(usize, Scored)], slices: &Slices) -> Vec<Gap> {
-    let mut gaps: Vec<(Gap, Groups)> = Vec::new();
+    let mut gaps: Vec<(Gap, Vec<Group>)> = Vec::new();
     for (group, scored) in scores {
         let (slice, value) = slices.name(*group);
         let score = &scored.score;
@@ -67,12 +64,12 @@ pub fn gaps(scores: &[(usize, Scored)], slices: &Slices) -> Vec<Gap> {
             gaps[place].1.push((value.to_owned(), score.value.clone()));
         }
     }
-    let finish = |(gap, groups): (Gap, Groups)| Gap { groups: groups.len() as u64, ends: ends(groups), ..gap };
+    let finish = |(gap, groups): (Gap, Vec<Group>)| Gap { groups: groups.len() as u64, ends: ends(groups), ..gap };
     gaps.into_iter().map(finish).collect()
 }
 
 /// Of equal groups the first.
-fn ends(groups: Groups) -> Result<Ends, String> {
+fn ends(groups: Vec<Group>) -> Result<Ends, String> {
     if groups.len() < 2 {
         return Err("there are not two groups".to_owned());
     }
