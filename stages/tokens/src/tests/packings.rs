@@ -4,7 +4,6 @@ use super::*;
 use arrow::array::Array;
 use arrow::datatypes::{Int32Type, UInt16Type, UInt32Type};
 use shards::Span;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// The first texts of a file in data-samples/text/.
