@@ -97,11 +97,12 @@ fn dependencies(folder: &str) -> Vec<String> {
         .collect()
 }
 
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
     "pipeline/engine",
     "pipeline/text",
     "pipeline/shards",
     "pipeline/query",
+    "pipeline/judgements",
     "stages/corpus",
     "stages/tokens",
     "stages/model",

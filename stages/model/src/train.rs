@@ -6,7 +6,6 @@ use anyhow::Result;
 use engine::{Context, Draft, Inputs, Kind, Port, Site, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use vectors::judgements;
 
 use crate::optimizer::{Adversarial, BestMetric, Group, OnSpike, Optimizer, Schedule};
 use crate::{Curriculum, Family, Lora, Masking, ModelSettings, Objective, Shuffle, Task, launch, start};

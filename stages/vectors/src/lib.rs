@@ -6,7 +6,6 @@ mod chunks;
 mod epochs;
 mod glove;
 mod huffman;
-pub mod judgements;
 mod kernel;
 mod matrix;
 mod output;

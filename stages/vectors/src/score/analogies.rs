@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, anyhow};
+use engine::Context;
+use judgements::Question;
 
 use crate::kernel::{self, Work, vectorized};
 use crate::matrix::Matrix;
-use crate::score::files::Question;
 use crate::score::table::Score;
 use crate::score::vectors::Vectors;
 
@@ -21,12 +22,7 @@ type Found = Vec<(usize, Option<usize>)>;
 pub(crate) type Answer<'a> = (&'a str, bool);
 
 /// The answer to each question; none where one of its four words has no vector.
-pub(crate) fn answer<'a>(
-    threads: usize,
-    check_stop: impl Fn() -> Result<()> + Sync,
-    vectors: &'a Vectors,
-    questions: &[Question],
-) -> Result<Vec<Option<Answer<'a>>>> {
+pub(crate) fn answer<'a>(ctx: &Context, vectors: &'a Vectors, questions: &[Question]) -> Result<Vec<Option<Answer<'a>>>> {
     let known: Vec<(usize, [usize; 3])> = questions
         .iter()
         .enumerate()
@@ -41,7 +37,7 @@ pub(crate) fn answer<'a>(
     let work = || -> Result<Found> {
         let mut found = Vec::new();
         while let Some(block) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            check_stop()?;
+            ctx.check_stop()?;
             let given: Vec<[usize; 3]> = block.iter().map(|(_, given)| *given).collect();
             let best = vectorized(Search { vectors, given: &given });
             found.extend(block.iter().map(|(index, _)| *index).zip(best));
@@ -49,7 +45,7 @@ pub(crate) fn answer<'a>(
         Ok(found)
     };
     let found: Vec<Result<Found>> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let handles: Vec<_> = (0..ctx.threads.max(1)).map(|_| scope.spawn(work)).collect();
         handles.into_iter().map(|handle| handle.join().unwrap_or_else(|_| Err(anyhow!("a search panicked; please report it")))).collect()
     });
     let mut answers = vec![None; questions.len()];

@@ -1,19 +1,17 @@
 //! `score-vectors`: word vectors beside people's judgements of similarity, and in analogies. Definitions are those of gensim's
 //! `evaluate_word_pairs` and `evaluate_word_analogies`.
 
-pub(crate) mod analogies;
-pub(crate) mod files;
-pub(crate) mod similarity;
+mod analogies;
+mod similarity;
 mod table;
-pub(crate) mod vectors;
+mod vectors;
 
 use anyhow::{Result, bail};
 use engine::{Context, Disk, Draft, Inputs, Kind, Part, Port, Site, Stage, schema};
+use judgements::{Pair, Question};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::judgements;
-use files::{Pair, Question};
 use table::Score;
 use vectors::Vectors;
 
@@ -76,9 +74,12 @@ impl Stage for ScoreVectors {
             bail!("{} steps are connected, and {} have names", artifacts.len(), self.names.len());
         }
         let similarity: Vec<(&String, Vec<Pair>)> =
-            self.similarity.iter().map(|name| Ok((name, files::pairs(judgements::found(inputs, name)?)?))).collect::<Result<_>>()?;
-        let analogies: Vec<(&String, Vec<Question>)> =
-            self.analogies.iter().map(|name| Ok((name, files::questions(judgements::found(inputs, name)?)?))).collect::<Result<_>>()?;
+            self.similarity.iter().map(|name| Ok((name, judgements::pairs(judgements::found(inputs, name)?)?))).collect::<Result<_>>()?;
+        let analogies: Vec<(&String, Vec<Question>)> = self
+            .analogies
+            .iter()
+            .map(|name| Ok((name, judgements::questions(judgements::found(inputs, name)?)?)))
+            .collect::<Result<_>>()?;
         let main = Kind::Scores.main_table();
         draft.declare(main, schema::scores())?;
         draft.declare("similarity", table::similarity_schema())?;
@@ -94,7 +95,7 @@ impl Stage for ScoreVectors {
                     scores.extend(similarity::scores((similarity.len() > 1).then_some(file), pairs, &found));
                 }
                 for (file, questions) in &analogies {
-                    let found = analogies::answer(ctx.threads, || ctx.check_stop(), &vectors, questions)?;
+                    let found = analogies::answer(ctx, &vectors, questions)?;
                     part.write("analogies", &table::analogies(system, file, questions, &found)?)?;
                     scores.extend(analogies::scores((analogies.len() > 1).then_some(file), questions, &found));
                 }

@@ -6,8 +6,7 @@ use anyhow::Result;
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use engine::schema;
-
-use crate::score::files::{Pair, Question};
+use judgements::{Pair, Question};
 
 /// A number, or why there is none.
 pub(crate) struct Score {

@@ -52,17 +52,6 @@ impl Vectors {
         Ok(vectors)
     }
 
-    /// Vectors of `size` numbers each, one after another, in the order of the words. Case is kept.
-    pub(crate) fn of(words: Vec<String>, numbers: &[f32], size: usize) -> Result<Vectors> {
-        let groups = groups(size);
-        let (units, first, numbers_of) = (Matrix::zeros(words.len(), groups), Vec::new(), HashMap::new());
-        let mut vectors = Vectors { words: Vec::new(), units, groups, first, numbers: numbers_of, ignore_case: false };
-        for (word, numbers) in words.iter().zip(numbers.chunks(size)) {
-            vectors.push(word, numbers, size)?;
-        }
-        Ok(vectors)
-    }
-
     fn push(&mut self, word: &str, numbers: &[f32], size: usize) -> Result<()> {
         if numbers.len() != size || numbers.iter().any(|x| !x.is_finite()) {
             bail!("the vector of `{word}` has {} numbers, {size} finite ones were expected", numbers.len());

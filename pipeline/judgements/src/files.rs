@@ -6,17 +6,17 @@ use anyhow::{Context as _, Result, bail};
 
 /// Two words and how similar people find them.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Pair {
-    pub(crate) words: [String; 2],
-    pub(crate) gold: f64,
+pub struct Pair {
+    pub words: [String; 2],
+    pub gold: f64,
 }
 
 /// `a` is to `b` as `c` is to `expected`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Question {
-    pub(crate) section: String,
-    pub(crate) given: [String; 3],
-    pub(crate) expected: String,
+pub struct Question {
+    pub section: String,
+    pub given: [String; 3],
+    pub expected: String,
 }
 
 fn lines(path: &Path) -> Result<Vec<(usize, String)>> {
@@ -25,7 +25,7 @@ fn lines(path: &Path) -> Result<Vec<(usize, String)>> {
 }
 
 /// Reads word pairs.
-pub(crate) fn pairs(path: &Path) -> Result<Vec<Pair>> {
+pub fn pairs(path: &Path) -> Result<Vec<Pair>> {
     let mut pairs = Vec::new();
     let mut header_allowed = true;
     for (n, line) in lines(path)?.into_iter().filter(|(_, line)| !line.starts_with('#')) {
@@ -54,7 +54,7 @@ pub(crate) fn pairs(path: &Path) -> Result<Vec<Pair>> {
 }
 
 /// Reads analogies.
-pub(crate) fn questions(path: &Path) -> Result<Vec<Question>> {
+pub fn questions(path: &Path) -> Result<Vec<Question>> {
     let mut questions = Vec::new();
     let mut section = String::new();
     for (n, line) in lines(path)? {
