@@ -43,6 +43,9 @@ pub struct Completion {
     pub log_likelihood: f64,
 }
 
+/// Hears the tokens of a text.
+pub type Watch<'a> = dyn Fn(&[i64]) + 'a;
+
 /// How texts are written.
 #[derive(Clone, Copy)]
 pub struct How<'a> {
@@ -52,7 +55,7 @@ pub struct How<'a> {
     /// Reads texts to stop at.
     pub tokenizer: Option<&'a Tokenizer>,
     /// Hears of each token of a text that is written alone and without beams: of all its tokens so far.
-    pub watch: Option<&'a dyn Fn(&[i64])>,
+    pub watch: Option<&'a Watch<'a>>,
 }
 
 impl How<'_> {

@@ -29,21 +29,20 @@ impl Model {
         let places: Vec<usize> = (0..row.len()).filter(|place| row[*place] == mask).collect();
         let other = if name == MASK { String::new() } else { format!(" or `{name}`") };
         ensure!(!places.is_empty(), "the text has no mask; write `{MASK}`{other} for each token that is to be found");
-        let (likely, tokens) = self.likeliest(&row, &places, candidates)?;
         let mut masks = Vec::new();
-        for (place, (likely, tokens)) in places.iter().zip(likely.into_iter().zip(tokens)) {
-            row[*place] = tokens[0];
+        for (place, candidates) in places.iter().zip(self.likeliest(&row, &places, candidates)?) {
+            row[*place] = candidates[0].1;
             let candidate =
                 |(p, token): (f32, i64)| Ok(json!({"token": decoded(&self.tokenizer, &[token])?, "id": token, "probability": p}));
-            masks.push(likely.into_iter().zip(tokens).map(candidate).collect::<Result<Value>>()?);
+            masks.push(candidates.into_iter().map(candidate).collect::<Result<Value>>()?);
         }
         let filled = decoded(&self.tokenizer, &row)?;
         let details = json!({"text": text, "filled": filled, "masks": masks});
         Ok((filled, details))
     }
 
-    /// Probabilities and ids of the likeliest tokens at these places of a row.
-    fn likeliest(&self, row: &[i64], places: &[usize], count: usize) -> Result<(Vec<Vec<f32>>, Vec<Vec<i64>>)> {
+    /// The likeliest tokens at each of these places of a row, with their probabilities.
+    fn likeliest(&self, row: &[i64], places: &[usize], count: usize) -> Result<Vec<Vec<(f32, i64)>>> {
         let (network, device) = (&self.loaded.network, self.loaded.parameters.device());
         let places: Vec<i64> = places.iter().map(|place| *place as i64).collect();
         tch::no_grad(|| {
@@ -53,7 +52,8 @@ impl Model {
             let output = network.output();
             let likely = features.linear(output.weight, output.bias).softmax(-1, Kind::Float); // (places, vocabulary)
             let (likely, tokens) = likely.topk((count as i64).min(likely.size()[1]), -1, true, true);
-            Ok((likely.try_into()?, tokens.try_into()?))
+            let (likely, tokens) = (Vec::<Vec<f32>>::try_from(likely)?, Vec::<Vec<i64>>::try_from(tokens)?);
+            Ok(likely.into_iter().zip(tokens).map(|(likely, tokens)| likely.into_iter().zip(tokens).collect()).collect())
         })
     }
 }
