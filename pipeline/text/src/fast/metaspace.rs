@@ -14,7 +14,7 @@ use super::composed::keeps_nfkc;
 use super::sentencepiece::{SPACE, byte_name, for_each_word};
 use super::trie::Trie;
 use super::unigram::{Best, Unigram};
-use crate::learn::{Style, normalizer_of};
+use crate::style::Style;
 
 pub(super) struct Metaspace {
     pieces: Unigram<f64>,
@@ -47,7 +47,7 @@ impl Metaspace {
         pre_tokenizer: Option<&PreTokenizerWrapper>,
     ) -> Result<Metaspace> {
         let is = |style: Style| -> Result<bool> {
-            let own: Option<NormalizerWrapper> = serde_json::from_value(normalizer_of(style))?;
+            let own: Option<NormalizerWrapper> = serde_json::from_value(style.normalizer())?;
             Ok(serde_json::to_value(own)? == serde_json::to_value(normalizer)?)
         };
         let pieces: Vec<(&str, f64)> = model.iter().map(|(text, score)| (text.as_str(), *score)).collect();

@@ -23,8 +23,8 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::split::SplitPattern;
 use tokenizers::{AddedToken, ModelWrapper, NormalizedString, Normalizer, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
+use crate::encoded::Encoded;
 use crate::patterns::{Pattern, for_each_bert_piece};
-use crate::tokenizer::Encoded;
 use cache::{Batch, Cache, Out};
 use merges::{Merges, Scratch};
 use metaspace::Metaspace;

@@ -6,10 +6,11 @@ use std::borrow::Cow;
 
 use unicode_normalization::char::is_combining_mark;
 
-use super::recipe::{Kind, Recipe, Style};
+use super::recipe::{Kind, Recipe};
 use crate::normal::nfc;
 use crate::patterns::for_each_bert_piece;
 use crate::scripts::{Script, script};
+use crate::style::Style;
 
 /// Calls `sink` with the pieces of a text.
 ///

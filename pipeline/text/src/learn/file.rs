@@ -6,7 +6,8 @@ use anyhow::{Result, anyhow};
 use serde_json::{Map, Value, json};
 
 use super::WORDPIECE_MAX_CHARACTERS;
-use super::recipe::{Kind, Recipe, Style, UNKNOWN, WORDPIECE_UNKNOWN};
+use super::recipe::{Kind, Recipe, UNKNOWN, WORDPIECE_UNKNOWN};
+use crate::style::Style;
 
 /// What was learned: symbols in order of their ids, with merges (numbers of symbols) or scores (log probabilities).
 #[derive(Default)]
@@ -34,37 +35,13 @@ pub(super) fn build(recipe: &Recipe, learned: &Vocabulary) -> Result<tokenizers:
         "truncation": null,
         "padding": null,
         "added_tokens": added,
-        "normalizer": normalizer_of(recipe.style()),
+        "normalizer": recipe.style().normalizer(),
         "pre_tokenizer": pre_tokenizer(recipe),
         "post_processor": post_processor(recipe),
         "decoder": decoder(recipe),
         "model": model(recipe, learned),
     });
     tokenizers::Tokenizer::from_str(&file.to_string()).map_err(|error| anyhow!("building the tokenizer: {error}"))
-}
-
-/// The normalizer of a style.
-pub(crate) fn normalizer_of(style: Style) -> Value {
-    let bert = |lowercase: bool| json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": lowercase});
-    let one_blank = json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "});
-    match style {
-        Style::Gpt2 | Style::Cl100k | Style::Llama3 | Style::O200k | Style::Plain => Value::Null,
-        Style::Qwen2 => json!({"type": "NFC"}),
-        Style::BertCased => bert(false),
-        Style::BertUncased | Style::BertChinese => bert(true),
-        Style::Llama2 => json!({"type": "Sequence", "normalizers": [
-            {"type": "Prepend", "prepend": "▁"},
-            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-        ]}),
-        // As `SentencePieceUnigramTokenizer` of tokenizers; `Nmt` drops control characters and takes all white space for blanks.
-        Style::SentencePiece => json!({"type": "Sequence", "normalizers": [{"type": "Nmt"}, {"type": "NFKC"}, one_blank]}),
-        Style::T5 => json!({"type": "Sequence", "normalizers": [
-            {"type": "Nmt"},
-            {"type": "NFKC"},
-            {"type": "Strip", "strip_left": false, "strip_right": true},
-            one_blank,
-        ]}),
-    }
 }
 
 fn pre_tokenizer(recipe: &Recipe) -> Value {

@@ -21,11 +21,11 @@ use tokenizers::{Normalizer, OffsetReferential, OffsetType, PreTokenizer};
 
 use self::bpe::{Word, learn_merges};
 use self::cut::{for_each_metaspace_word, for_each_piece};
-pub(crate) use self::file::normalizer_of;
 use self::file::{Vocabulary, build};
-pub use self::recipe::{Kind, Recipe, Style};
+pub use self::recipe::{Kind, Recipe};
 use self::unigram::WeightedWord;
 use crate::pieces::byte_characters;
+use crate::style::Style;
 use crate::tokenizer::Tokenizer;
 
 /// Words longer than this many characters are unknown to WordPiece, as in BERT.

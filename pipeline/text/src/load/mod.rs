@@ -20,7 +20,6 @@ use serde_json::{Map, Value, json};
 
 use crate::Tokenizer;
 pub use tiktoken::Pattern;
-pub(crate) use tiktoken::from_base64;
 
 /// Files beside a tokenizer's that tell of its special and added tokens, read where they exist.
 pub const FILES_BESIDE: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Built, ForeignOptions, IDS_MAX, merges};
 use crate::patterns;
-use crate::pieces::byte_characters;
+use crate::pieces::{byte_characters, from_base64};
 
 /// How texts are cut before their bytes are merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,34 +148,6 @@ fn parse_line(line: &[u8]) -> Result<(Vec<u8>, u32)> {
     let rank: u32 = rank.parse().map_err(|_| anyhow!("`{rank}` is no rank"))?;
     ensure!(rank <= IDS_MAX, "the rank {rank} is out of range, {IDS_MAX} is the largest");
     Ok((token, rank))
-}
-
-/// RFC 4648 with padding.
-pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=');
-    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0u32, 0);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-            bits &= (1 << held) - 1;
-        }
-    }
-    (bits == 0).then_some(bytes)
 }
 
 /// The tokens by rank, after checking that ids have no hole but those of special tokens and that every text can be encoded.

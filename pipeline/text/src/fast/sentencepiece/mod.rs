@@ -18,7 +18,7 @@ use super::cache::Out;
 use super::merges::Scratch;
 use super::trie::Trie;
 use super::unigram::{Best, Unigram};
-use crate::tokenizer::Encoded;
+use crate::encoded::Encoded;
 use bpe::Bpe;
 pub(crate) use charsmap::Charsmap;
 use normalizer::Normalizer;
@@ -304,7 +304,7 @@ fn charsmap_of(inner: &tokenizers::Tokenizer) -> Result<Option<Charsmap>> {
     let Some(NormalizerWrapper::Sequence(steps)) = inner.get_normalizer() else { return Ok(None) };
     let Some(NormalizerWrapper::Precompiled(map)) = steps.as_ref().first() else { return Ok(None) };
     let file = serde_json::to_value(map)?;
-    let bytes = file["precompiled_charsmap"].as_str().and_then(crate::load::from_base64);
+    let bytes = file["precompiled_charsmap"].as_str().and_then(crate::pieces::from_base64);
     Charsmap::new(&bytes.context("its map of characters is no base64")?).context("its map of characters is damaged").map(Some)
 }
 
