@@ -195,7 +195,8 @@ fn smoothed_batch(expected: &Value) -> Batch {
     filled(Collate { facts, masking: None, denoising: None, documents: false }, &rows.collect::<Vec<_>>())
 }
 
-/// `smoothed` of a golden: the mean over all targets of PyTorch's cross entropy with label_smoothing, and the norms of its gradients.
+/// `smoothed` of a golden: the mean over all targets of PyTorch's cross entropy with label_smoothing, and the norms of its gradients, in double
+/// precision. Ours may be off by four times what PyTorch's own are in single precision, which is much for T5: it does not scale its attention.
 #[test]
 fn label_smoothing_of_targets_is_that_of_pytorch() {
     let _alone = alone();
@@ -214,10 +215,11 @@ fn label_smoothing_of_targets_is_that_of_pytorch() {
             found.entry("shared.weight".into()).and_modify(|shared| *shared += output);
         }
         let norms = golden["gradients"].as_object().unwrap();
+        let bound = (4.0 * golden["rounding"].as_f64().unwrap()).max(1e-5);
         assert!(found.keys().eq(norms.keys().collect::<BTreeSet<_>>()), "{name}");
         for (variable, gradient) in found {
             let (found, expected) = (gradient.to_kind(Kind::Double).norm().double_value(&[]), norms[&variable].as_f64().unwrap());
-            assert!((found - expected).abs() < 1e-5 * expected.max(0.1), "{name}: {variable}: {found}, not {expected}");
+            assert!((found - expected).abs() < bound * expected.max(0.1), "{name}: {variable}: {found}, not {expected}");
         }
     }
 }
