@@ -198,7 +198,8 @@ def searches(model, source):
 def smoothed(model):
     """The loss with and without label smoothing, and the norms of the gradients of the first, over targets of unequal length, in double precision;
     and by how much of themselves (or of 0.1) those in single precision are off at most."""
-    singles, (plain, exact) = smoothed_gradients(model)[1], smoothed_gradients(copy.deepcopy(model).double())
+    plain, exact = smoothed_gradients(copy.deepcopy(model).double())
+    singles = smoothed_gradients(model)[1]
     rounding = max(abs(singles[name] - norm) / max(norm, 0.1) for name, norm in exact.items())
     return {"labels": TAUGHT, "label_smoothing": SMOOTHING, "plain_loss": plain, "gradients": exact, "rounding": rounding}
 
