@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use arrow::array::{AsArray, FixedSizeBinaryArray, StringArray};
-use engine::{Context, Draft, Inputs, Kind, Part, PartWriter, Port, Site, Stage, schema};
+use engine::{Context, Disk, Draft, Inputs, Kind, Part, PartWriter, Port, Site, Stage, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,11 @@ impl Stage for DedupSubstrings {
             bail!("`bytes_min` is {}: it must be between 16 and 65536", self.bytes_min);
         }
         Ok(())
+    }
+
+    fn disk(&self, input_bytes: u64) -> Disk {
+        // Seen on 100 MB of English text: 12.7 of the input's files, mostly the bytes of candidates.
+        Disk { kept: input_bytes, scratch: 13 * input_bytes, selected: 0 }
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
