@@ -2,123 +2,47 @@
 
 use serde_json::Value;
 
-use crate::harness::{Site, sample};
+use crate::harness::{Site, import, questions, split, step, tokenizer, tokens};
 
-const CONFIG: &str = r#"
-seed = 42
-
-[[step]]
-stage = "import"
-name = "mails"
-paths = ["in/mails.jsonl.zst"]
-columns = { label = "string" }
-
-[[step]]
-stage = "split"
-name = "mails_split"
-parts = { train = 0.8, test = 0.2 }
-inputs = { documents = "mails" }
-
-[[step]]
-stage = "import"
-name = "sentences"
-paths = ["in/hironsan.jsonl.zst"]
-columns = { words = "string", tags = "string" }
-
-[[step]]
-stage = "split"
-name = "sentences_split"
-parts = { train = 0.8, test = 0.2 }
-inputs = { documents = "sentences" }
-
-[[step]]
-stage = "import"
-name = "pairs"
-paths = ["in/help-zh-en.jsonl.zst"]
-text = "zh"
-columns = { en = "string" }
-
-[[step]]
-stage = "split"
-name = "pairs_split"
-parts = { train = 0.9, test = 0.1 }
-inputs = { documents = "pairs" }
-
-[[step]]
-stage = "learn-tokenizer"
-name = "wordpiece"
-kind = "wordpiece"
-vocabulary_size = 4000
-inputs = { documents = "mails_split" }
-
-[[step]]
-stage = "learn-tokenizer"
-name = "bpe"
-vocabulary_size = 2000
-inputs = { documents = "pairs_split" }
-
-[[step]]
-stage = "tokenize"
-name = "spam"
-layout = "classify"
-model = "masked"
-label = "label"
-sequence_length = 128
-inputs = { documents = "mails_split", tokenizer = "wordpiece" }
-
-[[step]]
-stage = "tokenize"
-name = "entities"
-layout = "tag"
-model = "masked"
-words = "words"
-tags = "tags"
-sequence_length = 128
-inputs = { documents = "sentences_split", tokenizer = "wordpiece" }
-
-[[step]]
-stage = "tokenize"
-name = "translate"
-layout = "complete"
-prompt = "text"
-target = "en"
-sequence_length = 128
-inputs = { documents = "pairs_split", tokenizer = "bpe" }
-
-[[step]]
-stage = "tokenize"
-name = "packed"
-sequence_length = 128
-inputs = { documents = "pairs_split", tokenizer = "bpe" }
-
-[[step]]
-stage = "baseline"
-name = "spam_baseline"
-inputs = { tokens = "spam" }
-
-[[step]]
-stage = "baseline"
-name = "entities_baseline"
-inputs = { tokens = "entities" }
-
-[[step]]
-stage = "baseline"
-name = "translate_baseline"
-limit = 200
-inputs = { tokens = "translate", tokenizer = "bpe" }
-"#;
-
-fn score(name: &str, more: &str) -> String {
-    format!("\n[[step]]\nstage = \"score\"\nname = \"{name}_score\"\n{more}inputs = {{ predictions = \"{name}_baseline\" }}\n")
+fn config() -> String {
+    let answers = "question = \"question\"\nanswer = \"answer\"\nanswer_start = \"begin\"\nquestion_length = 16\nstride = 4";
+    let masked = |name, layout, documents, lines: &str| {
+        tokens(name, layout, [documents, "wordpiece"], &format!("model = \"masked\"\nsequence_length = 128\n{lines}"))
+    };
+    let baseline = |tokens: &str| step("baseline", &format!("{tokens}_baseline"), &format!("inputs = {{ tokens = \"{tokens}\" }}"));
+    [
+        "seed = 42\n".to_string(),
+        import("mails", "mails.jsonl.zst", &["label"]),
+        split("mails", 0.8),
+        import("sentences", "hironsan.jsonl.zst", &["words", "tags"]),
+        split("sentences", 0.8),
+        import("pairs", "help-zh-en.jsonl.zst", &["en"]).replace("paths", "text = \"zh\"\npaths"),
+        split("pairs", 0.9),
+        import("squad", "squad.jsonl", &["question", "answer", "begin"]),
+        split("squad", 0.5),
+        tokenizer("wordpiece", "wordpiece", 4000, "mails_split"),
+        tokenizer("bpe", "byte-level-bpe", 2000, "pairs_split"),
+        masked("spam", "classify", "mails_split", "label = \"label\""),
+        masked("entities", "tag", "sentences_split", "words = \"words\"\ntags = \"tags\""),
+        masked("questions", "answer", "squad_split", answers).replace("= 128", "= 40"),
+        tokens("translate", "complete", ["pairs_split", "bpe"], "prompt = \"text\"\ntarget = \"en\"\nsequence_length = 128"),
+        tokens("packed", "packed", ["pairs_split", "bpe"], "sequence_length = 128"),
+        baseline("spam"),
+        baseline("entities"),
+        baseline("questions"),
+        step("baseline", "translate_baseline", "limit = 200\ninputs = { tokens = \"translate\", tokenizer = \"bpe\" }"),
+    ]
+    .concat()
 }
 
-fn site(more: &str) -> Site {
-    let site = Site::new(&format!("{CONFIG}{more}"));
-    std::fs::create_dir(site.path().join("in")).unwrap();
-    for name in ["mails/mails", "tags/hironsan", "translation/help-zh-en"] {
-        let path = sample(&format!("{name}.jsonl.zst"));
-        std::fs::copy(&path, site.path().join("in").join(path.file_name().unwrap())).unwrap();
-    }
+fn score(name: &str, more: &str) -> String {
+    step("score", &format!("{name}_score"), &format!("{more}inputs = {{ predictions = \"{name}_baseline\" }}"))
+}
+
+fn site(config: &str) -> Site {
+    let site = Site::with_samples(config, &["mails/mails", "tags/hironsan", "translation/help-zh-en"]);
+    let context = ["It is read in spring. ", "", " wrote this poem."];
+    site.write("in/squad.jsonl", questions(60, ["Li Bai", "Du Fu"], "Who wrote this poem? ", context));
     site
 }
 
@@ -127,9 +51,10 @@ fn baselines_are_better_than_a_guess_and_the_same_for_any_number_of_threads() {
     let scores = [
         score("spam", "positive = \"spam\"\nslices = [\"length(text) > 2000\"]\n").replace(" }", ", documents = \"mails\" }"),
         score("entities", ""),
+        score("questions", "slices = [\"source\"]\n"),
         score("translate", "metrics = [\"bleu\"]\n"),
     ];
-    let site = site(&scores.concat());
+    let site = site(&format!("{}{}", config(), scores.concat()));
     site.ok(&["run", "x.toml", "--quiet", "--threads", "1"]);
     let value = |step: &str, system: &str, metric: &str| -> f64 {
         let query = format!("select value from {step} where system = '{system}' and metric = '{metric}' and class is null");
@@ -143,22 +68,27 @@ fn baselines_are_better_than_a_guess_and_the_same_for_any_number_of_threads() {
     );
     let f1 = value("entities_score", "most frequent tag", "f1");
     assert!(f1 > 0.1, "{f1}");
+    assert_eq!(value("questions_score", "sliding window", "exact-match"), 100.0);
+    let wrong = "select count(*) as n from questions_baseline p join squad d using (id)
+        where p.prediction <> substr(d.text, p.start + 1, p.\"end\" - p.start) or p.source <> d.source";
+    assert_eq!(site.value(wrong), 0);
+    let sliced = "select slice_value from questions_score.slices where metric = 'exact-match' and class is null and count > 20";
+    assert_eq!(site.value(sliced), site.value("select source from squad limit 1"));
     // A copy beside the copy that `score` makes itself would be the same twice.
     assert_eq!(site.value("select count(*) as n from translate_score"), 1);
     assert_eq!(site.value("select count(*) as n from translate_baseline where source = prediction"), 200);
     assert_eq!(site.value("select count(*) as n from spam_score.gaps where metric = 'accuracy' and groups = 2"), 2);
 
     let before: Vec<(String, String)> = site.fingerprints();
-    let force = ["--force", "spam_baseline", "--force", "entities_baseline", "--force", "translate_baseline"];
-    site.ok(&[&["run", "x.toml", "--quiet", "--threads", "3"], &force[..]].concat());
+    let force = ["spam", "entities", "questions", "translate"].map(|tokens| format!("--force={tokens}_baseline"));
+    site.ok(&["run", "x.toml", "--quiet", "--threads", "3"].into_iter().chain(force.iter().map(String::as_str)).collect::<Vec<_>>());
     assert_eq!(site.fingerprints(), before);
 }
 
 #[test]
 fn wrong_combinations_are_refused_while_planning() {
     let check = |change: (&str, &str), expected: &str| {
-        let site = site("");
-        site.write("x.toml", CONFIG.replace(change.0, change.1));
+        let site = site(&config().replace(change.0, change.1));
         let done = site.mill(&["plan", "x.toml"]);
         assert!(done.code == 2 && done.stderr.contains(expected), "{}: {}", done.code, done.stderr);
     };
@@ -176,6 +106,11 @@ fn wrong_combinations_are_refused_while_planning() {
         "method = \"linear\" needs no tokenizer; leave out tokenizer = \"bpe\"",
     );
     check((tokens, "regularization = 0\ninputs = { tokens = \"spam\" }"), "regularization is 0, it must be a number above 0");
+    let questions = "inputs = { tokens = \"questions\" }";
+    check(
+        (questions, "inputs = { tokens = \"questions\", documents = \"mails\" }"),
+        "step `questions` did not read the documents of step `mails`; leave out documents",
+    );
     let texts = "inputs = { tokens = \"translate\", tokenizer = \"bpe\" }";
     let expected = "method = \"copy\" writes texts with the tokenizer of step `translate`; add inputs = { tokenizer = \"bpe\" }";
     check((texts, "inputs = { tokens = \"translate\" }"), expected);
@@ -187,48 +122,49 @@ fn wrong_combinations_are_refused_while_planning() {
 #[test]
 fn rows_are_those_of_predict() {
     let model = |tokens: &str, family: &str, tokenizer: &str, more: &str| {
-        format!(
-            r#"
-[[step]]
-stage = "train"
-name = "{tokens}_model"
-model = {{ family = "{family}", layers = 1, width = 16, heads = 2 }}
-steps = 2
-inputs = {{ tokens = "{tokens}", tokenizer = "{tokenizer}" }}
-
-[[step]]
-stage = "predict"
-name = "{tokens}_predict"
-limit = 200
-max_new_tokens = 8
-inputs = {{ model = "{tokens}_model", tokens = "{tokens}" }}
-
-[[step]]
-stage = "score"
-name = "{tokens}_score"
-inputs = {{ predictions = "{tokens}_predict", against = "{tokens}_baseline" }}
-{more}"#
-        )
+        let network = format!("model = {{ family = \"{family}\", layers = 1, width = 16, heads = 2 }}\nsteps = 2\n");
+        let (model, predict) = (format!("{tokens}_model"), format!("{tokens}_predict"));
+        let against = format!("inputs = {{ predictions = \"{predict}\", against = \"{tokens}_baseline\" }}");
+        [
+            step("train", &model, &format!("{network}inputs = {{ tokens = \"{tokens}\", tokenizer = \"{tokenizer}\" }}")),
+            step(
+                "predict",
+                &predict,
+                &format!("limit = 200\nmax_new_tokens = 8\ninputs = {{ model = \"{model}\", tokens = \"{tokens}\" }}"),
+            ),
+            step("score", &format!("{tokens}_score"), &format!("{more}{against}")),
+        ]
+        .concat()
     };
     let steps = [
-        model("spam", "bert", "wordpiece", ""),
-        model("entities", "bert", "wordpiece", ""),
-        model("translate", "gpt", "bpe", "metrics = [\"bleu\", \"chrf\"]\n"),
+        model("spam", "bert", "wordpiece", "slices = [\"source\"]\n"),
+        model("entities", "bert", "wordpiece", "slices = [\"source\"]\n"),
+        model("questions", "bert", "wordpiece", "slices = [\"source\"]\n"),
+        model("translate", "gpt", "bpe", "slices = [\"document_source\"]\nmetrics = [\"bleu\", \"chrf\"]\n"),
     ];
-    let config = format!("{CONFIG}{}", steps.concat());
-    let site = site("");
-    let limited = |name: &str| format!("name = \"{name}_baseline\"\nlimit = 200");
-    let config = config.replace("name = \"spam_baseline\"", &limited("spam")).replace("name = \"entities_baseline\"", &limited("entities"));
-    site.write("x.toml", config);
+    let limited = |tokens: &str| format!("name = \"{tokens}_baseline\"\nlimit = 200");
+    let config = ["spam", "entities"]
+        .iter()
+        .fold(config(), |config, tokens| config.replace(&format!("name = \"{tokens}_baseline\""), &limited(tokens)));
+    let site = site(&format!("{config}{}", steps.concat()));
     site.ok(&["run", "x.toml", "--quiet"]);
-    for (tokens, columns) in [("spam", "id, gold"), ("entities", "id, words, gold"), ("translate", "id, source, reference")] {
+    for (tokens, columns) in [
+        ("spam", "id, gold, source, label"),
+        ("entities", "id, words, gold, source"),
+        ("questions", "id, question, gold, source"),
+        ("translate", "id, source, reference, document_source"),
+    ] {
         let rows = |step: &str| -> Vec<Value> { site.sql(&format!("select {columns} from {tokens}_{step}")) };
         let (ours, theirs) = (rows("baseline"), rows("predict"));
-        assert!(ours.len() > 50 && ours == theirs, "{tokens}: {} rows and {}", ours.len(), theirs.len());
+        assert!(ours.len() > 20 && ours == theirs, "{tokens}: {} rows and {}", ours.len(), theirs.len());
         let system = site.manifest(&format!("{tokens}_baseline"))["facts"]["system"].as_str().unwrap().to_string();
-        let beside =
-            format!("select count(*) as n from {tokens}_score where system in ('model', '{system}') and class is null group by metric");
-        assert!(site.sql(&beside).iter().all(|row| row["n"] == 2), "{tokens}");
+        for table in ["", ".slices"] {
+            let beside = format!(
+                "select count(*) as n from {tokens}_score{table} where system in ('model', '{system}') and class is null group by metric"
+            );
+            let counts = site.sql(&beside);
+            assert!(!counts.is_empty() && counts.iter().all(|row| row["n"] == 2), "{tokens}{table}");
+        }
         assert!(!site.sql(&format!("select metric from {tokens}_score.comparisons where p_value is not null")).is_empty(), "{tokens}");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A folder with one config, `x.toml`; its results are below `runs/x`.
 pub struct Site {
@@ -25,12 +25,12 @@ impl Site {
         site
     }
 
-    /// With files of data-samples/text/ in the folder `in`.
+    /// With files of data-samples/, such as `text/help-en`, in the folder `in`.
     pub fn with_samples(config: &str, names: &[&str]) -> Site {
         let site = Site::new(config);
         std::fs::create_dir(site.path().join("in")).unwrap();
-        for file in names.iter().map(|name| format!("{name}.jsonl.zst")) {
-            std::fs::copy(sample(&format!("text/{file}")), site.path().join("in").join(&file)).unwrap();
+        for path in names.iter().map(|name| sample(&format!("{name}.jsonl.zst"))) {
+            std::fs::copy(&path, site.path().join("in").join(path.file_name().unwrap())).unwrap();
         }
         site
     }
@@ -123,4 +123,44 @@ impl From<Output> for Done {
 /// A file of data-samples/.
 pub fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data-samples").join(name)
+}
+
+/// A step of a config; `lines` are its settings and inputs.
+pub fn step(stage: &str, name: &str, lines: &str) -> String {
+    format!("\n[[step]]\nstage = \"{stage}\"\nname = \"{name}\"\n{lines}\n")
+}
+
+/// Imports a file of `in`; its columns hold texts.
+pub fn import(name: &str, file: &str, columns: &[&str]) -> String {
+    let columns: Vec<String> = columns.iter().map(|column| format!("{column} = \"string\"")).collect();
+    step("import", name, &format!("paths = [\"in/{file}\"]\ncolumns = {{ {} }}", columns.join(", ")))
+}
+
+/// Splits documents into `NAME_split`: this share to train with, the rest to test.
+pub fn split(name: &str, train: f64) -> String {
+    let lines = format!("parts = {{ train = {train}, test = {:.1} }}\ninputs = {{ documents = \"{name}\" }}", 1.0 - train);
+    step("split", &format!("{name}_split"), &lines)
+}
+
+/// Learns a tokenizer of documents.
+pub fn tokenizer(name: &str, kind: &str, size: u32, documents: &str) -> String {
+    let lines = format!("kind = \"{kind}\"\nvocabulary_size = {size}\ninputs = {{ documents = \"{documents}\" }}");
+    step("learn-tokenizer", name, &lines)
+}
+
+/// Tokens of documents by a tokenizer; `lines` are more settings.
+pub fn tokens(name: &str, layout: &str, [documents, tokenizer]: [&str; 2], lines: &str) -> String {
+    let inputs = format!("inputs = {{ documents = \"{documents}\", tokenizer = \"{tokenizer}\" }}");
+    step("tokenize", name, &format!("layout = \"{layout}\"\n{lines}\n{inputs}"))
+}
+
+/// Lines with a question, a context and its answer, as SQuAD has them: a name before which stand `before` and after which `after`.
+pub fn questions(count: usize, names: [&str; 2], question: &str, [filler, before, after]: [&str; 3]) -> String {
+    let line = |n: usize| {
+        let (name, filler) = (names[n % 2], filler.repeat(n % 3));
+        let begin = filler.chars().count() + before.chars().count();
+        let text = format!("{filler}{before}{name}{after} {n}");
+        json!({"text": text, "question": format!("{question}{n}"), "answer": [name, name], "begin": [begin, begin]}).to_string()
+    };
+    (0..count).map(line).collect::<Vec<_>>().join("\n")
 }

@@ -5,103 +5,30 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Site, sample};
+use crate::harness::{Site, import, questions, split, tokenizer, tokens};
 
-const CONFIG: &str = r#"
-[[step]]
-stage = "import"
-name = "sentences"
-paths = ["in/hironsan.jsonl.zst"]
-columns = { words = "string", tags = "string" }
-
-[[step]]
-stage = "split"
-name = "sentences_split"
-parts = { train = 0.8, test = 0.2 }
-inputs = { documents = "sentences" }
-
-[[step]]
-stage = "import"
-name = "poems"
-paths = ["in/tang-poems.jsonl.zst"]
-columns = { title = "string", author = "string" }
-
-[[step]]
-stage = "split"
-name = "poems_split"
-parts = { train = 0.8, test = 0.2 }
-inputs = { documents = "poems" }
-
-[[step]]
-stage = "import"
-name = "squad"
-paths = ["in/squad.jsonl"]
-columns = { question = "string", answer = "string", begin = "string" }
-
-[[step]]
-stage = "learn-tokenizer"
-kind = "wordpiece"
-vocabulary_size = 3000
-inputs = { documents = "poems" }
-
-[[step]]
-stage = "learn-tokenizer"
-name = "bpe"
-kind = "byte-level-bpe"
-vocabulary_size = 1000
-inputs = { documents = "poems" }
-
-[[step]]
-stage = "tokenize"
-name = "entities"
-layout = "tag"
-model = "masked"
-words = "words"
-tags = "tags"
-sequence_length = 64
-inputs = { documents = "sentences_split", tokenizer = "learn_tokenizer" }
-
-[[step]]
-stage = "tokenize"
-name = "orders"
-layout = "pairs"
-model = "masked"
-objective = "sentence-order"
-sequence_length = 64
-inputs = { documents = "poems_split", tokenizer = "learn_tokenizer" }
-
-[[step]]
-stage = "tokenize"
-name = "titles"
-layout = "classify"
-model = "masked"
-text_pair = "title"
-label = "edition"
-sequence_length = 64
-inputs = { documents = "poems_split", tokenizer = "learn_tokenizer" }
-
-[[step]]
-stage = "tokenize"
-name = "editions"
-layout = "classify"
-model = "causal"
-label = "edition"
-sequence_length = 64
-inputs = { documents = "poems_split", tokenizer = "bpe" }
-
-[[step]]
-stage = "tokenize"
-name = "questions"
-layout = "answer"
-model = "masked"
-question = "question"
-answer = "answer"
-answer_start = "begin"
-sequence_length = 32
-question_length = 8
-stride = 4
-inputs = { documents = "squad", tokenizer = "learn_tokenizer" }
-"#;
+fn config() -> String {
+    let masked = |name, layout, documents, lines: &str| {
+        tokens(name, layout, [documents, "learn_tokenizer"], &format!("model = \"masked\"\n{lines}"))
+    };
+    let answers =
+        "question = \"question\"\nanswer = \"answer\"\nanswer_start = \"begin\"\nsequence_length = 32\nquestion_length = 8\nstride = 4";
+    [
+        import("sentences", "hironsan.jsonl.zst", &["words", "tags"]),
+        split("sentences", 0.8),
+        import("poems", "tang-poems.jsonl.zst", &["title", "author", "edition"]),
+        split("poems", 0.8),
+        import("squad", "squad.jsonl", &["question", "answer", "begin"]),
+        tokenizer("learn_tokenizer", "wordpiece", 3000, "poems"),
+        tokenizer("bpe", "byte-level-bpe", 1000, "poems"),
+        masked("entities", "tag", "sentences_split", "words = \"words\"\ntags = \"tags\"\nsequence_length = 64"),
+        masked("orders", "pairs", "poems_split", "objective = \"sentence-order\"\nsequence_length = 64"),
+        masked("titles", "classify", "poems_split", "text_pair = \"title\"\nlabel = \"edition\"\nsequence_length = 64"),
+        tokens("editions", "classify", ["poems_split", "bpe"], "model = \"causal\"\nlabel = \"edition\"\nsequence_length = 64"),
+        masked("questions", "answer", "squad", answers),
+    ]
+    .concat()
+}
 
 /// Steps that train on tokens, and predict them.
 fn training(tokens: &str, family: &str, more: &str) -> String {
@@ -126,20 +53,10 @@ fn score(tokens: &str, more: &str) -> String {
     format!("[[step]]\nstage = \"score\"\nname = \"{tokens}_score\"\n{more}inputs = {{ predictions = \"{tokens}_predict\" }}\n\n")
 }
 
-fn site(config: &str) -> Site {
-    let site = Site::new(&config.replace("author = \"string\"", "author = \"string\", edition = \"string\""));
-    std::fs::create_dir(site.path().join("in")).unwrap();
-    for name in ["tags/hironsan", "text/tang-poems"] {
-        let path = sample(&format!("{name}.jsonl.zst"));
-        std::fs::copy(&path, site.path().join("in").join(path.file_name().unwrap())).unwrap();
-    }
-    let question = |n: usize| {
-        let name = ["李白", "杜甫"][n % 2];
-        let context = format!("{}诗人{name}写了这首诗。", "春眠不觉晓，处处闻啼鸟。".repeat(n % 3));
-        let begin = context.chars().position(|c| c == '李' || c == '杜').unwrap();
-        json!({"text": context, "question": format!("谁写的？{n}"), "answer": [name, name], "begin": [begin, begin]}).to_string()
-    };
-    site.write("in/squad.jsonl", (0..40).map(question).collect::<Vec<_>>().join("\n"));
+fn site(steps: &str) -> Site {
+    let site = Site::with_samples(&format!("{}{steps}", config()), &["tags/hironsan", "text/tang-poems"]);
+    let context = ["春眠不觉晓，处处闻啼鸟。", "诗人", "写了这首诗。"];
+    site.write("in/squad.jsonl", questions(40, ["李白", "杜甫"], "谁写的？", context));
     site
 }
 
@@ -158,7 +75,7 @@ fn every_layout_trains_and_predicts_and_is_traced() {
         score("questions", "resamples = 50\n"),
         score("titles", "slices = [\"char_count(text) > 40\", \"author\"]\n").replace(" }", ", documents = \"poems\" }"),
     ];
-    let site = site(&[vec![CONFIG.to_string()], steps.to_vec()].concat().concat());
+    let site = site(&steps.concat());
     site.ok(&["run", "x.toml", "--quiet"]);
     for tokens in ["entities", "orders", "titles", "editions", "questions"] {
         let traced = site.ok(&["trace", "x.toml", &format!("{tokens}_model"), "2", "--text", "10", "--format", "json"]);
@@ -226,7 +143,7 @@ fn answers_to_a_question(site: &Site) {
 #[test]
 fn wrong_combinations_are_refused_while_planning() {
     let check = |steps: &str, expected: &str| {
-        let site = site(&format!("{CONFIG}\n{steps}"));
+        let site = site(steps);
         let done = site.mill(&["plan", "x.toml"]);
         assert!(done.code == 2 && done.stderr.contains(expected), "{}: {}", done.code, done.stderr);
     };

@@ -59,7 +59,7 @@ stage = "score"
 "#;
 
 fn site() -> Site {
-    Site::with_samples(CONFIG, &["help-en", "help-zh", "rust-doc", "speeches", "tang-poems"])
+    Site::with_samples(CONFIG, &["text/help-en", "text/help-zh", "text/rust-doc", "text/speeches", "text/tang-poems"])
 }
 
 /// The draft of a step, if one is being written.

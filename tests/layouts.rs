@@ -2,72 +2,29 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Site, sample};
+use crate::harness::{Site, import, tokenizer, tokens};
 
-const CONFIG: &str = r#"
-seed = 5
-
-[[step]]
-stage = "import"
-name = "sentences"
-paths = ["in/hironsan.jsonl.zst"]
-columns = { words = "string", tags = "string" }
-
-[[step]]
-stage = "import"
-name = "poems"
-paths = ["in/tang-poems.jsonl.zst"]
-columns = { title = "string", author = "string" }
-
-[[step]]
-stage = "learn-tokenizer"
-kind = "wordpiece"
-vocabulary_size = 3000
-inputs = { documents = "poems" }
-
-[[step]]
-stage = "tokenize"
-name = "entities"
-layout = "tag"
-model = "masked"
-words = "words"
-tags = "tags"
-scheme = "bilou"
-inputs = { documents = "sentences", tokenizer = "learn_tokenizer" }
-
-[[step]]
-stage = "tokenize"
-name = "orders"
-layout = "pairs"
-model = "masked"
-objective = "sentence-order"
-sequence_length = 64
-inputs = { documents = "poems", tokenizer = "learn_tokenizer" }
-
-[[step]]
-stage = "tokenize"
-name = "authors"
-layout = "classify"
-model = "masked"
-text_pair = "title"
-label = "author"
-sequence_length = 64
-inputs = { documents = "poems", tokenizer = "learn_tokenizer" }
-"#;
-
-fn site(config: &str) -> Site {
-    let site = Site::new(config);
-    std::fs::create_dir(site.path().join("in")).unwrap();
-    for name in ["tags/hironsan", "text/tang-poems"] {
-        let path = sample(&format!("{name}.jsonl.zst"));
-        std::fs::copy(&path, site.path().join("in").join(path.file_name().unwrap())).unwrap();
-    }
-    site
+fn config(seed: u32) -> String {
+    [
+        format!("seed = {seed}\n"),
+        import("sentences", "hironsan.jsonl.zst", &["words", "tags"]),
+        import("poems", "tang-poems.jsonl.zst", &["title", "author"]),
+        tokenizer("wordpiece", "wordpiece", 3000, "poems"),
+        tokens("entities", "tag", ["sentences", "wordpiece"], "model = \"masked\"\nwords = \"words\"\ntags = \"tags\"\nscheme = \"bilou\""),
+        tokens("orders", "pairs", ["poems", "wordpiece"], "model = \"masked\"\nobjective = \"sentence-order\"\nsequence_length = 64"),
+        tokens(
+            "authors",
+            "classify",
+            ["poems", "wordpiece"],
+            "model = \"masked\"\ntext_pair = \"title\"\nlabel = \"author\"\nsequence_length = 64",
+        ),
+    ]
+    .concat()
 }
 
 #[test]
 fn sql_reads_the_columns_of_every_layout() {
-    let site = site(CONFIG);
+    let site = Site::with_samples(&config(5), &["tags/hironsan", "text/tang-poems"]);
     site.ok(&["run", "x.toml", "--quiet"]);
     let counts = |step: &str| {
         let counts = &site.manifest(step)["counts"];
@@ -88,7 +45,6 @@ fn sql_reads_the_columns_of_every_layout() {
     assert_eq!(site.value("select count(*) as n from orders where other <> id"), 0);
     assert_eq!(site.value("select count(*) as n from authors where array_length(segments) <> array_length(tokens)"), 0);
     // The seed is part of the key of `pairs` alone.
-    let changed = CONFIG.replace("seed = 5", "seed = 6");
-    site.write("x.toml", changed);
+    site.write("x.toml", config(6));
     assert_eq!(site.to_run().into_iter().map(|(step, _)| step).collect::<Vec<_>>(), ["orders"]);
 }

@@ -35,7 +35,7 @@ sequence_length = 64
 "#;
 
 fn site() -> Site {
-    Site::with_samples(CONFIG, &["help-en", "rust-doc", "speeches"])
+    Site::with_samples(CONFIG, &["text/help-en", "text/rust-doc", "text/speeches"])
 }
 
 fn names(steps: &[(String, String)]) -> Vec<&str> {

@@ -137,7 +137,7 @@ inputs = { documents = "split", tokenizer = "pieces" }
 
 /// A site with a config and the poems.
 fn site(config: &str) -> Site {
-    Site::with_samples(config, &["tang-poems"])
+    Site::with_samples(config, &["text/tang-poems"])
 }
 
 /// (step, split, loss) of a training.

@@ -97,12 +97,13 @@ fn dependencies(folder: &str) -> Vec<String> {
         .collect()
 }
 
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 13] = [
     "pipeline/engine",
     "pipeline/text",
     "pipeline/shards",
     "pipeline/query",
     "pipeline/judgements",
+    "pipeline/origins",
     "stages/corpus",
     "stages/tokens",
     "stages/model",

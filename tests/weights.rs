@@ -55,7 +55,10 @@ fn train(tokens: &str) -> String {
 
 #[test]
 fn documents_weigh_by_a_column_and_by_source() {
-    let site = Site::with_samples(&format!("{CONFIG}{}", ["plain", "equal", "weighted"].map(train).concat()), &["help-zh", "tang-poems"]);
+    let site = Site::with_samples(
+        &format!("{CONFIG}{}", ["plain", "equal", "weighted"].map(train).concat()),
+        &["text/help-zh", "text/tang-poems"],
+    );
     site.ok(&["run", "x.toml", "--quiet"]);
     let rejects = site
         .sql("select rule, count(*) as n, min(value) as value, min(threshold) as least from weighted.rejects group by rule order by rule");
@@ -91,8 +94,10 @@ fn documents_weigh_by_a_column_and_by_source() {
 
 #[test]
 fn names_that_are_no_group_are_refused() {
-    let site =
-        Site::with_samples(&CONFIG.replace("weights = { tang-poems = 3 }", "weights = { tang-poem = 3 }"), &["help-zh", "tang-poems"]);
+    let site = Site::with_samples(
+        &CONFIG.replace("weights = { tang-poems = 3 }", "weights = { tang-poem = 3 }"),
+        &["text/help-zh", "text/tang-poems"],
+    );
     let done = site.mill(&["run", "x.toml", "--quiet"]);
     assert_eq!(done.code, 1);
     let expected = "group_weights: no document has `tang-poem` in the column `source`, did you mean `tang-poems`?";

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use shards::examples::Value;
 
 use crate::linear::{self, Linear, Rows, Targets};
-use crate::predictions::{self, Column, number_lists, text_lists};
+use crate::predictions::{self, Column, column, number_lists, text_lists};
 use crate::rows::Split;
 use crate::settings::Work;
 use crate::terms::{Features, Terms, TfIdf};
@@ -41,10 +41,11 @@ pub fn run(work: &Work, label_type: &str) -> Result<()> {
     }
     work.draft.fact("terms", model.terms.width())?;
     work.draft.fact("iterations", model.linear.iterations)?;
-    predictions::write(work, |range| {
-        let said =
-            |row: u64| -> Result<(Label, Vec<f64>)> { Ok((label(&work.rows, row, kind, classes.len())?, model.predict(&work.rows, row)?)) };
-        let said = range.into_par_iter().map(said).collect::<Result<Vec<_>>>()?;
+    predictions::write(work, |rows, _| {
+        let said = |row: &u64| -> Result<(Label, Vec<f64>)> {
+            Ok((label(&work.rows, *row, kind, classes.len())?, model.predict(&work.rows, *row)?))
+        };
+        let said = rows.par_iter().map(said).collect::<Result<Vec<_>>>()?;
         Ok(columns(said, kind, &classes))
     })
 }
@@ -163,7 +164,7 @@ fn columns(said: Vec<(Label, Vec<f64>)>, kind: Type, classes: &[String]) -> Vec<
     if kind == Type::Number {
         let floats = |values: Vec<f64>| -> ArrayRef { Arc::new(Float64Array::from(values)) };
         let gold = said.iter().map(|(label, _)| if let Label::Number(number) = label { *number } else { f64::NAN }).collect();
-        return vec![("gold", floats(gold)), ("prediction", floats(said.iter().map(|(_, said)| said[0]).collect()))];
+        return vec![column("gold", floats(gold)), column("prediction", floats(said.iter().map(|(_, said)| said[0]).collect()))];
     }
     let gold = |label: &Label| match label {
         Label::Classes(of_row) => of_row.iter().map(|class| classes[*class as usize].as_str()).collect(),
@@ -179,5 +180,5 @@ fn columns(said: Vec<(Label, Vec<f64>)>, kind: Type, classes: &[String]) -> Vec<
         let names = |names: Vec<&str>| -> ArrayRef { Arc::new(StringArray::from(names)) };
         (names(gold.into_iter().flatten().collect()), names(probabilities.iter().map(|row| classes[first(row)].as_str()).collect()))
     };
-    vec![("gold", gold), ("prediction", prediction), ("probabilities", number_lists(probabilities))]
+    vec![column("gold", gold), column("prediction", prediction), column("probabilities", number_lists(probabilities))]
 }

@@ -50,6 +50,11 @@ impl Split {
         self.parts.iter().map(|(_, part)| *part).collect()
     }
 
+    /// The share of all rows that stand before a part.
+    pub fn share(&self, part: usize) -> f64 {
+        self.parts.get(part).map_or(0.0, |(rows, _)| rows.start as f64 / self.reader.rows() as f64)
+    }
+
     /// The rows of a part, some at a time.
     pub fn batches(&self, part: usize) -> impl Iterator<Item = Range<u64>> + use<> {
         let Range { start, end } = self.parts[part].0;

@@ -2,11 +2,12 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use engine::{Artifact, Context, Draft, Inputs, Kind, Port, Site, Stage};
+use origins::Documents;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rows::Split;
-use crate::{labels, tags, texts};
+use crate::{answers, labels, tags, texts};
 
 /// A simple system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +17,8 @@ pub enum Method {
     Linear,
     /// The tag that a word has most often.
     FrequentTag,
+    /// The span of a context near most words of the question.
+    SlidingWindow,
     /// The source as it is.
     Copy,
     /// The first sentences of the source.
@@ -29,6 +32,7 @@ impl Method {
             (Method::Linear, "number") => "tf-idf + ridge regression",
             (Method::Linear, _) => "tf-idf + logistic regression",
             (Method::FrequentTag, _) => "most frequent tag",
+            (Method::SlidingWindow, _) => "sliding window",
             (Method::Copy, _) => "copy of the source",
             (Method::Lead, _) => "first sentences",
         }
@@ -38,6 +42,7 @@ impl Method {
         match self {
             Method::Linear => "linear",
             Method::FrequentTag => "frequent-tag",
+            Method::SlidingWindow => "sliding-window",
             Method::Copy => "copy",
             Method::Lead => "lead",
         }
@@ -53,6 +58,7 @@ fn methods(layout: &str) -> &'static [Method] {
     match layout {
         "classify" | "pairs" => &[Method::Linear],
         "tag" => &[Method::FrequentTag],
+        "answer" => &[Method::SlidingWindow],
         "translate" | "complete" => &[Method::Copy, Method::Lead],
         _ => &[],
     }
@@ -62,7 +68,7 @@ fn methods(layout: &str) -> &'static [Method] {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
-    /// `linear` (tokens of the layouts classify and pairs), `frequent-tag` (tag), `copy` or `lead` (translate and complete, `copy` unless given).
+    /// `linear` (tokens of the layouts classify and pairs), `frequent-tag` (tag), `sliding-window` (answer), `copy` or `lead` (translate and complete, `copy` unless given).
     #[serde(default)]
     pub method: Option<Method>,
     /// The split to predict.
@@ -74,6 +80,10 @@ pub struct Baseline {
     /// Only the first so many rows of the split; all unless given.
     #[serde(default)]
     pub limit: Option<u64>,
+    /// Columns of the documents that stand beside predictions; their source and the user's columns unless given, without texts that tokens were
+    /// made of.
+    #[serde(default)]
+    pub columns: Option<Vec<String>>,
     /// Sentences that `lead` takes.
     #[serde(default = "default_sentences")]
     pub sentences: usize,
@@ -121,13 +131,18 @@ fn default_regularization() -> f64 {
 
 impl Stage for Baseline {
     const NAME: &'static str = "baseline";
-    const ABOUT: &'static str = "Predicts a split with a simple system that every model should beat: TF-IDF with a linear model, the most frequent tag, a copy of the source, its first sentences.";
-    const VERSION: u32 = 1;
-    const INPUTS: &'static [Port] = &[Port::one("tokens", Kind::Tokens), Port::optional("tokenizer", Kind::Tokenizer)];
+    const ABOUT: &'static str = "Predicts a split with a simple system that every model should beat: TF-IDF with a linear model, the most frequent tag, a sliding window over contexts of questions, a copy of the source, its first sentences.";
+    const VERSION: u32 = 2;
+    const INPUTS: &'static [Port] = &[
+        Port::one("tokens", Kind::Tokens),
+        Port::optional("tokenizer", Kind::Tokenizer),
+        Port::through("documents", Kind::Documents, "tokens"),
+    ];
     const OUTPUT: Kind = Kind::Predictions;
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {
         self.check()?;
+        origins::check(site, self.columns.is_some())?;
         let Some(tokens) = site.upstream("tokens") else { return Ok(()) };
         // Only `tokenize` makes examples; what other stages bring is packed.
         let layout = tokens.settings["layout"].as_str().unwrap_or("packed");
@@ -159,12 +174,13 @@ impl Stage for Baseline {
         draft.fact("system", method.system(&label_type))?;
         draft.fact("split", &self.split)?;
         let rows = Split::open(tokens, &self.split, self.limit)?;
-        let work = Work { settings: self, ctx, tokens, rows, draft };
+        let work = Work { settings: self, ctx, tokens, layout: &layout, documents: inputs.artifact_opt("documents"), rows, draft };
         match method {
             Method::Linear => labels::run(&work, &label_type),
             Method::FrequentTag => tags::run(&work),
-            Method::Copy => texts::run(&work, &layout, inputs.artifact("tokenizer")?, None),
-            Method::Lead => texts::run(&work, &layout, inputs.artifact("tokenizer")?, Some(self.sentences)),
+            Method::SlidingWindow => answers::run(&work),
+            Method::Copy => texts::run(&work, inputs.artifact("tokenizer")?, None),
+            Method::Lead => texts::run(&work, inputs.artifact("tokenizer")?, Some(self.sentences)),
         }
     }
 }
@@ -189,7 +205,7 @@ impl Baseline {
         let Some(usual) = methods.first() else {
             let instead = if layout == "packed" { "; beside likelihoods, `score` shows the unigram model" } else { "" };
             bail!(
-                "step `{step}` makes tokens of the layout {layout}, for which there is no baseline{instead}; layouts with one: classify, pairs, tag, translate, complete"
+                "step `{step}` makes tokens of the layout {layout}, for which there is no baseline{instead}; layouts with one: classify, pairs, tag, answer, translate, complete"
             )
         };
         match self.method {
@@ -210,12 +226,22 @@ pub struct Work<'a> {
     pub settings: &'a Baseline,
     pub ctx: &'a Context,
     pub tokens: &'a Artifact,
+    pub layout: &'a str,
+    /// Those that the tokens are of.
+    documents: Option<&'a Artifact>,
     /// Those to predict.
     pub rows: Split,
     pub draft: &'a Draft,
 }
 
 impl Work<'_> {
+    /// The documents that rows are of, from about where those of a part stand.
+    pub fn documents(&self, part: usize) -> Result<Option<Documents>> {
+        let Some(documents) = self.documents else { return Ok(None) };
+        let documents = Documents::open(documents, &self.settings.split, self.settings.columns.as_deref(), self.tokens)?;
+        Ok(Some(documents.begin_at(self.rows.share(part))))
+    }
+
     /// All rows to learn from.
     pub fn train(&self) -> Result<Split> {
         Split::open(self.tokens, &self.settings.train_split, None).context("`train_split`")

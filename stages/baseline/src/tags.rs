@@ -3,13 +3,12 @@
 //! A word is known by its tokens. Where all its tokens have labels, each place within the word is counted for itself.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use arrow::array::{ArrayRef, Int32Builder, ListBuilder};
 
-use crate::predictions::{self, number_lists, text_lists};
+use crate::predictions::{self, Column, column, number_lists, text_lists};
 use crate::rows::Split;
 use crate::settings::Work;
 
@@ -30,7 +29,7 @@ pub fn run(work: &Work) -> Result<()> {
     work.draft.fact("classes", &classes)?;
     work.draft.fact("scheme", scheme)?;
     work.draft.fact("label_all", label_all)?;
-    predictions::write(work, |range| tagged(work, &known, &classes, range))
+    predictions::write(work, |rows, _| tagged(work, &known, &classes, rows))
 }
 
 /// A place with a label.
@@ -95,16 +94,16 @@ impl Known {
     }
 }
 
-fn tagged(work: &Work, known: &Known, classes: &[String], range: Range<u64>) -> Result<Vec<predictions::Column>> {
-    let rows = range.map(|row| labelled(&work.rows, row, classes.len())).collect::<Result<Vec<_>>>()?;
+fn tagged(work: &Work, known: &Known, classes: &[String], rows: &[u64]) -> Result<Vec<Column>> {
+    let rows = rows.iter().map(|row| labelled(&work.rows, *row, classes.len())).collect::<Result<Vec<_>>>()?;
     let said: Vec<Vec<(usize, f32)>> = rows.iter().map(|row| row.iter().map(|place| known.tag(&place.key)).collect()).collect();
     let mut words = ListBuilder::new(Int32Builder::new());
     rows.iter().for_each(|row| words.append_value(row.iter().map(|place| Some(place.word))));
     let words: ArrayRef = Arc::new(words.finish());
     Ok(vec![
-        ("words", words),
-        ("gold", text_lists(rows.iter().map(|row| row.iter().map(|place| classes[place.gold].as_str()).collect()))),
-        ("prediction", text_lists(said.iter().map(|row| row.iter().map(|(tag, _)| classes[*tag].as_str()).collect()))),
-        ("probabilities", number_lists(said.iter().map(|row| row.iter().map(|(_, share)| *share).collect()))),
+        column("words", words),
+        column("gold", text_lists(rows.iter().map(|row| row.iter().map(|place| classes[place.gold].as_str()).collect()))),
+        column("prediction", text_lists(said.iter().map(|row| row.iter().map(|(tag, _)| classes[*tag].as_str()).collect()))),
+        column("probabilities", number_lists(said.iter().map(|row| row.iter().map(|(_, share)| *share).collect()))),
     ])
 }

@@ -8,7 +8,7 @@ use engine::Artifact;
 use rayon::prelude::*;
 use text::Tokenizer;
 
-use crate::predictions;
+use crate::predictions::{self, column};
 use crate::settings::Work;
 
 /// What stands in one row.
@@ -20,25 +20,24 @@ struct Written {
 }
 
 /// `sentences`: how many of the source are taken, all of it unless given.
-pub fn run(work: &Work, layout: &str, tokenizer: &Artifact, sentences: Option<usize>) -> Result<()> {
+pub fn run(work: &Work, tokenizer: &Artifact, sentences: Option<usize>) -> Result<()> {
     let tokenizer = Tokenizer::load(&tokenizer.dir)?;
     work.draft.fact("task", "complete")?;
     match sentences {
         None => work.draft.fact("decoding", "copy of the source")?,
         Some(sentences) => work.draft.fact("decoding", format!("first {sentences} sentences of the source"))?,
     }
-    let has_prompt = layout == "complete";
-    predictions::write(work, |range| {
-        let written =
-            range.into_par_iter().map(|row| write(work, &tokenizer, row, has_prompt, sentences)).collect::<Result<Vec<Written>>>()?;
+    let has_prompt = work.layout == "complete";
+    predictions::write(work, |rows, _| {
+        let written = rows.par_iter().map(|row| write(work, &tokenizer, *row, has_prompt, sentences)).collect::<Result<Vec<Written>>>()?;
         let strings = |of: fn(&Written) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(written.iter().map(of))) };
         let tokens: Int64Array = written.iter().map(|row| Some(row.tokens)).collect();
         Ok(vec![
-            ("source", strings(|row| &row.source)),
-            ("reference", strings(|row| &row.reference)),
-            ("prediction", strings(|row| &row.prediction)),
-            ("tokens", Arc::new(tokens)),
-            ("stopped", strings(|_| "eos")),
+            column("source", strings(|row| &row.source)),
+            column("reference", strings(|row| &row.reference)),
+            column("prediction", strings(|row| &row.prediction)),
+            column("tokens", Arc::new(tokens)),
+            column("stopped", strings(|_| "eos")),
         ])
     })
 }

@@ -40,7 +40,7 @@ pub use job::{Event, Job, Report, STOPPED, Task};
 pub use lora::Lora;
 pub use network::{Family, Head, ModelSettings, NetworkConfig, SpecialTokens};
 pub use optimizer::{Adversarial, Attack, BestMetric, Group, OnSpike, Optimizer, Schedule};
-pub use predict::{AnswerColumns, Predict};
+pub use predict::Predict;
 pub use recurrent::Recurrent;
 pub use rows::{Piece, Place, Row, Rows, Window};
 pub use seq2seq::{Denoise, Seq2seq};

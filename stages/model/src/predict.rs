@@ -4,6 +4,7 @@
 
 use anyhow::{Result, bail};
 use engine::{Context, Draft, Inputs, Kind, Port, Site, Stage, StepView};
+use origins::AnswerColumns;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -67,15 +68,6 @@ pub struct Predict {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     pub answer: Option<AnswerColumns>,
-}
-
-/// Columns of documents with questions, as the tokens were made from them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct AnswerColumns {
-    pub question: String,
-    pub context: String,
-    pub answer: String,
-    pub answer_start: String,
 }
 
 fn default_beams() -> u64 {
@@ -142,31 +134,6 @@ impl Predict {
     }
 }
 
-/// Refuses documents that are not those of the tokens, and columns without documents.
-fn check_documents(site: &Site, columns: bool) -> Result<()> {
-    let (Some(tokens), documents) = (site.upstream("tokens"), site.connected("documents").first()) else { return Ok(()) };
-    let used = tokens.inputs.iter().filter(|(port, _)| port == "documents").find_map(|(_, steps)| steps.first());
-    match (documents, used) {
-        (Some(documents), used) if Some(documents) != used => bail!(
-            "step `{}` did not read the documents of step `{documents}`; leave out documents = \"{documents}\": those it read are found by themselves",
-            tokens.name
-        ),
-        (None, _) if columns => bail!("`columns`: step `{}` read no documents that could have columns", tokens.name),
-        _ => Ok(()),
-    }
-}
-
-/// The columns of questions with answers.
-fn answer_columns(tokens: &StepView) -> Option<AnswerColumns> {
-    let column = |name: &str| tokens.settings[name].as_str().unwrap_or_default().to_string();
-    (tokens.settings["layout"] == "answer").then(|| AnswerColumns {
-        question: column("question"),
-        context: column("context"),
-        answer: column("answer"),
-        answer_start: column("answer_start"),
-    })
-}
-
 impl Stage for Predict {
     const NAME: &'static str = "predict";
     const ABOUT: &'static str = "Lets a model predict a split of tokens: likelihoods of packed text, classes or numbers of texts, tags of words, answers to questions, completions of prompts.";
@@ -186,8 +153,8 @@ impl Stage for Predict {
         self.check_decoding(site.upstream("tokens"))?;
         crate::sources::readable_tokens(site)?;
         crate::sources::trained_tokens(site)?;
-        check_documents(site, self.columns.is_some())?;
-        self.answer = site.upstream("tokens").and_then(answer_columns);
+        origins::check(site, self.columns.is_some())?;
+        self.answer = site.upstream("tokens").and_then(|tokens| AnswerColumns::of(&tokens.settings));
         Ok(())
     }
 

@@ -24,7 +24,7 @@ pub fn classify(work: &Work) -> Result<Outcome> {
         Box::new(EqualMass::new(&work.options)),
     ];
     let mut counted = work.count::<Labels>(more)?;
-    let (at, groups) = (work.metrics.len(), 1 + work.slices.len());
+    let (at, groups) = (work.measures::<Labels>().len(), 1 + work.slices.len());
     let confusions: Vec<Confusion> = (0..groups).map(|group| Confusion::new(classes.len(), counted.model.total(group, at))).collect();
     let total = counted.model.total(0, at + 1);
     let reliability = (total.rows > 0 && total.whole(0) == 0).then(|| {

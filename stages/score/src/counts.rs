@@ -1,13 +1,16 @@
 //! What measures count: amounts of each row, added up in row order, for all rows and for those of each slice.
 //!
-//! Threads count chunks of rows, one thread adds: sums are the same to the last bit for any number of threads.
+//! Threads count chunks of rows, one thread adds: sums are the same to the last bit for any number of threads. Where all amounts are
+//! whole numbers, which sum up exactly in any order, threads add too.
 
 use rayon::prelude::*;
 
 use crate::metrics::{Kind, Measure, Score};
 
-/// Rows that a thread counts at once.
-const CHUNK_ROWS: usize = 256;
+/// Rows that a thread counts at once: at least and at most.
+const CHUNK_ROWS: (usize, usize) = (64, 4096);
+/// Sums that a thread may have of its own.
+const SUMS_MAX: usize = 1024;
 
 /// What one measure counted of some rows, row by row.
 #[derive(Debug, Default)]
@@ -16,12 +19,17 @@ pub struct Counts {
     kept: Vec<u64>,
     /// Ends of each row in `amounts` and in `kept`.
     ends: Vec<(usize, usize)>,
+    /// In place of all that: sums of all rows. Empty unless rows are not told apart.
+    sums: Vec<f64>,
 }
 
 impl Counts {
     /// Adds to a sum. Whole numbers below 2^53 stay exact.
     pub fn add(&mut self, slot: usize, amount: f64) {
-        self.amounts.push((slot as u32, amount));
+        match self.sums.get_mut(slot) {
+            Some(sum) => *sum += amount,
+            None => self.amounts.push((slot as u32, amount)),
+        }
     }
 
     /// Keeps a value of the row, for what is no sum.
@@ -29,10 +37,27 @@ impl Counts {
         self.kept.push(value);
     }
 
+    /// Counts rows; `together`: whether it may be unknown what a single row added.
+    fn of<K: Kind>(measure: &dyn Measure<K>, rows: &[K::Row<'_>], together: bool) -> Counts {
+        let mut counts = Counts::default();
+        if together && measure.is_whole() && measure.width() <= SUMS_MAX {
+            counts.sums = vec![0.0; measure.width()];
+        }
+        measure.count_all(rows, &mut counts);
+        counts
+    }
+
     /// Counts one row with a measure.
     pub fn count<K: Kind>(&mut self, measure: &dyn Measure<K>, row: &K::Row<'_>) {
         measure.count(row, self);
-        self.ends.push((self.amounts.len(), self.kept.len()));
+        self.end_row();
+    }
+
+    /// Says that what comes next is of another row.
+    pub fn end_row(&mut self) {
+        if self.sums.is_empty() {
+            self.ends.push((self.amounts.len(), self.kept.len()));
+        }
     }
 
     pub fn rows(&self) -> usize {
@@ -79,9 +104,56 @@ impl Total {
         }
     }
 
+    /// Adds rows whose sums are known.
+    fn add_sums(&mut self, sums: &[f64], rows: usize) {
+        self.rows += rows as u64;
+        self.sums.iter_mut().zip(sums).for_each(|(sum, more)| *sum += more);
+    }
+
     /// A sum of whole numbers.
     pub fn whole(&self, slot: usize) -> u64 {
         self.sums[slot] as u64
+    }
+}
+
+/// Measures of which neighbours that count the same are one.
+pub fn together<K: Kind>(measures: impl IntoIterator<Item = Box<dyn Measure<K>>>) -> Vec<Box<dyn Measure<K>>> {
+    let mut groups: Vec<Vec<Box<dyn Measure<K>>>> = Vec::new();
+    for measure in measures {
+        match groups.last_mut() {
+            Some(group) if measure.counts_what().is_some() && group[0].counts_what() == measure.counts_what() => group.push(measure),
+            _ => groups.push(vec![measure]),
+        }
+    }
+    let one = |mut group: Vec<Box<dyn Measure<K>>>| match group.len() {
+        1 => group.remove(0),
+        _ => Box::new(Together(group)) as Box<dyn Measure<K>>,
+    };
+    groups.into_iter().map(one).collect()
+}
+
+/// Measures of which the first one counts for all.
+struct Together<K: Kind>(Vec<Box<dyn Measure<K>>>);
+
+impl<K: Kind> Measure<K> for Together<K> {
+    fn width(&self) -> usize {
+        self.0[0].width()
+    }
+
+    fn count(&self, row: &K::Row<'_>, counts: &mut Counts) {
+        self.0[0].count(row, counts);
+    }
+
+    fn count_all(&self, rows: &[K::Row<'_>], counts: &mut Counts) {
+        self.0[0].count_all(rows, counts);
+    }
+
+    fn finish(&self, total: &Total) -> Vec<Score> {
+        self.0.iter().flat_map(|measure| measure.finish(total)).collect()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.0[0].is_whole()
     }
 }
 
@@ -104,25 +176,24 @@ impl<K: Kind> Tally<K> {
 
     /// Counts rows; `groups` tells the groups of each, besides that of all rows.
     pub fn push<'a>(&mut self, rows: &[K::Row<'_>], groups: impl Fn(usize) -> &'a [u32]) {
+        // Whether nobody asks for single rows.
+        let together = self.totals.len() == 1 && self.rows.is_none();
+        let length = rows.len().div_ceil(8 * rayon::current_num_threads()).clamp(CHUNK_ROWS.0, CHUNK_ROWS.1);
         let measures = &self.measures;
         let chunks: Vec<Vec<Counts>> = rows
-            .par_chunks(CHUNK_ROWS)
-            .map(|rows| {
-                let counted = |measure: &dyn Measure<K>| {
-                    let mut counts = Counts::default();
-                    rows.iter().for_each(|row| counts.count(measure, row));
-                    counts
-                };
-                measures.iter().map(|measure| counted(measure.as_ref())).collect()
-            })
+            .par_chunks(length)
+            .map(|rows| measures.iter().map(|measure| Counts::of(measure.as_ref(), rows, together)).collect())
             .collect();
-        let mut first = 0;
-        for chunk in chunks {
-            let rows = chunk.first().map_or(0, Counts::rows);
+        for (number, chunk) in chunks.into_iter().enumerate() {
+            let rows = number * length..rows.len().min((number + 1) * length);
             for (measure, counts) in chunk.into_iter().enumerate() {
+                if !counts.sums.is_empty() {
+                    self.totals[0][measure].add_sums(&counts.sums, rows.len());
+                    continue;
+                }
                 for row in 0..counts.rows() {
                     self.totals[0][measure].add(counts.row(row), 1);
-                    for group in groups(first + row) {
+                    for group in groups(rows.start + row) {
                         self.totals[1 + *group as usize][measure].add(counts.row(row), 1);
                     }
                 }
@@ -130,7 +201,6 @@ impl<K: Kind> Tally<K> {
                     kept[measure].append(counts);
                 }
             }
-            first += rows;
         }
     }
 
@@ -174,4 +244,52 @@ pub fn total_of<K: Kind>(measure: &dyn Measure<K>, rows: &[K::Row<'_>]) -> Total
         total.add(counts.row(0), 1);
     }
     total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{LabelRow, Labels, METRICS, Options, TagRow, Tags, TextRow, Texts};
+
+    /// Scores are the same bits whether rows are told apart or not, and whether equal counts are shared.
+    fn check<K: Kind>(options: &Options, rows: &[K::Row<'_>]) {
+        let measures = || METRICS.iter().filter_map(|metric| K::measure(&metric.start, options));
+        let scores = |measures, groups, keep_rows| -> Vec<Score> {
+            let mut tally = Tally::<K>::new(measures, groups, keep_rows);
+            rows.chunks(300).for_each(|rows| tally.push(rows, |_| &[]));
+            tally.scores(0).into_iter().flatten().collect()
+        };
+        let expected: Vec<Score> = measures().flat_map(|measure| scores_of(measure.as_ref(), rows)).collect();
+        assert!(expected.iter().filter(|score| score.value.is_ok()).count() > 4);
+        for keep_rows in [false, true] {
+            for groups in [0, 1] {
+                assert_eq!(scores(measures().collect(), groups, keep_rows), expected);
+                assert_eq!(scores(together(measures()), groups, keep_rows), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_chunks_are_those_of_rows() {
+        let draw = |row: usize, of: usize| (row * 7919 + row / 7 * 31) % of;
+        let classes = |names: &[&str]| Options { classes: names.iter().map(|name| name.to_string()).collect(), ..Options::default() };
+        let labels: Vec<LabelRow> =
+            (0..1000).map(|row| LabelRow { gold: draw(row, 3), prediction: draw(row, 5) % 3, probabilities: None }).collect();
+        check::<Labels>(&classes(&["a", "b", "c"]), &labels);
+        let tags = |row: usize, of: usize| (0..5).map(|word| (draw(row + word, of) % 3) as u32).collect();
+        let tags: Vec<TagRow> = (0..1000).map(|row| TagRow { gold: tags(row, 5), prediction: tags(row, 7) }).collect();
+        check::<Tags>(&classes(&["B-X", "I-X", "O"]), &tags);
+        let texts: Vec<String> = (0..400).map(|row| format!("a w{} c w{} w{}", draw(row, 3), draw(row, 5), draw(row, 7))).collect();
+        let texts: Vec<TextRow> = texts.windows(2).map(|texts| TextRow { hypothesis: &texts[0], references: vec![&texts[1]] }).collect();
+        check::<Texts>(&Options::default(), &texts);
+    }
+
+    #[test]
+    fn one_measure_counts_for_its_neighbours() {
+        let options = Options { classes: vec!["a".into(), "b".into()], ..Options::default() };
+        let all = || METRICS.iter().filter_map(|metric| Labels::measure(&metric.start, &options));
+        let counting = |measures: &[Box<dyn Measure<Labels>>]| measures.iter().filter(|m| m.counts_what().is_some()).count();
+        // All seven but the selection rate stand beside one another.
+        assert_eq!((counting(&all().collect::<Vec<_>>()), together(all()).len()), (7, all().count() - 5));
+    }
 }

@@ -17,6 +17,7 @@ mod score;
 mod settings;
 mod slices;
 mod tables;
+mod words;
 
 use engine::{StageEntry, entry};
 

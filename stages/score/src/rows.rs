@@ -5,13 +5,15 @@ mod classes;
 mod likelihoods;
 mod texts;
 
-use std::collections::HashMap;
+use std::ops::Range;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use arrow::array::{Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray};
 use engine::{Context, Table, list, suggest};
+use rayon::prelude::*;
 
 use crate::metrics::{Kind, Options};
+use crate::words::Numbers;
 
 /// Rows read at once.
 const BATCH_ROWS: usize = 8192;
@@ -41,7 +43,7 @@ impl<R> Rows<R> {
 }
 
 /// Reads all rows of a table.
-pub fn read<K: Reads>(ctx: &Context, table: &Table, options: &Options, mut sink: impl FnMut(Rows<K::Row<'_>>)) -> Result<()> {
+pub fn read<K: Reads>(ctx: &Context, table: &Table, options: &Options, mut sink: impl FnMut(Rows<K::Row<'_>>) + Send) -> Result<()> {
     let (known, columns) = (Known::new(options), K::columns(table));
     each_batch(ctx, table, &columns, |batch| {
         sink(K::read(batch, &known)?);
@@ -73,7 +75,7 @@ pub fn id_values(rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
 /// What is known of predictions before they are read: the metrics' options, and the classes by name.
 pub struct Known<'a> {
     options: &'a Options,
-    index: HashMap<&'a str, u32>,
+    index: Numbers<'a>,
 }
 
 impl Known<'_> {
@@ -125,16 +127,27 @@ impl Batch {
     }
 
     /// All lists of texts of a column; neither lists nor texts are null.
-    fn lists(&self, name: &str) -> Result<Vec<Vec<&str>>> {
+    fn lists(&self, name: &'static str) -> Result<Vec<Vec<&str>>> {
+        let lists = self.list(name)?;
+        (0..self.len()).map(|row| Ok(lists(row)?.collect())).collect()
+    }
+
+    /// The list of texts of any row of a column; neither lists nor texts are null.
+    fn list<'a>(&'a self, name: &'static str) -> Result<impl Fn(usize) -> Result<List<'a>> + Sync> {
         let column: &ListArray = self.column(name)?;
         let (values, offsets) = (self.values::<StringArray>(name, column)?, column.value_offsets());
-        let list = |row: usize| {
+        Ok(move |row: usize| {
             self.known(name, column, row)?;
             let places = offsets[row] as usize..offsets[row + 1] as usize;
-            ensure!(places.clone().all(|place| values.is_valid(place)), "{}: `{name}` has a null in it", self.place(row));
-            Ok(places.map(|place| values.value(place)).collect())
-        };
-        (0..column.len()).map(list).collect()
+            let whole = values.null_count() == 0 || places.clone().all(|place| values.is_valid(place));
+            ensure!(whole, "{}: `{name}` has a null in it", self.place(row));
+            Ok(List { values, places })
+        })
+    }
+
+    /// What `of` says of each row; the error is that of the first row that has one.
+    fn rows<R: Send>(&self, of: impl Fn(usize) -> Result<R> + Sync) -> Result<Vec<R>> {
+        (0..self.len()).into_par_iter().map(&of).collect::<Vec<_>>().into_iter().collect()
     }
 
     /// The values of all lists of a column, one after another.
@@ -174,14 +187,40 @@ impl Batch {
     }
 }
 
-fn each_batch(ctx: &Context, table: &Table, columns: &[&str], mut work: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
+/// Texts of one row.
+#[derive(Clone)]
+struct List<'a> {
+    values: &'a StringArray,
+    places: Range<usize>,
+}
+
+impl<'a> Iterator for List<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.places.next().map(|place| self.values.value(place))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.places.size_hint()
+    }
+}
+
+impl ExactSizeIterator for List<'_> {}
+
+/// Reads the next batch while `work` has one.
+fn each_batch(ctx: &Context, table: &Table, columns: &[&str], mut work: impl FnMut(&Batch) -> Result<()> + Send) -> Result<()> {
     for (index, file) in table.files.iter().enumerate() {
         let mut first = 0;
-        for rows in table.read(index, Some(columns), BATCH_ROWS)? {
+        let mut batches = table.read(index, Some(columns), BATCH_ROWS)?;
+        let mut next = batches.next();
+        while let Some(rows) = next {
             ctx.check_stop()?;
             let batch = Batch { rows: rows?, file: file.path.display().to_string(), first };
-            work(&batch)?;
+            let (done, following) = rayon::join(|| work(&batch), || batches.next());
+            done?;
             first += batch.len();
+            next = following;
         }
     }
     Ok(())

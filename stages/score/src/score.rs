@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::classify::{Bins, classify};
 use crate::compare::{self, Comparison};
-use crate::counts::Tally;
+use crate::counts::{self, Tally};
 use crate::gaps;
 use crate::gate::{self, FAILED};
 use crate::metrics::{Answers, Choices, Contrasts, Kind, Labels, Measure, Metric, Numbers, Options, Sets, Tags, Texts, Tokens};
@@ -24,7 +24,7 @@ use crate::tables::{self, Scored};
 impl Stage for Score {
     const NAME: &'static str = "score";
     const ABOUT: &'static str = "Computes metrics over predictions, beside baselines that need no model or another model's predictions.";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const INPUTS: &'static [Port] = &[
         Port::one("predictions", ArtifactKind::Predictions),
         Port::optional("against", ArtifactKind::Predictions),
@@ -172,7 +172,7 @@ impl<'a> Work<'a> {
     }
 
     pub fn measures<K: Kind>(&self) -> Vec<Box<dyn Measure<K>>> {
-        self.metrics.iter().filter_map(|metric| K::measure(&metric.start, &self.options)).collect()
+        counts::together(self.metrics.iter().filter_map(|metric| K::measure(&metric.start, &self.options)))
     }
 
     /// Counts all rows; `more` measures are the model's alone, after the metrics'.
@@ -187,15 +187,19 @@ impl<'a> Work<'a> {
             baseline.push(&rows.baseline, |row| self.slices.of_row(first + row));
             first += rows.model.len();
         })?;
-        let against = self.against.as_ref().map(|(_, table)| self.tally(table)).transpose()?;
-        let perturbed = self.perturbed.iter().map(|(step, table)| Ok((step.clone(), self.tally(table)?))).collect::<Result<_>>()?;
+        let against = self.against.as_ref().map(|(_, table)| self.tally(table, groups)).transpose()?;
+        let perturbed = self.perturbed.iter().map(|(step, table)| Ok((step.clone(), self.tally(table, 0)?))).collect::<Result<_>>()?;
         Ok(Counted { model, baseline, against, perturbed })
     }
 
-    /// Counts the rows of other predictions.
-    fn tally<K: Reads>(&self, table: &Table) -> Result<Tally<K>> {
-        let mut tally = Tally::new(self.measures(), 0, true);
-        rows::read::<K>(self.ctx, table, &self.options, |rows| tally.push(&rows.model, |_| &[]))?;
+    /// Counts the rows of other predictions, in all `groups` of slices or none.
+    fn tally<K: Reads>(&self, table: &Table, groups: usize) -> Result<Tally<K>> {
+        let mut tally = Tally::new(self.measures(), groups, true);
+        let mut first = 0;
+        rows::read::<K>(self.ctx, table, &self.options, |rows| {
+            tally.push(&rows.model, |row| if groups > 0 { self.slices.of_row(first + row) } else { &[] });
+            first += rows.model.len();
+        })?;
         Ok(tally)
     }
 
@@ -205,12 +209,6 @@ impl<'a> Work<'a> {
         let systems = || std::iter::once(&self.system).chain(self.against.iter().map(|(system, _)| system));
         let baseline = baseline.filter(|name| systems().all(|system| system != name));
         let mut outcome = Outcome { scores: self.scores(counted, 0, baseline, pairs), ..Outcome::default() };
-        if let (Some(tally), Some((system, _))) = (&counted.against, &self.against) {
-            outcome.scores.extend(tally.scores(0).into_iter().flatten().map(|mut score| {
-                score.signature.insert_str(0, &self.prefix);
-                Scored::new(system, score)
-            }));
-        }
         if !counted.perturbed.is_empty() {
             let mut drops = robust::drops(&counted.model, &counted.perturbed);
             drops.iter_mut().for_each(|drop| drop.score.signature.insert_str(0, &self.prefix));
@@ -229,7 +227,7 @@ impl<'a> Work<'a> {
         outcome
     }
 
-    /// The scores of all rows, group 0, or of a slice.
+    /// The scores of all rows, group 0, or of a slice: the model's, the baseline's, those of other predictions.
     fn scores<K: Kind>(&self, counted: &Counted<K>, group: usize, baseline: Option<&'static str>, pairs: &str) -> Vec<Scored> {
         let resampling = self.settings.resampling();
         let intervals = match (resampling, &counted.model.rows) {
@@ -258,6 +256,9 @@ impl<'a> Work<'a> {
                 score.signature.insert_str(0, pairs);
                 Scored::new(system, score)
             }));
+        }
+        if let (Some(tally), Some((system, _))) = (&counted.against, &self.against) {
+            scores.extend(tally.scores(group).into_iter().flatten().map(|score| Scored::new(system, score)));
         }
         scores.iter_mut().for_each(|scored| scored.score.signature.insert_str(0, &self.prefix));
         scores

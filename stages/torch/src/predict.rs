@@ -1,7 +1,6 @@
 //! What a model says about a split, part by part: which task it is follows from the layout of the tokens. One file a task, in `predict/`.
 
 mod answers;
-mod documents;
 mod likelihoods;
 mod parts;
 mod tags;

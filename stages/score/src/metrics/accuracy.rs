@@ -24,6 +24,10 @@ impl Measure<Labels> for Accuracy {
         vec![Score::new(METRIC.name, ratio(total.sums[0], total.rows, NO_ROWS), total.rows, "")]
     }
 
+    fn is_whole(&self) -> bool {
+        true
+    }
+
     fn is_right_or_wrong(&self) -> bool {
         true
     }

@@ -5,14 +5,13 @@
 
 mod tokenize;
 
-use std::collections::HashMap;
-
 use anyhow::{Result, ensure};
 
 pub use self::tokenize::Tokenize;
 pub(super) use self::tokenize::{separate, split};
-use super::{Counts, Measure, Metric, NO_ROWS, Score, Start, TextRow, Texts, Total, signature};
+use super::{Counts, Measure, Metric, NO_ROWS, Score, Start, TextRow, Texts, Total, ngrams, signature};
 use crate::counts::total_of;
+use crate::words::{self, Numbers};
 
 pub const METRIC: Metric = Metric {
     name: "bleu",
@@ -195,6 +194,10 @@ impl Measure<Texts> for Measured {
         let value = if total.rows == 0 { Err(NO_ROWS.to_owned()) } else { Ok(bleu.score) };
         vec![Score { metric: METRIC.name.to_owned(), class: None, value, count: total.rows, signature: bleu.signature }]
     }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
 }
 
 impl Measured {
@@ -263,28 +266,25 @@ fn log_floored(value: f64) -> f64 {
     if value == 0.0 { -9_999_999_999.0 } else { value.ln() }
 }
 
-/// Token numbers of an n-gram, 32 bits each, from the left; 0 fills orders below the highest.
-type Ngram = u128;
-
 /// The statistics of one row.
 fn segment(settings: &Settings, row: &TextRow<'_>) -> Statistics {
     let prepare = |text: &str| tokenize::prepare(settings, text);
     let hypothesis = prepare(row.hypothesis);
     let references: Vec<String> = row.references.iter().map(|reference| prepare(reference)).collect();
 
-    let mut vocabulary = HashMap::new();
-    let hypothesis = numbers(&hypothesis, &mut vocabulary);
+    let mut known = Numbers::default();
+    let hypothesis = words::number(split(&hypothesis), &mut known);
     let length = hypothesis.len() as u64;
-    let ngrams = counted(&hypothesis);
+    let ngrams = ngrams::counted::<ORDER_MAX, 32>(&hypothesis);
     // How often a reference has each n-gram, at most.
     let mut most = vec![0; ngrams.len()];
     let mut closest = (u64::MAX, 0);
     for reference in &references {
-        let reference = numbers(reference, &mut vocabulary);
+        let reference = words::number(split(reference), &mut known);
         // The closest length; of two equally close ones the shorter.
         let its_length = reference.len() as u64;
         closest = closest.min((its_length.abs_diff(length), its_length));
-        let mut others = counted(&reference).into_iter().peekable();
+        let mut others = ngrams::counted::<ORDER_MAX, 32>(&reference).into_iter().peekable();
         for ((ngram, _), most) in ngrams.iter().zip(&mut most) {
             while others.next_if(|(other, _)| other < ngram).is_some() {}
             if let Some((_, count)) = others.next_if(|(other, _)| other == ngram) {
@@ -294,35 +294,11 @@ fn segment(settings: &Settings, row: &TextRow<'_>) -> Statistics {
     }
     let mut statistics = Statistics { hypothesis_length: length, reference_length: closest.1, ..Statistics::default() };
     for ((ngram, count), most) in ngrams.into_iter().zip(most) {
-        let order = ORDER_MAX - ngram.trailing_zeros() as usize / 32;
-        statistics.total[order - 1] += count;
-        statistics.matched[order - 1] += count.min(most);
+        let order = ngrams::order::<ORDER_MAX, 32>(ngram);
+        statistics.total[order - 1] += u64::from(count);
+        statistics.matched[order - 1] += u64::from(count.min(most));
     }
     statistics
-}
-
-/// Tokens as numbers from 1, equal for equal tokens.
-fn numbers<'a>(text: &'a str, vocabulary: &mut HashMap<&'a str, u32>) -> Vec<u32> {
-    let mut numbers = Vec::new();
-    for token in split(text) {
-        let next = vocabulary.len() as u32 + 1;
-        numbers.push(*vocabulary.entry(token).or_insert(next));
-    }
-    numbers
-}
-
-/// The n-grams of all orders with their counts, sorted.
-fn counted(tokens: &[u32]) -> Vec<(Ngram, u64)> {
-    let mut ngrams: Vec<Ngram> = Vec::with_capacity(ORDER_MAX * tokens.len());
-    for first in 0..tokens.len() {
-        let mut ngram = 0;
-        for (place, token) in tokens[first..].iter().take(ORDER_MAX).enumerate() {
-            ngram |= Ngram::from(*token) << (32 * (ORDER_MAX - 1 - place));
-            ngrams.push(ngram);
-        }
-    }
-    ngrams.sort_unstable();
-    ngrams.chunk_by(|a, b| a == b).map(|equal| (equal[0], equal.len() as u64)).collect()
 }
 
 #[cfg(test)]

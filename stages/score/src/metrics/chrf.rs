@@ -4,7 +4,8 @@
 //! Of several references, the one with the best score of its own counts; the first of equally good ones.
 
 use super::bleu::{References, split};
-use super::{Counts, Measure, Metric, NO_ROWS, Options, Score, Start, TextRow, Texts, Total, ngrams};
+use super::ngrams::{self, Ngram};
+use super::{Counts, Measure, Metric, NO_ROWS, Options, Score, Start, TextRow, Texts, Total};
 
 pub const CHRF: Metric = Metric {
     name: "chrf",
@@ -21,6 +22,8 @@ pub const CHRF_WORDS: Metric = Metric {
 };
 
 const CHARACTER_ORDERS: usize = 6;
+/// Of a character's number, which is one above its code point.
+const CHARACTER_BITS: usize = 21;
 const BETA_SQUARED: f64 = 4.0;
 
 struct Chrf {
@@ -41,25 +44,46 @@ impl Chrf {
         CHARACTER_ORDERS + self.word_orders
     }
 
-    fn ngrams(&self, text: &str) -> Vec<Vec<u128>> {
+    fn ngrams(&self, text: &str) -> Sequences {
         let lower = self.lowercase.then(|| text.to_lowercase());
         let text = lower.as_deref().unwrap_or(text);
-        let characters: Vec<u32> = split(text).flat_map(|word| word.chars().map(u32::from)).collect();
-        let mut orders: Vec<Vec<u128>> = (1..=CHARACTER_ORDERS).map(|order| sorted_ngrams(&characters, order)).collect();
-        if self.word_orders > 0 {
-            let words: Vec<&str> = split(text).flat_map(apart).collect();
-            orders.extend((1..=self.word_orders).map(|order| ngrams::sorted(&words, order)));
+        let characters: Vec<u32> = split(text).flat_map(str::chars).map(|c| u32::from(c) + 1).collect();
+        let words: Vec<&str> = if self.word_orders > 0 { split(text).flat_map(apart).collect() } else { Vec::new() };
+        Sequences {
+            ngrams: ngrams::counted::<CHARACTER_ORDERS, CHARACTER_BITS>(&characters),
+            characters: characters.len(),
+            words: (1..=self.word_orders).map(|order| ngrams::sorted(&words, order)).collect(),
         }
-        orders
     }
 }
 
-/// n-grams as numbers, of 21 bits a character.
-fn sorted_ngrams(characters: &[u32], order: usize) -> Vec<u128> {
-    let number = |window: &[u32]| window.iter().fold(0, |number: u128, c| number << 21 | u128::from(*c));
-    let mut ngrams: Vec<u128> = characters.windows(order).map(number).collect();
-    ngrams.sort_unstable();
-    ngrams
+/// The n-grams of a text.
+struct Sequences {
+    /// Of characters, of all orders.
+    ngrams: Vec<(Ngram, u32)>,
+    characters: usize,
+    /// Of words, by order.
+    words: Vec<Vec<u128>>,
+}
+
+impl Sequences {
+    fn against(&self, reference: &Sequences) -> Statistics {
+        let mut same = [0; CHARACTER_ORDERS];
+        let mut others = reference.ngrams.iter().peekable();
+        for (ngram, count) in &self.ngrams {
+            while others.next_if(|(other, _)| other < ngram).is_some() {}
+            if let Some((_, other)) = others.next_if(|(other, _)| other == ngram) {
+                same[ngrams::order::<CHARACTER_ORDERS, CHARACTER_BITS>(*ngram) - 1] += u64::from(*count.min(other));
+            }
+        }
+        let of_characters = same.into_iter().enumerate().map(|(order, same)| {
+            let [hypothesis, reference] = [self, reference].map(|text| text.characters.saturating_sub(order) as u64);
+            [hypothesis, reference, same]
+        });
+        let of_words = self.words.iter().zip(&reference.words).map(|(h, r)| [h.len() as u64, r.len() as u64, ngrams::common(h, r)]);
+        // An order that the reference lacks does not count for the hypothesis either.
+        of_characters.chain(of_words).map(|[h, r, same]| if r == 0 { [0; 3] } else { [h, r, same] }).collect()
+    }
 }
 
 /// A word without the punctuation mark at its end or, if there is none, at its beginning, and that mark.
@@ -98,15 +122,8 @@ impl Measure<Texts> for Chrf {
 
     fn count(&self, row: &TextRow<'_>, counts: &mut Counts) {
         let hypothesis = self.ngrams(row.hypothesis);
-        let against = |reference: &&str| -> Statistics {
-            let reference = self.ngrams(reference);
-            // An order that the reference lacks does not count for the hypothesis either.
-            let pair =
-                |(h, r): (&Vec<u128>, &Vec<u128>)| [if r.is_empty() { 0 } else { h.len() as u64 }, r.len() as u64, ngrams::common(h, r)];
-            hypothesis.iter().zip(&reference).map(pair).collect()
-        };
         let mut best: Option<(f64, Statistics)> = None;
-        for statistics in row.references.iter().map(against) {
+        for statistics in row.references.iter().map(|reference| hypothesis.against(&self.ngrams(reference))) {
             let score = f_score(&statistics);
             if best.as_ref().is_none_or(|(highest, _)| score > *highest) {
                 best = Some((score, statistics));
@@ -124,6 +141,10 @@ impl Measure<Texts> for Chrf {
         let nrefs = References::of(3 * self.orders(), total).signature();
         let pairs = format!("nrefs:{nrefs}|case:{case}|eff:yes|nc:{CHARACTER_ORDERS}|nw:{}|space:no", self.word_orders);
         vec![Score::new(self.name, value, total.rows, &pairs)]
+    }
+
+    fn is_whole(&self) -> bool {
+        true
     }
 }
 

@@ -90,6 +90,14 @@ impl Measure<Labels> for OfConfusion {
     fn finish(&self, total: &Total) -> Vec<Score> {
         (self.finish)(&Confusion::new(self.classes, total))
     }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn counts_what(&self) -> Option<&'static str> {
+        Some("confusion")
+    }
 }
 
 #[cfg(test)]

@@ -51,4 +51,12 @@ impl Measure<Tags> for Entities {
         };
         averages.scores(&classes, classes.iter().map(|class| class.gold).sum())
     }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn counts_what(&self) -> Option<&'static str> {
+        Some("entities")
+    }
 }

@@ -3,8 +3,9 @@
 //! A metric is one file here plus two lines below (its `mod` and its entry in [`METRICS`]); metrics with one formula for several
 //! kinds of predictions share a file and have an entry each.
 //! A metric counts row by row: it adds to sums, of integers wherever the definition allows, and keeps values where no sum will do
-//! (ranks). Rows are added in their order, so that a score is the same to the last bit for any number of threads, and what a row
-//! counted can be drawn again for intervals and tests. Nothing here reads files: see the stage for that.
+//! (ranks). Rows are added in their order, or in any order where sums of whole numbers are exact, so that a score is the same to the last
+//! bit for any number of threads, and what a row counted can be drawn again for intervals and tests. Nothing here reads files: see the
+//! stage for that.
 
 mod accuracy;
 mod agreement;
@@ -151,6 +152,24 @@ pub trait Measure<K: Kind>: Send + Sync {
 
     /// What one row adds to the sums, and keeps.
     fn count(&self, row: &K::Row<'_>, counts: &mut Counts);
+
+    /// Counts rows one after another.
+    fn count_all(&self, rows: &[K::Row<'_>], counts: &mut Counts) {
+        for row in rows {
+            self.count(row, counts);
+            counts.end_row();
+        }
+    }
+
+    /// Whether all it adds are whole numbers and nothing is kept, so that rows may be added up in any order.
+    fn is_whole(&self) -> bool {
+        false
+    }
+
+    /// A name for what it counts, where others count the same: one of them then counts for all.
+    fn counts_what(&self) -> Option<&'static str> {
+        None
+    }
 
     /// The scores of rows, always as many and in the same order.
     fn finish(&self, total: &Total) -> Vec<Score>;

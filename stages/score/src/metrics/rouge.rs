@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bleu::References;
 use super::{Counts, Measure, Metric, NO_ROWS, Options, Score, Start, TextRow, Texts, Total, ngrams, ratio};
+use crate::words::{self, Numbers};
 
 pub const ROUGE_1: Metric = Metric {
     name: "rouge-1",
@@ -168,9 +169,30 @@ fn sequences(order: usize, hypothesis: &Lines, reference: &Lines) -> Overlap {
 }
 
 fn longest(hypothesis: &Lines, reference: &Lines) -> Overlap {
-    let (hypothesis, reference) = (flat(hypothesis), flat(reference));
-    let shared = table(&reference, &hypothesis).last().and_then(|row| row.last()).map_or(0, |length| u64::from(*length));
+    let mut known = Numbers::default();
+    let [hypothesis, reference] = [hypothesis, reference].map(|lines| words::number(flat(lines).into_iter(), &mut known));
+    let shared = length_of_longest(&hypothesis, &reference, known.len());
     Overlap { shared, hypothesis: hypothesis.len() as u64, reference: reference.len() as u64 }
+}
+
+/// The length of the longest common subsequence of tokens that are numbers up to `most`: a row of its table at once, a bit for each token
+/// of the reference (Crochemore et al., 2001).
+fn length_of_longest(hypothesis: &[u32], reference: &[u32], most: usize) -> u64 {
+    let width = reference.len().div_ceil(64);
+    let mut places = vec![0; (most + 1) * width];
+    reference.iter().enumerate().for_each(|(place, token)| places[*token as usize * width + place / 64] |= 1_u64 << (place % 64));
+    // A bit that is not set: here the length is one above that of the token before.
+    let mut row = vec![u64::MAX; width];
+    for token in hypothesis {
+        let mut carry = false;
+        for (bits, same) in row.iter_mut().zip(&places[*token as usize * width..]) {
+            let (sum, over) = bits.overflowing_add(*bits & same);
+            let (sum, again) = sum.overflowing_add(u64::from(carry));
+            carry = over || again;
+            *bits = sum | (*bits & !same);
+        }
+    }
+    row.iter().map(|bits| u64::from(bits.count_zeros())).sum()
 }
 
 /// Lengths of the longest common subsequences of all beginnings.
@@ -241,6 +263,18 @@ mod tests {
         let (a, b) = (lines(settings, &hypothesis), lines(settings, &reference));
         let ours = [sequences(1, &a, &b), sequences(2, &a, &b), longest(&a, &b), by_lines(&a, &b)];
         assert_eq!(ours.map(|overlap| (overlap.shared, overlap.hypothesis, overlap.reference)), expected);
+    }
+
+    #[test]
+    fn the_longest_subsequence_is_that_of_the_table() {
+        let draw = |seed: u32, length: u32| -> Vec<u32> { (0..length).map(|at| (at * at * 31 + at * seed + seed / 7) % 11 + 1).collect() };
+        for length in [0, 1, 5, 63, 64, 65, 128, 200] {
+            for seed in 0..40 {
+                let (hypothesis, reference) = (draw(seed, 70 + seed), draw(seed * 3 + 1, length));
+                let expected = table(&reference, &hypothesis).last().and_then(|row| row.last().copied()).unwrap();
+                assert_eq!(length_of_longest(&hypothesis, &reference, 11), u64::from(expected), "{length} {seed}");
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Translation edit rate (Snover et al., 2006) exactly as sacrebleu 2.6.0 and Tercom compute it: insertions, deletions, substitutions
 //! and shifts of word sequences, each of cost 1, over the mean length of the references. 0 is perfect; it can be above 100.
 
+mod bits;
 mod distance;
 mod shift;
 mod tokenize;
@@ -8,8 +9,11 @@ mod tokenize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bleu::References;
+use self::bits::Reference;
+use self::distance::Table;
+use super::bleu::{References, split};
 use super::{Counts, Measure, Metric, NO_ROWS, Score, Start, TextRow, Texts, Total};
+use crate::words::{self, Numbers};
 
 pub const METRIC: Metric = Metric {
     name: "ter",
@@ -43,13 +47,18 @@ impl Measure<Texts> for Ter {
     }
 
     fn count(&self, row: &TextRow<'_>, counts: &mut Counts) {
-        let hypothesis = tokenize::tokenize(&self.settings, row.hypothesis);
+        let hypothesis = tokenize::prepare(&self.settings, row.hypothesis);
         let (mut fewest, mut length) = (u64::MAX, 0);
         for reference in &row.references {
-            // Twice, as sacrebleu does: the second pass finds punctuation that the first has brought beside a space.
-            let once = tokenize::tokenize(&self.settings, reference).join(" ");
-            let reference = tokenize::tokenize(&self.settings, &once);
-            let [hypothesis, reference] = tokenize::numbers(&hypothesis, &reference);
+            let mut reference = tokenize::prepare(&self.settings, reference);
+            if self.settings.normalized {
+                // Twice, as sacrebleu does: the second pass finds punctuation that the first has brought beside a space.
+                let once = split(&reference).collect::<Vec<_>>().join(" ");
+                reference = tokenize::prepare(&self.settings, &once).into_owned().into();
+            }
+            let mut known = Numbers::default();
+            let hypothesis = words::number(split(&hypothesis), &mut known);
+            let reference = words::number(split(&reference), &mut known);
             length += reference.len();
             fewest = fewest.min(edits(hypothesis, &reference));
         }
@@ -80,14 +89,15 @@ fn edits(mut hypothesis: Vec<u32>, reference: &[u32]) -> u64 {
     if reference.is_empty() {
         return hypothesis.len() as u64;
     }
+    let reference = Reference::new(reference);
     let (mut shifts, mut checked) = (0, 0);
     loop {
-        let table = distance::Table::new(&hypothesis, reference);
-        let best = shift::best(&hypothesis, reference, &table, &mut checked);
+        let table = Table::new(&hypothesis, &reference);
+        let best = if table.distance() > 0 { shift::best(&table, &mut checked) } else { None };
         match best {
-            Some(best) if checked < shift::CANDIDATES_MAX && best.gain > 0 => {
+            Some(shifted) if checked < shift::CANDIDATES_MAX => {
                 shifts += 1;
-                hypothesis = best.shifted;
+                hypothesis = shifted;
             }
             _ => return shifts + u64::from(table.distance()),
         }

@@ -39,6 +39,10 @@ impl Measure<Tokens> for TokenAccuracy {
         };
         vec![Score::new(METRIC.name, value, total.whole(1), "per:token")]
     }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
 }
 
 impl Measure<Tags> for TokenAccuracy {
@@ -55,6 +59,10 @@ impl Measure<Tags> for TokenAccuracy {
 
     fn finish(&self, total: &Total) -> Vec<Score> {
         vec![Score::new(METRIC.name, ratio(total.sums[0], total.whole(1), "there are no words"), total.whole(1), "per:word")]
+    }
+
+    fn is_whole(&self) -> bool {
+        true
     }
 }
 

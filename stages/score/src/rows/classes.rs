@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use arrow::array::{Array, Float32Array, ListArray};
 use engine::Table;
 
-use super::{Batch, Known, Reads, Rows};
+use super::{Batch, Known, List, Reads, Rows};
 use crate::metrics::{LabelRow, Labels, SetRow, Sets, TagRow, Tags};
 
 /// Probabilities in 32 bits may miss a sum of 1 by this.
@@ -27,7 +27,7 @@ impl Reads for Labels {
                 probabilities: probabilities.as_ref().map(|rows| rows[row]),
             })
         };
-        Ok(Rows::of_model((0..batch.len()).map(label).collect::<Result<_>>()?))
+        Ok(Rows::of_model(batch.rows(label)?))
     }
 }
 
@@ -47,7 +47,7 @@ fn probabilities(batch: &Batch, classes: usize) -> Result<Vec<&[f32]>> {
         ensure!((sum - 1.0).abs() <= SUM_TOLERANCE, "{}: `probabilities` sum to {sum}, not to 1", batch.place(row));
         Ok(row_values)
     };
-    (0..batch.len()).map(row).collect()
+    batch.rows(row)
 }
 
 impl Reads for Sets {
@@ -56,16 +56,16 @@ impl Reads for Sets {
     }
 
     fn read(batch: &Batch, known: &Known) -> Result<Rows<SetRow>> {
-        let (gold, prediction) = (batch.lists("gold")?, batch.lists("prediction")?);
-        let set = |row: usize, column: &str, labels: &[&str]| {
-            let mut set = indices(batch, known, row, column, labels)?;
+        let (gold, prediction) = (batch.list("gold")?, batch.list("prediction")?);
+        let set = |row: usize, column: &str, labels: List<'_>| {
+            let mut set = indices(batch, known, row, column, labels.clone())?;
             set.sort_unstable();
             let twice = set.windows(2).find(|pair| pair[0] == pair[1]);
-            ensure!(twice.is_none(), "{}: `{column}` names a class twice: {}", batch.place(row), labels.join(", "));
+            ensure!(twice.is_none(), "{}: `{column}` names a class twice: {}", batch.place(row), labels.collect::<Vec<_>>().join(", "));
             Ok(set)
         };
-        let row = |row: usize| Ok(SetRow { gold: set(row, "gold", &gold[row])?, prediction: set(row, "prediction", &prediction[row])? });
-        Ok(Rows::of_model((0..batch.len()).map(row).collect::<Result<_>>()?))
+        let row = |row: usize| Ok(SetRow { gold: set(row, "gold", gold(row)?)?, prediction: set(row, "prediction", prediction(row)?)? });
+        Ok(Rows::of_model(batch.rows(row)?))
     }
 }
 
@@ -75,18 +75,19 @@ impl Reads for Tags {
     }
 
     fn read(batch: &Batch, known: &Known) -> Result<Rows<TagRow>> {
-        let (gold, prediction) = (batch.lists("gold")?, batch.lists("prediction")?);
+        let (gold, prediction) = (batch.list("gold")?, batch.list("prediction")?);
         let row = |row: usize| {
-            let (words, tags) = (gold[row].len(), prediction[row].len());
+            let (gold, prediction) = (gold(row)?, prediction(row)?);
+            let (words, tags) = (gold.len(), prediction.len());
             ensure!(words == tags, "{}: {words} words have gold tags, {tags} have predicted ones", batch.place(row));
             let [gold, prediction] =
-                [("gold", &gold), ("prediction", &prediction)].map(|(column, tags)| indices(batch, known, row, column, &tags[row]));
+                [("gold", gold), ("prediction", prediction)].map(|(column, tags)| indices(batch, known, row, column, tags));
             Ok(TagRow { gold: gold?, prediction: prediction? })
         };
-        Ok(Rows::of_model((0..batch.len()).map(row).collect::<Result<_>>()?))
+        Ok(Rows::of_model(batch.rows(row)?))
     }
 }
 
-fn indices(batch: &Batch, known: &Known, row: usize, column: &str, labels: &[&str]) -> Result<Vec<u32>> {
-    labels.iter().map(|label| known.class(batch, row, column, label)).collect()
+fn indices(batch: &Batch, known: &Known, row: usize, column: &str, labels: List) -> Result<Vec<u32>> {
+    labels.map(|label| known.class(batch, row, column, label)).collect()
 }

@@ -224,6 +224,24 @@ fn a_baseline_stands_beside_the_model_under_its_name() {
 }
 
 #[test]
+fn slices_are_those_of_other_predictions_too() {
+    let settings = json!({"metrics": ["accuracy"], "slices": ["group"]});
+    let (_folder, scores) = run_with(settings, None, others("against", &[Some("lead")])).unwrap();
+    expect![[r#"
+        +-------------+----------------+-------+-------+
+        | slice_value | system         | value | count |
+        +-------------+----------------+-------+-------+
+        | x           | model          | 0.75  | 4     |
+        | x           | majority class | 0.5   | 4     |
+        | x           | lead           | 0.75  | 4     |
+        | y           | model          | 0.75  | 4     |
+        | y           | majority class | 0.5   | 4     |
+        | y           | lead           | 1.0   | 4     |
+        +-------------+----------------+-------+-------+"#]]
+    .assert_eq(&show(&scores, "slices", &["slice_value", "system", "value", "count"]));
+}
+
+#[test]
 fn bleu_is_the_same_for_any_number_of_threads() {
     let words = ["the", "cat", "sat", "on", "a", "mat", "春", "眠", "不", "觉", "晓", ",", "3.5", "U.S."];
     let text = |row: usize, step: usize| (0..3 + row % 17).map(|i| words[(row * step + i * i) % words.len()]).collect::<Vec<_>>().join(" ");

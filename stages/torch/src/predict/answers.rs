@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field};
-use model::{AnswerColumns, Predict, Report, Window};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use arrow::datatypes::Field;
+use model::{Predict, Report, Window};
+use origins::{AnswerColumns, Questions};
 use serde_json::json;
 
 use super::parts::Part;
@@ -82,8 +82,12 @@ impl Work<'_> {
         // Texts of questions, gold answers and spans.
         let ids: Vec<[u8; 16]> = questions.iter().map(|question| question.id).collect();
         let documents = part.documents(&ids)?.context("no documents are connected that answers could be cut out of")?;
-        let documents = Documents::of(documents, columns)?;
-        questions.iter_mut().enumerate().try_for_each(|(row, question)| documents.fill(row, question))?;
+        let documents = Questions::of(documents, columns)?;
+        for (row, question) in questions.iter_mut().enumerate() {
+            question.candidates = texts(documents.context(row), &question.spans)?;
+            question.text = documents.question(row).to_string();
+            question.gold = documents.gold(row)?;
+        }
         table(&questions, settings).map(Some)
     }
 }
@@ -113,62 +117,6 @@ fn keep_best(spans: &mut Vec<Span>, count: usize) {
     spans.dedup_by_key(|span| (span.first, span.end));
     spans.sort_unstable_by(by_score);
     spans.truncate(count);
-}
-
-/// Documents with questions, as far as they are needed.
-struct Documents {
-    questions: StringArray,
-    contexts: StringArray,
-    answers: ArrayRef,
-    /// `None` of columns that do not hold texts.
-    answer_starts: Option<StringArray>,
-}
-
-impl Documents {
-    fn of(batch: &RecordBatch, columns: &AnswerColumns) -> Result<Documents> {
-        let column = |name: &str| batch.column_by_name(name).with_context(|| format!("the documents have no column `{name}`"));
-        let text = |name: &str| -> Result<StringArray> { Ok(cast(column(name)?, &DataType::Utf8)?.as_string::<i32>().clone()) };
-        let nested = column(&columns.answer_start)?.data_type().is_nested();
-        Ok(Documents {
-            questions: text(&columns.question)?,
-            contexts: text(&columns.context)?,
-            answers: column(&columns.answer)?.clone(),
-            answer_starts: if nested { None } else { Some(text(&columns.answer_start)?) },
-        })
-    }
-
-    /// The gold answers of a row, as `tokenize` reads them: a text, a list, or a JSON list where their starts are one.
-    fn gold(&self, row: usize) -> Result<Vec<String>> {
-        if self.answers.is_null(row) {
-            return Ok(Vec::new());
-        }
-        let all: Vec<String> = if self.answers.data_type().is_nested() {
-            let lists = cast(&self.answers.slice(row, 1), &DataType::List(Field::new_list_field(DataType::Utf8, true).into()))?;
-            lists.as_list::<i32>().value(0).as_string::<i32>().iter().flatten().map(str::to_string).collect()
-        } else {
-            let text = cast(&self.answers.slice(row, 1), &DataType::Utf8)?;
-            let text = text.as_string::<i32>().value(0);
-            let starts = self.answer_starts.as_ref().filter(|starts| starts.is_valid(row));
-            match starts.is_none_or(|starts| starts.value(row).trim_start().starts_with('[')) {
-                true if text.trim_start().starts_with('[') => serde_json::from_str(text).with_context(|| format!("reading {text}"))?,
-                _ => vec![text.to_string()],
-            }
-        };
-        let mut gold: Vec<String> = Vec::new();
-        for answer in all {
-            if !answer.is_empty() && !gold.contains(&answer) {
-                gold.push(answer);
-            }
-        }
-        Ok(gold)
-    }
-
-    fn fill(&self, row: usize, question: &mut Question) -> Result<()> {
-        question.candidates = texts(self.contexts.value(row), &question.spans)?;
-        question.text = self.questions.value(row).to_string();
-        question.gold = self.gold(row)?;
-        Ok(())
-    }
 }
 
 impl Question {
@@ -239,6 +187,8 @@ fn table(questions: &[Question], settings: &Predict) -> Result<Vec<Column>> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::AsArray;
+
     use super::*;
 
     fn settings(json: serde_json::Value) -> Predict {
@@ -276,22 +226,9 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_cut_by_characters_and_golds_are_read_as_tokenize_reads_them() {
-        let check = |answer: &str, start: &str| {
-            let documents = Documents {
-                questions: StringArray::from(vec!["谁?"]),
-                contexts: StringArray::from(vec!["今天 é李白写诗"]),
-                answers: Arc::new(StringArray::from(vec![answer])),
-                answer_starts: Some(StringArray::from(vec![start])),
-            };
-            let mut question = Question { spans: vec![Span { score: 0.0, first: 4, end: 6 }], ..Question::default() };
-            documents.fill(0, &mut question).unwrap();
-            assert_eq!(question.candidates, ["李白"]);
-            question.gold
-        };
-        assert_eq!(check("李白", "4"), ["李白"]);
-        assert_eq!(check("[李白", "4"), ["[李白"]);
-        assert_eq!(check(r#"["李白", "白", "李白"]"#, "[4, 5, 4]"), ["李白", "白"]);
-        assert_eq!(check("", "0"), [""; 0]);
+    fn texts_are_cut_by_characters() {
+        let span = |first, end| Span { score: 0.0, first, end };
+        assert_eq!(texts("今天 é李白写诗", &[span(4, 6), span(0, 1)]).unwrap(), ["李白", "今"]);
+        assert!(texts("李白", &[span(1, 3)]).is_err());
     }
 }

@@ -7,9 +7,9 @@ use std::ops::Range;
 use anyhow::{Context as _, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
 use model::{Facts, Rows, Sample};
+use origins::Documents;
 
 use super::Work;
-use super::documents::Documents;
 use crate::carry;
 use crate::tables::{self, Column};
 use crate::worker::Worker;
@@ -48,7 +48,9 @@ impl Work<'_> {
         unit: &'static str,
         mut say: impl FnMut(&mut Part) -> Result<Option<Vec<Column>>>,
     ) -> Result<Option<()>> {
-        let mut documents = Documents::open(self)?;
+        let settings = self.settings;
+        let open = |documents| Documents::open(&documents, &settings.split, settings.columns.as_deref(), self.tokens);
+        let mut documents = self.job.artifact_opt("documents")?.map(open).transpose()?;
         for (index, rows) in self.cut()?.into_iter().enumerate() {
             if tables::is_written(&self.job.draft, TABLE, index) {
                 continue;
@@ -59,7 +61,9 @@ impl Work<'_> {
             let ids: Vec<[u8; 16]> = (0..ids.len()).map(|row| Ok(ids.value(row).try_into()?)).collect::<Result<_>>()?;
             part.documents(&ids)?;
             if let (Some(documents), Some(found)) = (&part.documents, &part.found) {
-                documents.append(found, &mut columns)?;
+                let taken: Vec<&str> = columns.iter().map(|Column(field, _)| field.name().as_str()).collect();
+                let beside = documents.beside(found, &taken)?;
+                columns.extend(beside.into_iter().map(|(field, values)| Column(field, values)));
             }
             tables::write_part(self.job, TABLE, index, &tables::batch(columns)?)?;
         }

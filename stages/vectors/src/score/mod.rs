@@ -49,7 +49,7 @@ fn default_ignore_case() -> bool {
 impl Stage for ScoreVectors {
     const NAME: &'static str = "score-vectors";
     const ABOUT: &'static str = "Scores word vectors by word similarity (Spearman, Pearson) and analogies (3CosAdd).";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::many("vectors", Kind::Vectors)];
     const OUTPUT: Kind = Kind::Scores;
 

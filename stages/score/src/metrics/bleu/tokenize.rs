@@ -70,10 +70,14 @@ fn is_space(c: char) -> bool {
 }
 
 fn v13a(text: &str) -> String {
-    let mut line = text.replace("<skipped>", "").replace("-\n", "").replace('\n', " ");
-    if line.contains('&') {
-        // In this order: `&amp;lt;` becomes `<`.
-        line = line.replace("&quot;", "\"").replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">");
+    // In this order: `&amp;lt;` becomes `<`.
+    const REPLACED: [(&str, &str); 7] =
+        [("<skipped>", ""), ("-\n", ""), ("\n", " "), ("&quot;", "\""), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")];
+    let mut line = Cow::Borrowed(text);
+    for (from, to) in REPLACED {
+        if line.contains(from) {
+            line = line.replace(from, to).into();
+        }
     }
     separate(&format!(" {line} "), |line| line)
 }
@@ -138,11 +142,15 @@ pub fn separate(line: &str, between: impl Fn(String) -> String) -> String {
         }
     }
     let utf8 = |bytes: Vec<u8>| String::from_utf8(bytes).expect("spaces were only put beside ascii bytes");
-    let bytes = between(utf8(bytes)).into_bytes();
+    let mut bytes = between(utf8(bytes)).into_bytes();
     let is_point = |byte: u8| matches!(byte, b'.' | b',');
-    let bytes = pairs(&bytes, |a, b| !a.is_ascii_digit() && is_point(b), |a, b| [a, b' ', b, b' ']);
-    let bytes = pairs(&bytes, |a, b| is_point(a) && !b.is_ascii_digit(), |a, b| [b' ', a, b' ', b]);
-    let bytes = pairs(&bytes, |a, b| a.is_ascii_digit() && b == b'-', |a, b| [a, b' ', b, b' ']);
+    if bytes.iter().any(|byte| is_point(*byte)) {
+        bytes = pairs(&bytes, |a, b| !a.is_ascii_digit() && is_point(b), |a, b| [a, b' ', b, b' ']);
+        bytes = pairs(&bytes, |a, b| is_point(a) && !b.is_ascii_digit(), |a, b| [b' ', a, b' ', b]);
+    }
+    if bytes.contains(&b'-') {
+        bytes = pairs(&bytes, |a, b| a.is_ascii_digit() && b == b'-', |a, b| [a, b' ', b, b' ']);
+    }
     utf8(bytes)
 }
 

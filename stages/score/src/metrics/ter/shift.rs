@@ -1,6 +1,8 @@
 //! The shifts of TER: which sequence of words, moved where, brings the hypothesis nearest to the reference.
 //! Which shifts are tried and which of equally good ones is taken follows Tercom.
 
+use std::cmp::Reverse;
+
 use super::distance::{Operation, Table};
 
 /// After so many tries no more shifts are looked for.
@@ -9,13 +11,6 @@ pub const CANDIDATES_MAX: usize = 1000;
 const LENGTH_MAX: usize = 10;
 /// Farthest it is shifted, in words.
 const DISTANCE_MAX: usize = 50;
-
-/// The best shift found.
-pub struct Shift {
-    /// Edits saved, without that of the shift itself.
-    pub gain: i64,
-    pub shifted: Vec<u32>,
-}
 
 /// How hypothesis and reference stand beside each other.
 struct Alignment {
@@ -43,11 +38,12 @@ impl Alignment {
     }
 }
 
-/// The best shift, even if it saves nothing. `checked` counts tries over all shifts of a pair.
-pub fn best(hypothesis: &[u32], reference: &[u32], table: &Table, checked: &mut usize) -> Option<Shift> {
-    let before = i64::from(table.distance());
+/// The hypothesis after the best shift, if one saves edits beside its own. `checked` counts tries over all shifts of a pair.
+pub fn best(table: &Table, checked: &mut usize) -> Option<Vec<u32>> {
+    let (hypothesis, reference) = (table.hypothesis, table.reference);
     let alignment = Alignment::new(&table.operations());
-    let mut best: Option<(Rank, Vec<u32>)> = None;
+    let mut best: Option<Rank> = None;
+    let mut shifted = Vec::with_capacity(hypothesis.len());
     for (from, to, length) in equal_sequences(hypothesis, reference) {
         // Where a word is right already on both sides, or moves within itself, nothing is to be gained.
         let misplaced = alignment.hypothesis_wrong[from..from + length].contains(&true);
@@ -70,22 +66,22 @@ pub fn best(hypothesis: &[u32], reference: &[u32], table: &Table, checked: &mut 
                 continue;
             }
             last = Some(target);
-            let shifted = shift(hypothesis, from, length, target);
-            let rank = (before - i64::from(table.distance_of(&shifted)), length, -(from as i64), -(target as i64));
             *checked += 1;
-            if best.as_ref().is_none_or(|best| (rank, &shifted) > (best.0, &best.1)) {
-                best = Some((rank, shifted));
-            }
+            shift(hypothesis, from, length, target, &mut shifted);
+            let rank = table.distance_of(&shifted).map(|distance| (Reverse(distance), length, Reverse(from), Reverse(target)));
+            best = best.max(rank);
         }
         if *checked >= CANDIDATES_MAX {
             break;
         }
     }
-    best.map(|(rank, shifted)| Shift { gain: rank.0, shifted })
+    let (_, length, Reverse(from), Reverse(target)) = best?;
+    shift(hypothesis, from, length, target, &mut shifted);
+    Some(shifted)
 }
 
-/// Higher is better: edits saved, length, early beginning, early target.
-type Rank = (i64, usize, i64, i64);
+/// Higher is better: fewer edits, length, early beginning, early target.
+type Rank = (Reverse<u32>, usize, Reverse<usize>, Reverse<usize>);
 
 /// Begins in the hypothesis and the reference, and lengths, of sequences that are equal; a long one also as its beginnings.
 fn equal_sequences<'a>(hypothesis: &'a [u32], reference: &'a [u32]) -> impl Iterator<Item = (usize, usize, usize)> + 'a {
@@ -98,25 +94,30 @@ fn equal_sequences<'a>(hypothesis: &'a [u32], reference: &'a [u32]) -> impl Iter
 }
 
 /// Moves words so that they stand before the word at `target`; within themselves, they go as far beyond their end.
-fn shift(words: &[u32], from: usize, length: usize, target: usize) -> Vec<u32> {
+fn shift(words: &[u32], from: usize, length: usize, target: usize, shifted: &mut Vec<u32>) {
     let (sequence, end) = (&words[from..from + length], from + length);
-    if target < from {
-        [&words[..target], sequence, &words[target..from], &words[end..]].concat()
+    let after = (length + target).min(words.len());
+    let parts = if target < from {
+        [&words[..target], sequence, &words[target..from], &words[end..]]
     } else if target > end {
-        [&words[..from], &words[end..target], sequence, &words[target..]].concat()
+        [&words[..from], &words[end..target], sequence, &words[target..]]
     } else {
-        let after = (length + target).min(words.len());
-        [&words[..from], &words[end.min(after)..after], sequence, &words[after..]].concat()
-    }
+        [&words[..from], &words[end.min(after)..after], sequence, &words[after..]]
+    };
+    shifted.clear();
+    parts.into_iter().for_each(|part| shifted.extend_from_slice(part));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn words_move_to_the_left_to_the_right_and_within() {
         let words = [0, 1, 2, 3, 4, 5];
+        let shift = |words: &[u32], from, length, target| {
+            let mut shifted = vec![9];
+            super::shift(words, from, length, target, &mut shifted);
+            shifted
+        };
         assert_eq!(shift(&words, 3, 2, 1), [0, 3, 4, 1, 2, 5]);
         assert_eq!(shift(&words, 1, 2, 5), [0, 3, 4, 1, 2, 5]);
         assert_eq!(shift(&words, 1, 2, 2), [0, 3, 1, 2, 4, 5]);

@@ -3,16 +3,15 @@
 //! sacrebleu's rules for runs of Japanese syllables are not here: they need the text to begin with one, and there is always a space.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
 use super::Settings;
-use crate::metrics::bleu::{separate, split};
+use crate::metrics::bleu::separate;
 
-/// The words of a text.
-pub fn tokenize(settings: &Settings, text: &str) -> Vec<String> {
+/// A text with white space between its words.
+pub fn prepare<'a>(settings: &Settings, text: &'a str) -> Cow<'a, str> {
     let mut text = if settings.case_sensitive { Cow::Borrowed(text) } else { Cow::Owned(text.to_lowercase()) };
     if settings.normalized {
         text = normalize(&text).into();
@@ -28,16 +27,7 @@ pub fn tokenize(settings: &Settings, text: &str) -> Vec<String> {
             .collect::<String>()
             .into();
     }
-    split(&text).map(str::to_owned).collect()
-}
-
-/// Words of both sides as numbers that are equal, and ordered, as the words are.
-pub fn numbers(hypothesis: &[String], reference: &[String]) -> [Vec<u32>; 2] {
-    let mut words: Vec<&String> = hypothesis.iter().chain(reference).collect();
-    words.sort_unstable();
-    words.dedup();
-    let number: HashMap<&String, u32> = words.into_iter().zip(0..).collect();
-    [hypothesis, reference].map(|words| words.iter().map(|word| number[word]).collect())
+    text
 }
 
 fn normalize(text: &str) -> String {
@@ -68,9 +58,10 @@ fn is_asian_punctuation(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::bleu::split;
 
     fn check(settings: Settings, text: &str, expected: &str) {
-        assert_eq!(tokenize(&settings, text).join(" "), expected, "{settings:?} {text:?}");
+        assert_eq!(split(&prepare(&settings, text)).collect::<Vec<_>>().join(" "), expected, "{settings:?} {text:?}");
     }
 
     #[test]

@@ -3,15 +3,16 @@
 //! Tokens are mostly in the order of documents, so the search for the next ones goes on where the last ones were found.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use arrow::array::{AsArray, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use engine::{Table, TableFile};
-use model::AnswerColumns;
+use arrow::datatypes::{Field, Schema};
+use engine::{Artifact, Table, TableFile};
+use serde_json::Value;
 
-use super::Work;
-use crate::tables::Column;
+use crate::AnswerColumns;
 
 /// Documents that are read at once.
 const BATCH_ROWS: usize = 1024;
@@ -38,34 +39,37 @@ pub struct Documents {
 }
 
 impl Documents {
-    /// The documents on the port of that name, if one is connected.
-    pub fn open(work: &Work) -> Result<Option<Documents>> {
-        let Some(artifact) = work.job.artifact_opt("documents")? else { return Ok(None) };
-        let table = artifact.table(artifact.main())?;
-        let of_split = |file: &TableFile| file.split.as_ref().is_none_or(|split| *split == work.settings.split);
+    /// Those of a split. `columns` stand beside predictions: their source and the user's columns unless given, without texts that the step
+    /// `tokens` was made of.
+    pub fn open(documents: &Artifact, split: &str, columns: Option<&[String]>, tokens: &Artifact) -> Result<Documents> {
+        let table = documents.table(documents.main())?;
+        let of_split = |file: &TableFile| file.split.as_ref().is_none_or(|other| other == split);
         let files = (0..table.files.len()).filter(|file| of_split(&table.files[*file])).collect();
-        let kept = match &work.settings.columns {
-            Some(columns) => columns.clone(),
-            None => users(&table, &work.tokens.manifest.key_parts["settings"]),
-        };
+        let settings = &tokens.manifest.key_parts["settings"];
+        let kept = columns.map_or_else(|| users(&table, settings), <[String]>::to_vec);
+        let answers = AnswerColumns::of(settings);
         let mut read = vec!["id".to_string()];
-        let answers = work
-            .settings
-            .answer
-            .iter()
-            .flat_map(|AnswerColumns { question, context, answer, answer_start }| [question, context, answer, answer_start]);
-        for name in kept.iter().chain(answers) {
+        for name in kept.iter().chain(answers.iter().flat_map(AnswerColumns::names)) {
             table.column(name)?;
             if !read.contains(name) {
                 read.push(name.clone());
             }
         }
-        let (step, rest) = (artifact.manifest.step, std::iter::empty());
-        Ok(Some(Documents { step, table, files, kept, read, batch: None, rest: Box::new(rest), next: 0 }))
+        let (step, rest) = (documents.manifest.step.clone(), std::iter::empty());
+        Ok(Documents { step, table, files, kept, read, batch: None, rest: Box::new(rest), next: 0 })
+    }
+
+    /// Begins the search where documents are likely that stand at this share of all.
+    pub fn begin_at(mut self, share: f64) -> Documents {
+        self.next = (self.files.len() as f64 * share) as usize % self.files.len().max(1);
+        self
     }
 
     /// The documents of these ids, a row for each.
     pub fn find(&mut self, ids: &[[u8; 16]]) -> Result<RecordBatch> {
+        if ids.is_empty() {
+            return self.none();
+        }
         let mut places: HashMap<[u8; 16], Vec<usize>> = HashMap::new();
         ids.iter().enumerate().for_each(|(place, id)| places.entry(*id).or_default().push(place));
         let (mut order, mut found, mut rows) = (vec![0; ids.len()], Vec::new(), 0);
@@ -98,6 +102,11 @@ impl Documents {
         }
     }
 
+    fn none(&self) -> Result<RecordBatch> {
+        let field = |name: &String| Ok(self.table.schema.field(self.table.column(name)?).clone());
+        Ok(RecordBatch::new_empty(Arc::new(Schema::new(self.read.iter().map(field).collect::<Result<Vec<_>>>()?))))
+    }
+
     /// Goes on to the next batch; gives how many files were opened for it.
     fn advance(&mut self) -> Result<usize> {
         let mut opened = 0;
@@ -117,22 +126,23 @@ impl Documents {
         }
     }
 
-    /// Puts the columns of found documents behind those of predictions; of equal names theirs gets another one.
-    pub fn append(&self, found: &RecordBatch, columns: &mut Vec<Column>) -> Result<()> {
+    /// The columns of found documents that stand behind those of predictions, whose names are `taken`: an equal name gets another one.
+    pub fn beside(&self, found: &RecordBatch, taken: &[&str]) -> Result<Vec<(Field, ArrayRef)>> {
+        let mut columns: Vec<(Field, ArrayRef)> = Vec::new();
         for name in &self.kept {
             let place = found.schema().index_of(name)?;
             let mut field = found.schema().field(place).clone();
-            while columns.iter().any(|Column(other, _)| other.name() == field.name()) {
+            while taken.contains(&field.name().as_str()) || columns.iter().any(|(other, _)| other.name() == field.name()) {
                 field = field.clone().with_name(format!("document_{}", field.name()));
             }
-            columns.push(Column(field, found.column(place).clone()));
+            columns.push((field, found.column(place).clone()));
         }
-        Ok(())
+        Ok(columns)
     }
 }
 
 /// The source and the user's columns, which stand between `text` and `extra`; without texts that tokens were made of.
-fn users(table: &Table, settings: &serde_json::Value) -> Vec<String> {
+fn users(table: &Table, settings: &Value) -> Vec<String> {
     let made_of = |name: &str| TEXTS.iter().any(|setting| settings[*setting] == *name);
     let names = || table.schema.fields().iter().map(|field| field.name().as_str());
     let between = names().skip_while(|name| *name != "text").skip(1).take_while(|name| *name != "extra");
