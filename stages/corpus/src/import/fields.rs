@@ -1,11 +1,11 @@
-//! Records whose fields come from the format and not from the user's file: pages, WARC records, wiki pages.
+//! Records whose fields come from the format and not from the user's file: pages, WARC records, wiki pages, questions.
 
 use anyhow::Result;
 use serde_json::{Map, Value};
 
 use super::plan::Format;
 use super::rows::{Cell, Column, ColumnType, Fault, Place, Record, Rows};
-use super::{Shape, html, mediawiki, warc};
+use super::{Shape, html, mediawiki, squad, warc};
 
 /// The fields of a record; those that are null are left out.
 pub type Fields = Vec<(&'static str, Value)>;
@@ -16,6 +16,7 @@ pub fn of(format: Format) -> Option<Vec<&'static str>> {
         Format::Html => Some(html::FIELDS.to_vec()),
         Format::Warc => Some([html::FIELDS, warc::FIELDS].concat()),
         Format::Mediawiki => Some(mediawiki::FIELDS.to_vec()),
+        Format::Squad => Some(squad::FIELDS.to_vec()),
         _ => None,
     }
 }

@@ -22,6 +22,7 @@ mod plan;
 mod remote;
 mod rows;
 mod segments;
+mod squad;
 mod stdin;
 mod stream;
 mod tar;
@@ -55,7 +56,7 @@ pub struct Import {
     pub paths: Vec<String>,
     /// `jsonl`, `text` (a file per document), `markdown` (the same, with a YAML block at the beginning kept as `front_matter` in `extra`),
     /// `lines` (a line per document), `csv`, `tsv`, `parquet`, `arrow` (IPC file or stream, Feather version 2), `html` (a page per file),
-    /// `warc` or `mediawiki` (XML dumps); by default from the extension of the file or the archive's member.
+    /// `warc`, `mediawiki` (XML dumps) or `squad` (SQuAD's JSON, a document for each question); by default from the extension of the file or the archive's member.
     #[serde(default)]
     pub format: Option<Format>,
     /// Field of a record that holds the text.
@@ -63,7 +64,8 @@ pub struct Import {
     pub text: String,
     /// Further columns and their types (`string`, `integer`, `float`, `boolean`): `{ label = "string", score = "float" }`.
     /// Pages have the fields `title`, `language`, `canonical_url`, `links`, `encoding` and `replaced`; WARC records besides them `url`, `date`,
-    /// `content_type`, `http_status`, `record_id` and `truncated`; wiki pages `title`, `page_id`, `namespace`, `revision_id` and `timestamp`.
+    /// `content_type`, `http_status`, `record_id` and `truncated`; wiki pages `title`, `page_id`, `namespace`, `revision_id` and `timestamp`;
+    /// questions of SQuAD `question`, `answer` and `answer_start` (lists), `id`, `title` and `is_impossible`.
     #[serde(default)]
     pub columns: BTreeMap<String, ColumnType>,
     /// Field that a column is read from where it has another name: `{ label = "Section" }`.
@@ -230,6 +232,7 @@ fn read_stream(format: Format, stream: Stream, shape: &Shape, rows: &mut Rows) -
         Format::Html => html::read(stream, shape, rows),
         Format::Warc => warc::read(stream, shape, rows),
         Format::Mediawiki => mediawiki::read(stream, shape, rows),
+        Format::Squad => squad::read(stream, shape, rows),
     }
 }
 

@@ -30,7 +30,7 @@ fn part_bytes(files: &[InputFile]) -> u64 {
 /// What [`Format::from_name`] knows, for messages.
 const EXTENSIONS: &str = ".jsonl, .ndjson, .json, .txt, .text, .rst, .md, .markdown, .csv, .tsv, .parquet, .arrow, .arrows, .feather, .ipc, \
     .html, .htm, .xhtml, .warc, .xml";
-pub const NAMES: &str = "jsonl, text, markdown, lines, csv, tsv, parquet, arrow, html, warc or mediawiki";
+pub const NAMES: &str = "jsonl, text, markdown, lines, csv, tsv, parquet, arrow, html, warc, mediawiki or squad";
 
 /// How a file holds its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -58,6 +58,8 @@ pub enum Format {
     Warc,
     /// XML dump of a wiki.
     Mediawiki,
+    /// JSON of SQuAD 1.1 or 2.0: a document for each question.
+    Squad,
 }
 
 impl Format {
