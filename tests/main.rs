@@ -8,6 +8,8 @@ mod baselines;
 mod cli;
 #[cfg(feature = "model")]
 mod configs;
+#[cfg(feature = "model")]
+mod evaluate;
 mod harness;
 #[cfg(feature = "model")]
 mod heads;
