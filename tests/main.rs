@@ -6,6 +6,8 @@
 mod ask;
 mod baselines;
 mod cli;
+#[cfg(feature = "model")]
+mod evaluate;
 mod harness;
 #[cfg(feature = "model")]
 mod heads;

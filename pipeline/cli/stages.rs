@@ -32,12 +32,11 @@ pub fn stages(args: &StagesArgs) -> Result<()> {
 fn print(stage: &StageEntry, out: &mut impl Write) -> Result<()> {
     writeln!(out, "{}\n    {}", stage.name, stage.about)?;
     let ports = stage.inputs.iter().map(|port| {
-        let note = if port.optional {
-            ", optional"
-        } else if port.many {
-            ", one or more steps"
-        } else {
-            ""
+        let note = match port.unless {
+            _ if port.optional => ", optional".to_string(),
+            _ if port.many => ", one or more steps".to_string(),
+            Some(setting) => format!(", or the setting {setting}"),
+            None => String::new(),
         };
         format!("{} ({}{note})", port.name, port.kind.name())
     });

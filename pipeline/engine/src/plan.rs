@@ -199,6 +199,7 @@ fn connect(config: &Config, step: &StepConfig, entry: &StageEntry, above: &[Plan
                 Some(steps) => steps,
                 None => continue,
             },
+            None if port.unless.is_some_and(|setting| step.settings.contains_key(setting)) => continue,
             None => vec![nearest_step(config, step, port, above)?],
         };
         connected.push((port.name.to_string(), steps));

@@ -63,17 +63,24 @@ pub struct Port {
     pub many: bool,
     /// Unless named, it takes what the step on this other port has on its port of the same name.
     pub through: Option<&'static str>,
+    /// Not connected by itself where this setting is given.
+    pub unless: Option<&'static str>,
 }
 
 impl Port {
     /// An input that must be there; without `inputs` the nearest fitting step above is taken.
     pub const fn one(name: &'static str, kind: Kind) -> Port {
-        Port { name, kind, optional: false, many: false, through: None }
+        Port { name, kind, optional: false, many: false, through: None, unless: None }
+    }
+
+    /// An input that must be there unless a setting stands for it.
+    pub const fn unless(name: &'static str, kind: Kind, setting: &'static str) -> Port {
+        Port { unless: Some(setting), ..Port::one(name, kind) }
     }
 
     /// An input that is connected only when the config names it.
     pub const fn optional(name: &'static str, kind: Kind) -> Port {
-        Port { name, kind, optional: true, many: false, through: None }
+        Port { name, kind, optional: true, many: false, through: None, unless: None }
     }
 
     /// An input that is connected where the step on the port `through` reads such artifacts: the same ones, unless the config names others.
@@ -83,7 +90,7 @@ impl Port {
 
     /// A list of inputs of one kind.
     pub const fn many(name: &'static str, kind: Kind) -> Port {
-        Port { name, kind, optional: false, many: true, through: None }
+        Port { name, kind, optional: false, many: true, through: None, unless: None }
     }
 }
 

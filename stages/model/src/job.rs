@@ -8,7 +8,7 @@ use engine::Artifact;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Predict, Train};
+use crate::{Evaluate, Predict, Train};
 
 /// Exit code of `mill-model` after it was asked to stop: what it had is saved in the draft.
 pub const STOPPED: i32 = 3;
@@ -40,6 +40,7 @@ pub struct Job {
 pub enum Task {
     Train(Box<Train>),
     Predict(Predict),
+    Evaluate(Box<Evaluate>),
 }
 
 impl Task {
@@ -47,12 +48,15 @@ impl Task {
     pub fn ranks(&self) -> usize {
         match self {
             Task::Train(settings) => settings.ranks as usize,
-            Task::Predict(_) => 1,
+            Task::Predict(_) | Task::Evaluate(_) => 1,
         }
     }
 }
 
 impl Job {
+    /// The folder of the draft for what is needed only until the step is done.
+    pub const SCRATCH: &str = "scratch";
+
     /// Threads of each rank.
     pub fn threads_of_rank(&self) -> usize {
         (self.threads / self.ranks.max(1)).max(1)
@@ -60,7 +64,7 @@ impl Job {
 
     /// A path inside the draft for what is needed only until the step is done.
     pub fn scratch(&self, name: &str) -> PathBuf {
-        self.draft.join("scratch").join(name)
+        self.draft.join(Job::SCRATCH).join(name)
     }
 
     /// Opens the artifact on a port.

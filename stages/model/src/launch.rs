@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// How long the other ranks have to end by themselves when one has failed.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs the task to its end and notes what it reports in the draft.
-pub fn launch(task: Task, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
+/// Runs the task to its end and notes in the draft what it reports.
+pub fn launch(task: Task, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<Report> {
     let executable = find()?;
     let (job, path) = write_job(task, ctx, inputs, draft)?;
     let (heard, events) = channel();
@@ -48,7 +48,9 @@ pub fn launch(task: Task, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Resu
     }
     let ranks = processes.len();
     let ends = processes.into_iter().map(|process| process.end(ranks)).collect::<Result<Vec<End>>>()?;
-    note(draft, verdict(ends)?)
+    let report = verdict(ends)?;
+    note(draft, &report)?;
+    Ok(report)
 }
 
 /// What the ends of all ranks mean for the job. The first rank reports for all; of failures, those count that others did not cause.
@@ -71,15 +73,15 @@ fn verdict(ends: Vec<End>) -> Result<Report> {
     }
 }
 
-fn note(draft: &Draft, report: Report) -> Result<()> {
+fn note(draft: &Draft, report: &Report) -> Result<()> {
     for prefix in &report.volatile {
         draft.volatile(prefix);
     }
-    for (name, value) in report.facts {
-        draft.fact(&name, value)?;
+    for (name, value) in &report.facts {
+        draft.fact(name, value)?;
     }
-    for (name, n) in report.counts {
-        draft.count(&name, n);
+    for (name, n) in &report.counts {
+        draft.count(name, *n);
     }
     Ok(())
 }

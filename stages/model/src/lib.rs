@@ -1,4 +1,4 @@
-//! The stages `train` and `predict` as `mill` sees them: settings, ports, checks, and the launcher of `mill-model`.
+//! The stages `train`, `predict` and `evaluate` as `mill` sees them: settings, ports, checks, and the launcher of `mill-model`.
 //!
 //! No tensor and no LibTorch here: the work itself is done by the executable `mill-model` (crate `torch`), which gets a [`Job`] as a file
 //! and answers with [`Event`]s, or is asked line by line ([`ask`]). Both sides share the types of this crate, and so the rows that every step learns from ([`Course`]).
@@ -10,6 +10,7 @@ mod course;
 mod decoding;
 mod design;
 mod entities;
+pub mod evaluate;
 mod facts;
 mod fitting;
 mod huggingface;
@@ -34,6 +35,7 @@ pub use course::{Course, Sample, lanes};
 pub use decoding::Decoding;
 pub use design::{Activation, Design, LocalAttention, NormKind, PositionEmbedding, Style};
 pub use entities::{Entity, Tags};
+pub use evaluate::Evaluate;
 pub use facts::Facts;
 pub use fitting::{LabelType, Objective, objective_for};
 pub use job::{Event, Job, Report, STOPPED, Task};
@@ -50,5 +52,5 @@ pub use train::{Precision, Train};
 
 /// The stages of this crate.
 pub fn stages() -> Vec<StageEntry> {
-    vec![entry::<Train>(), entry::<Predict>()]
+    vec![entry::<Train>(), entry::<Predict>(), entry::<Evaluate>()]
 }

@@ -192,6 +192,6 @@ impl Stage for Predict {
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
-        launch::launch(Task::Predict(self.clone()), ctx, inputs, draft)
+        launch::launch(Task::Predict(self.clone()), ctx, inputs, draft).map(|_| ())
     }
 }

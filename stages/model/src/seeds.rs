@@ -11,6 +11,8 @@ pub enum Purpose {
     PredictMasks = 6,
     /// Tokens that are drawn.
     Draws = 7,
+    /// Solved examples before a prompt.
+    Examples = 8,
     Noise = 21,
 }
 

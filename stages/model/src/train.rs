@@ -349,6 +349,6 @@ impl Stage for Train {
         for name in settings.word_similarity.iter_mut().chain(&mut settings.word_analogies) {
             *name = start::absolute(judgements::found(inputs, name)?)?;
         }
-        launch::launch(Task::Train(Box::new(settings)), ctx, inputs, draft)
+        launch::launch(Task::Train(Box::new(settings)), ctx, inputs, draft).map(|_| ())
     }
 }

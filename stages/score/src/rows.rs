@@ -21,6 +21,11 @@ pub trait Reads: Kind {
     /// The system beside the model whose rows are read with the model's.
     const BASELINE: Option<&'static str> = None;
 
+    /// Whether predictions tell of that system.
+    fn has_baseline(_: &Table) -> bool {
+        true
+    }
+
     /// The columns to read.
     fn columns(table: &Table) -> Vec<&'static str>;
 

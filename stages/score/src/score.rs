@@ -35,6 +35,10 @@ impl Stage for Score {
     const OUTPUT: ArtifactKind = ArtifactKind::Scores;
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {
+        if let (None, Some(step)) = (&self.metrics, site.upstream("predictions")) {
+            // A task may name its own.
+            self.metrics = serde_json::from_value(step.settings["metrics"].clone())?;
+        }
         self.check()?;
         for slice in &mut self.slices {
             // A column's name may be one that SQL would read otherwise.
@@ -264,7 +268,8 @@ impl<'a> Work<'a> {
     }
 
     fn plain<K: Reads>(&self) -> Result<Outcome> {
-        Ok(self.outcome(&self.count::<K>(vec![])?, K::BASELINE, ""))
+        let baseline = K::BASELINE.filter(|_| K::has_baseline(&self.table));
+        Ok(self.outcome(&self.count::<K>(vec![])?, baseline, ""))
     }
 }
 

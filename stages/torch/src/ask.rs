@@ -9,12 +9,14 @@ mod generate;
 
 use std::cell::OnceCell;
 use std::io::BufRead;
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use model::ask::{Ask, Asked, Question, Said};
 use model::{Facts, Family, LabelType, Row, TOKENIZERS};
 use serde_json::Value;
+use tch::Device;
 use text::{ForeignOptions, Tokenizer};
 
 use crate::batches::{Buffers, Collate};
@@ -34,7 +36,9 @@ pub fn answer() -> Result<()> {
     drop(lines);
     tch::set_num_threads(ask.threads as i32);
     tch::set_num_interop_threads(1);
-    let model = Model::load(&ask)?;
+    let device = device(&ask.device, 0)?;
+    switch(device, false, false)?;
+    let model = Model::open(&ask.folder, device)?;
     // Who asks faster than is answered has to wait.
     let (sender, questions) = sync_channel(2 * BATCH);
     std::thread::spawn(move || std::io::stdin().lock().lines().all(|line| sender.send(line).is_ok()));
@@ -50,23 +54,22 @@ pub fn answer() -> Result<()> {
 }
 
 /// A model that is asked.
-struct Model {
-    loaded: Loaded,
-    tokenizer: Tokenizer,
+pub struct Model {
+    pub loaded: Loaded,
+    pub tokenizer: Tokenizer,
     /// The tokenizer, but masks in texts are masks; made when it is needed.
     reading_special: OnceCell<Tokenizer>,
 }
 
 impl Model {
-    fn load(ask: &Ask) -> Result<Model> {
-        let device = device(&ask.device, 0)?;
-        switch(device, false, false)?;
-        let loaded = folder::load(&ask.folder, device)?;
-        let found = TOKENIZERS.iter().map(|name| ask.folder.join(name)).find(|path| path.is_file());
+    /// The model of a folder, with its tokenizer.
+    pub fn open(folder: &Path, device: Device) -> Result<Model> {
+        let loaded = folder::load(folder, device)?;
+        let found = TOKENIZERS.iter().map(|name| folder.join(name)).find(|path| path.is_file());
         let tokenizer = match found {
             Some(path) if path.ends_with(TOKENIZERS[0]) => Tokenizer::load(&path)?,
             Some(path) => Tokenizer::load_foreign(&path, &ForeignOptions::default())?,
-            None => bail!("`{}` has no tokenizer: none of {}", ask.folder.display(), TOKENIZERS.join(", ")),
+            None => bail!("`{}` has no tokenizer: none of {}", folder.display(), TOKENIZERS.join(", ")),
         };
         let (known, rows) = (tokenizer.vocabulary_size() as i64, loaded.config.vocab_size);
         ensure!(known <= rows, "the tokenizer has {known} tokens, the model {rows}: they do not belong together");
@@ -90,12 +93,13 @@ impl Model {
         Ok(())
     }
 
-    fn encode(&self, text: &str) -> Result<Vec<i64>> {
+    /// The tokens of a text, without special ones.
+    pub fn encode(&self, text: &str) -> Result<Vec<i64>> {
         Ok(self.tokenizer.encode(text)?.into_iter().map(i64::from).collect())
     }
 
     /// What stands before a text and after it.
-    fn frame(&self) -> Result<(Vec<i64>, Vec<i64>)> {
+    pub fn frame(&self) -> Result<(Vec<i64>, Vec<i64>)> {
         let special = self.tokenizer.special();
         let one = |id: Option<u32>, name: &str| -> Result<Vec<i64>> {
             Ok(vec![i64::from(id.with_context(|| format!("the tokenizer has no {name} token"))?)])

@@ -56,6 +56,8 @@ pub struct How<'a> {
     pub tokenizer: Option<&'a Tokenizer>,
     /// Hears of each token of a text that is written alone and without beams: of all its tokens so far.
     pub watch: Option<&'a Watch<'a>>,
+    /// Whether a text after a prompt may be longer than the model: it then sees the last tokens alone, as many as it takes.
+    pub slides: bool,
 }
 
 impl How<'_> {
@@ -100,17 +102,36 @@ pub fn complete(loaded: &Loaded, prompts: &[Vec<i64>], numbers: &[u64], how: &Ho
         seen: prompt.clone(),
         number: *number,
         // The token after the last position is still predicted.
-        tokens_max: max_new.min(positions + 1 - prompt.len()),
+        tokens_max: if how.slides { max_new } else { max_new.min(positions + 1 - prompt.len()) },
     };
     let starts = prompts.iter().zip(numbers).map(start).collect();
-    let mut writer = Causal { loaded, padding: Tensor::from_slice(&padding).unsqueeze(1).to_device(device), cache: Cache::new(), seen: 0 };
+    let padding = Tensor::from_slice(&padding).unsqueeze(1).to_device(device);
+    let none = Tensor::zeros([prompts.len() as i64, 0], (Kind::Int64, device));
+    let mut writer = Causal { loaded, padding, cache: Cache::new(), seen: 0, slides: how.slides.then_some(none) };
     write(&mut writer, &Tensor::from_slice2(&padded).to_device(device), starts, how)
+}
+
+/// What follows prompts of a causal network, or the targets of sources, of which each has the tokens around it.
+pub fn go_on(loaded: &Loaded, rows: &[Vec<i64>], numbers: &[u64], how: &How) -> Result<Vec<Completion>> {
+    let special = &loaded.config.special;
+    if loaded.network.encoder_decoder().is_none() {
+        return complete(loaded, rows, numbers, how);
+    }
+    let first = special.pad.context("the model has no padding token for its decoder to begin with")?;
+    let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let padded = |row: &Vec<i64>| [row.clone(), vec![first; longest - row.len()]].concat();
+    let real = |row: &Vec<i64>| (0..longest).map(|place| place < row.len()).collect();
+    let device = loaded.parameters.device();
+    let ids = Tensor::from_slice2(&rows.iter().map(padded).collect::<Vec<_>>()).to_device(device);
+    let real = Tensor::from_slice2(&rows.iter().map(real).collect::<Vec<Vec<bool>>>()).to_device(device);
+    let seen = Seen { real: (rows.iter().any(|row| row.len() < longest)).then_some(real), ..Seen::default() };
+    translate(loaded, &ids, &seen, numbers, first, how)
 }
 
 /// The likeliest token at a time after each prompt.
 pub fn greedy(loaded: &Loaded, prompts: &[Vec<i64>], eos: i64, max_new_tokens: usize) -> Result<Vec<Completion>> {
     let decoding = Decoding { max_new_tokens: max_new_tokens as u64, ..Decoding::default() };
-    complete(loaded, prompts, &vec![0; prompts.len()], &How { decoding: &decoding, eos, tokenizer: None, watch: None })
+    complete(loaded, prompts, &vec![0; prompts.len()], &How { decoding: &decoding, eos, tokenizer: None, watch: None, slides: false })
 }
 
 /// The target of each source (batch, source time) by a network of encoder and decoder, which begins with the token `first`.
@@ -132,10 +153,30 @@ struct Causal<'a> {
     cache: Cache,
     /// Tokens in the cache.
     seen: i64,
+    /// (rows, seen), those tokens, where the model may go on beyond its length.
+    slides: Option<Tensor>,
+}
+
+impl Causal<'_> {
+    /// The tokens to read for the next one: `ids`, or, when those that were read leave them no position, the last tokens that the model takes, as
+    /// nanoGPT does. Their positions have changed, so nothing that was read of them holds.
+    fn within_reach(&mut self, ids: &Tensor) -> Result<Tensor> {
+        let Some(all) = &mut self.slides else { return Ok(ids.shallow_clone()) };
+        *all = Tensor::cat(&[&*all, ids], 1);
+        let (total, positions) = (all.size()[1], self.loaded.config.positions);
+        if total - i64::try_from(self.padding.min())? <= positions {
+            return Ok(ids.shallow_clone());
+        }
+        *all = all.narrow(1, total - positions, positions);
+        self.padding = (&self.padding - (total - positions)).clamp_min(0);
+        (self.cache, self.seen) = (Cache::new(), 0);
+        Ok(all.shallow_clone())
+    }
 }
 
 impl Writer for Causal<'_> {
     fn next(&mut self, ids: &Tensor) -> Result<Tensor> {
+        let ids = &self.within_reach(ids)?;
         let new = ids.size()[1];
         let places = Tensor::arange_start(self.seen, self.seen + new, (Kind::Int64, ids.device())); // (new)
         let (mask, at) = (mask(&places, &self.padding, self.seen + new), (&places - &self.padding).clamp_min(0));
@@ -146,6 +187,7 @@ impl Writer for Causal<'_> {
 
     fn select(&mut self, rows: &Tensor) {
         self.padding = self.padding.index_select(0, rows);
+        self.slides = self.slides.take().map(|all| all.index_select(0, rows));
         select(&mut self.cache, rows);
     }
 }

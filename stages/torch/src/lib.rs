@@ -2,7 +2,7 @@
 //!
 //! Alone knows LibTorch. Which steps there are and when they run is not decided here: a job comes as a file (crate `model`), the answer
 //! is files in the draft. Read in this order: `worker` (the process), `train` (the loop), `objective` and `loss` (one batch),
-//! `optimizer`, `models` (the networks), `checkpoint` (going on after a kill), `predict`, `ask`.
+//! `optimizer`, `models` (the networks), `checkpoint` (going on after a kill), `predict`, `evaluate`, `ask`.
 
 mod adversarial;
 mod ask;
@@ -14,6 +14,7 @@ mod device;
 mod draw;
 mod ema;
 mod embeddings;
+mod evaluate;
 mod folder;
 mod generate;
 mod heads;

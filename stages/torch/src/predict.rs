@@ -29,6 +29,8 @@ use crate::worker::Worker;
 
 use parts::Part;
 
+pub use parts::length;
+
 pub use answers::{Question, Span, best_spans, texts as texts_of_spans};
 pub use texts::{THRESHOLD, argmax, probabilities};
 

@@ -2,6 +2,7 @@
 
 mod decoding;
 mod document_weights;
+mod evaluate;
 mod heads;
 mod jobs;
 mod learning;

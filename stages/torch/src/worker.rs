@@ -104,6 +104,7 @@ fn work(path: &Path, mut worker: Worker) -> Result<Option<Report>> {
     match &job.task {
         Task::Train(settings) => crate::train::train(&job, settings, &mut worker),
         Task::Predict(settings) => crate::predict::predict(&job, settings, &mut worker),
+        Task::Evaluate(settings) => crate::evaluate::evaluate(&job, settings, &mut worker),
     }
 }
 

@@ -11,13 +11,18 @@ impl Reads for Tokens {
     const BASELINE: Option<&'static str> = Some("unigram");
 
     fn columns(table: &Table) -> Vec<&'static str> {
-        let mut columns = vec!["nll", "tokens", "correct", "bytes", "unigram_nll"];
-        columns.extend(table.has_column("words").then_some("words"));
-        columns
+        let more = ["unigram_nll", "words"].into_iter().filter(|name| table.has_column(name));
+        ["nll", "tokens", "correct", "bytes"].into_iter().chain(more).collect()
+    }
+
+    /// Predictions of texts that no tokens artifact holds have no unigram model.
+    fn has_baseline(table: &Table) -> bool {
+        table.has_column("unigram_nll")
     }
 
     fn read(batch: &Batch, _: &Known) -> Result<Rows<TokenRow>> {
-        let (nll, unigram_nll) = (batch.numbers("nll")?, batch.numbers("unigram_nll")?);
+        let nll = batch.numbers("nll")?;
+        let unigram_nll = if batch.has("unigram_nll") { batch.numbers("unigram_nll")? } else { Vec::new() };
         let (mut model, mut baseline) = (Vec::new(), Vec::new());
         for row in 0..batch.len() {
             let known = |name: &str| batch.count(name, row)?.with_context(|| format!("{}: `{name}` is null", batch.place(row)));
@@ -26,7 +31,7 @@ impl Reads for Tokens {
             let bytes = batch.count("bytes", row)?;
             let words = if batch.has("words") { batch.count("words", row)? } else { None };
             model.push(TokenRow { nll: nll[row], tokens, correct: Some(correct), bytes, words });
-            baseline.push(TokenRow { nll: unigram_nll[row], tokens, correct: None, bytes, words });
+            baseline.extend(unigram_nll.get(row).map(|nll| TokenRow { nll: *nll, tokens, correct: None, bytes, words }));
         }
         Ok(Rows { model, baseline })
     }

@@ -2,15 +2,13 @@
 
 use std::cell::RefCell;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use model::ask::{Question, Said};
 use model::{Decoding, Family};
 use serde_json::json;
-use tch::Tensor;
 
 use super::Model;
-use crate::generate::{Completion, How, complete, translate};
-use crate::models::Seen;
+use crate::generate::{How, go_on};
 use crate::worker::tell;
 
 impl Model {
@@ -27,13 +25,13 @@ impl Model {
             }
         }
         let eos = self.loaded.config.special.eos.or(self.tokenizer.special().eos.map(i64::from)).unwrap_or(-1);
-        let how = How { decoding, eos, tokenizer: Some(&self.tokenizer), watch: None };
+        let how = How { decoding, eos, tokenizer: Some(&self.tokenizer), watch: None, slides: true };
         let told = RefCell::new(String::new());
         let watch = |ids: &[i64]| self.go_on(&how, ids, &told);
         let watched = How { watch: if stream { Some(&watch) } else { None }, ..how };
         if !rows.is_empty() {
             let numbers: Vec<u64> = (number..).take(rows.len()).collect();
-            let found = self.write(&rows, &numbers, &watched)?;
+            let found = go_on(&self.loaded, &rows, &numbers, &watched)?;
             for (question, completion) in questions.iter().zip(found) {
                 let text = how.text(&self.tokenizer, &completion.ids)?;
                 let details = json!({
@@ -64,22 +62,6 @@ impl Model {
             ids.len()
         );
         Ok(ids)
-    }
-
-    fn write(&self, rows: &[Vec<i64>], numbers: &[u64], how: &How) -> Result<Vec<Completion>> {
-        let special = &self.loaded.config.special;
-        if self.loaded.config.family != Family::Seq2seq {
-            return complete(&self.loaded, rows, numbers, how);
-        }
-        let first = special.pad.context("the model has no padding token for its decoder to begin with")?;
-        let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let padded = |row: &Vec<i64>| [row.clone(), vec![first; longest - row.len()]].concat();
-        let real = |row: &Vec<i64>| (0..longest).map(|place| place < row.len()).collect();
-        let device = self.loaded.parameters.device();
-        let ids = Tensor::from_slice2(&rows.iter().map(padded).collect::<Vec<_>>()).to_device(device);
-        let real = Tensor::from_slice2(&rows.iter().map(real).collect::<Vec<Vec<bool>>>()).to_device(device);
-        let seen = Seen { real: (rows.iter().any(|row| row.len() < longest)).then_some(real), ..Seen::default() };
-        translate(&self.loaded, &ids, &seen, numbers, first, how)
     }
 
     /// Tells what the newest token adds to the text, once it is whole characters and no beginning of a text to stop at.

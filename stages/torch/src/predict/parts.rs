@@ -91,7 +91,7 @@ impl Work<'_> {
 }
 
 /// Rows of a part.
-fn length(rows: u64, batch_size: u64) -> u64 {
+pub fn length(rows: u64, batch_size: u64) -> u64 {
     rows.div_ceil(PARTS).div_ceil(batch_size).clamp(BATCHES.0, BATCHES.1) * batch_size
 }
 

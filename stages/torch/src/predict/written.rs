@@ -22,7 +22,7 @@ impl Work<'_> {
         let tokenizer = Tokenizer::load(&self.model.dir.join(folder::MODEL))?;
         let decoding = self.settings.decoding(self.job.seed);
         let eos = self.facts.eos_id.context("the tokenizer has no end-of-text token, so a text could not end")?;
-        let how = How { decoding: &decoding, eos, tokenizer: Some(&tokenizer), watch: None };
+        let how = How { decoding: &decoding, eos, tokenizer: Some(&tokenizer), watch: None, slides: false };
         let sides = if translates { source_and_target } else { prompt_and_target };
         let said = |part: &mut Part| {
             let found = if translates { self.targets(part, &how)? } else { self.completions(part, &how)? };

@@ -18,7 +18,7 @@ fn prompts() -> Vec<Vec<i64>> {
 }
 
 fn write(loaded: &Loaded, prompts: &[Vec<i64>], numbers: &[u64], decoding: &Decoding) -> Vec<Completion> {
-    complete(loaded, prompts, numbers, &How { decoding, eos: 2, tokenizer: None, watch: None }).unwrap()
+    complete(loaded, prompts, numbers, &How { decoding, eos: 2, tokenizer: None, watch: None, slides: false }).unwrap()
 }
 
 /// Logits (vocabulary) of what follows tokens.
@@ -42,7 +42,7 @@ fn beams_that_hold_all_beginnings_find_the_likeliest_text() {
     let loaded = loaded(config(Family::Gpt, Head::Causal), 9);
     let decoding = Decoding { beams: VOCABULARY as u64, max_new_tokens: 2, ..Decoding::default() };
     for prompt in prompts() {
-        let how = How { decoding: &decoding, eos: -1, tokenizer: None, watch: None };
+        let how = How { decoding: &decoding, eos: -1, tokenizer: None, watch: None, slides: false };
         let found = complete(&loaded, std::slice::from_ref(&prompt), &[0], &how).unwrap().remove(0);
         let first = logits(&loaded, &prompt).log_softmax(-1, Kind::Float);
         let sums: Vec<Tensor> = (0..VOCABULARY)
@@ -137,7 +137,7 @@ fn a_text_ends_before_what_it_stops_at() {
         let first = greedy.ids.iter().position(|other| other == token).unwrap();
         for beams in [1, 2] {
             let decoding = Decoding { max_new_tokens: 8, beams, stop: vec!["nowhere".into(), format!("w{token}.")], ..Decoding::default() };
-            let how = How { decoding: &decoding, eos: 2, tokenizer: Some(&tokenizer), watch: None };
+            let how = How { decoding: &decoding, eos: 2, tokenizer: Some(&tokenizer), watch: None, slides: false };
             let found = complete(&loaded, std::slice::from_ref(&prompt), &[0], &how).unwrap().remove(0);
             let text = how.text(&tokenizer, &found.ids).unwrap();
             assert!(!text.contains(&decoding.stop[1]), "{text}");
@@ -152,4 +152,34 @@ fn a_text_ends_before_what_it_stops_at() {
         }
     }
     assert!(stopped > 0, "no text was long enough");
+}
+
+#[test]
+fn a_window_slides_over_a_text_that_is_longer_than_the_model() {
+    let _alone = alone();
+    let loaded = network();
+    let positions = loaded.config.positions as usize;
+    let last = |ids: &[i64]| ids[ids.len().saturating_sub(positions)..].to_vec();
+    let prompts = [&prompts()[..], &[(5..5 + 24).collect(), (7..7 + 20).collect()]].concat();
+    for beams in [1, 3] {
+        let decoding = Decoding { max_new_tokens: 40, beams, ..Decoding::default() };
+        let how = How { decoding: &decoding, eos: -1, tokenizer: None, watch: None, slides: true };
+        let found = complete(&loaded, &prompts, &vec![0; prompts.len()], &how).unwrap();
+        for (prompt, found) in prompts.iter().zip(found) {
+            let (mut ids, mut sum) = (prompt.clone(), 0.0);
+            for token in &found.ids {
+                let likely = logits(&loaded, &last(&ids)).log_softmax(-1, Kind::Float);
+                assert!(
+                    beams > 1 || likely.argmax(-1, false).int64_value(&[]) == *token,
+                    "token {} after {} of the prompt",
+                    ids.len(),
+                    prompt.len()
+                );
+                sum += likely.double_value(&[*token]);
+                ids.push(*token);
+            }
+            assert_eq!((found.ids.len(), found.end), (40, End::Length));
+            assert!((found.log_likelihood - sum).abs() < 1e-3, "{} {sum}", found.log_likelihood);
+        }
+    }
 }

@@ -55,7 +55,7 @@ fn encoders() -> Vec<(&'static str, NetworkConfig)> {
 }
 
 /// The weights of tests/parity_networks.py.
-fn by_formula(parameters: &Parameters) {
+pub(super) fn by_formula(parameters: &Parameters) {
     for (name, tensor) in parameters.named() {
         let start = name.bytes().enumerate().map(|(i, byte)| byte as usize * (i + 1)).sum::<usize>() % 1000;
         let one = if tensor.dim() == 1 && name.ends_with("weight") { 1.0 } else { 0.0 };

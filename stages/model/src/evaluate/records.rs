@@ -1,0 +1,254 @@
+//! The rows of an evaluation set, one after another as JSON objects: of JSON Lines, JSON, CSV, TSV and Parquet files, of the published files of
+//! CrowS-Pairs and StereoSet, and of the documents of another step.
+//!
+//! What cannot be read is an error that names the place: a score over the rest would be a score of something else.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use arrow::array::RecordBatch;
+use arrow::json::WriterBuilder;
+use arrow::json::writer::JsonArray;
+use engine::{Artifact, InputFile};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::stereoset;
+
+/// Rows of columnar files that are read at once.
+const BATCH_ROWS: usize = 1024;
+
+/// How a file holds its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// An object a line.
+    Jsonl,
+    /// One list of objects.
+    Json,
+    /// Comma-separated, with a line of names; every value is text.
+    Csv,
+    /// As CSV, but separated by tabs.
+    Tsv,
+    Parquet,
+    /// The CSV file of CrowS-Pairs.
+    CrowsPairs,
+    /// The JSON file of StereoSet.
+    Stereoset,
+}
+
+impl Format {
+    /// As the name of the file tells.
+    pub fn of(path: &Path) -> Result<Format> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
+        Ok(match name.rsplit('.').next().unwrap_or_default() {
+            "jsonl" | "ndjson" => Format::Jsonl,
+            "json" => Format::Json,
+            "csv" => Format::Csv,
+            "tsv" => Format::Tsv,
+            "parquet" => Format::Parquet,
+            _ => bail!(
+                "`{}` does not tell its format; set format to jsonl, json, csv, tsv, parquet, crows-pairs or stereoset",
+                path.display()
+            ),
+        })
+    }
+}
+
+/// A row and where it is from.
+pub struct Record {
+    pub value: Value,
+    pub id: [u8; 16],
+    source: Arc<str>,
+    /// `line`, `row` or `item`, with its number.
+    unit: &'static str,
+    number: u64,
+}
+
+impl Record {
+    /// For messages.
+    pub fn place(&self) -> String {
+        format!("{}, {} {}", self.source, self.unit, self.number)
+    }
+}
+
+pub type Records = Box<dyn Iterator<Item = Result<Record>>>;
+
+/// The rows of files, one file after another.
+pub fn of_files(files: &[InputFile], format: Option<Format>) -> Records {
+    let files = files.to_vec();
+    Box::new(files.into_iter().flat_map(move |file| match of_file(&file, format) {
+        Ok(records) => records,
+        Err(error) => Box::new(std::iter::once(Err(error.context(format!("reading `{}`", file.path.display()))))),
+    }))
+}
+
+fn of_file(file: &InputFile, format: Option<Format>) -> Result<Records> {
+    let (unit, values): (&'static str, Box<dyn Iterator<Item = Result<(u64, Value)>>>) = match format
+        .map_or_else(|| Format::of(&file.path), Ok)?
+    {
+        Format::Jsonl => ("line", Box::new(lines(open(&file.path)?))),
+        Format::Json => ("item", numbered(serde_json::from_reader(open(&file.path)?).context("it is no list of JSON objects")?)),
+        Format::Csv | Format::CrowsPairs => ("line", delimited(open(&file.path)?, b',')?),
+        Format::Tsv => ("line", delimited(open(&file.path)?, b'\t')?),
+        Format::Parquet => {
+            let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path)?).context("it is no readable Parquet file")?;
+            let batches = builder.with_batch_size(BATCH_ROWS).build()?;
+            ("row", of_batches(batches.map(|batch| Ok(batch?))))
+        }
+        Format::Stereoset => ("item", numbered(stereoset::rows(&serde_json::from_reader(open(&file.path)?).context("it is no JSON")?)?)),
+    };
+    let (source, relative): (Arc<str>, Arc<str>) = (format!("`{}`", file.relative).into(), file.relative.as_str().into());
+    Ok(Box::new(values.zip(0u64..).map(move |(read, row)| {
+        let (number, value) = read.with_context(|| source.to_string())?;
+        let record = Record { value, id: id(&relative, row), source: source.clone(), unit, number };
+        if !record.value.is_object() {
+            bail!("{} is no JSON object", record.place());
+        }
+        Ok(record)
+    })))
+}
+
+/// Follows from the place of a row, so that two tasks over one file can be compared.
+fn id(relative: &str, row: u64) -> [u8; 16] {
+    let hash = blake3::Hasher::new().update(relative.as_bytes()).update(b"\0").update(&row.to_le_bytes()).finalize();
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.as_bytes()[..16]);
+    id
+}
+
+/// The documents of a step, all or those of a split. The JSON in `extra` is read.
+pub fn of_documents(artifact: &Artifact, split: Option<String>) -> Result<Records> {
+    let table = artifact.table(artifact.main())?;
+    if split.is_some() {
+        table.column("split").context("`split`")?;
+    }
+    let source: Arc<str> = format!("documents of step `{}`", artifact.manifest.step).into();
+    let files = 0..table.files.len();
+    let batches = files.flat_map(move |file| -> Box<dyn Iterator<Item = Result<RecordBatch>>> {
+        match table.read(file, None, BATCH_ROWS) {
+            Ok(batches) => Box::new(batches),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    });
+    let of_split = move |value: &Value| split.as_ref().is_none_or(|split| value["split"] == split.as_str());
+    let values = of_batches(batches).filter(move |read| read.as_ref().map_or(true, |(_, value)| of_split(value)));
+    Ok(Box::new(values.map(move |read| {
+        let (number, mut value) = read?;
+        let id = value["id"].as_str().and_then(from_hex).context("a document has no id")?;
+        if let Some(extra) = value["extra"].as_str().and_then(|extra| serde_json::from_str(extra).ok()) {
+            value["extra"] = extra;
+        }
+        Ok(Record { value, id, source: source.clone(), unit: "row", number })
+    })))
+}
+
+fn from_hex(text: &str) -> Option<[u8; 16]> {
+    u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32).map(u128::to_be_bytes)
+}
+
+/// Unpacks what is packed.
+fn open(path: &Path) -> Result<Box<dyn Read>> {
+    let file = File::open(path)?;
+    Ok(match path.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        Some("zst") => Box::new(zstd::Decoder::new(file)?),
+        _ => Box::new(file),
+    })
+}
+
+/// Lines that are not blank, by their numbers from 1.
+fn lines(read: Box<dyn Read>) -> impl Iterator<Item = Result<(u64, Value)>> {
+    let lines = BufReader::with_capacity(1 << 17, read).split(b'\n').zip(1..);
+    lines.filter(|(line, _)| line.as_ref().map_or(true, |line| !line.trim_ascii().is_empty())).map(|(line, number)| {
+        let value = serde_json::from_slice(&line?).with_context(|| format!("line {number} is no JSON"))?;
+        Ok((number, value))
+    })
+}
+
+fn numbered(values: Vec<Value>) -> Box<dyn Iterator<Item = Result<(u64, Value)>>> {
+    Box::new((1..).zip(values).map(Ok))
+}
+
+/// Every value as text; columns without a name, such as numbers of rows, are left out.
+fn delimited(read: Box<dyn Read>, delimiter: u8) -> Result<Box<dyn Iterator<Item = Result<(u64, Value)>>>> {
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(read);
+    let names: Vec<String> = reader.headers()?.iter().map(|name| name.trim_start_matches('\u{feff}').to_string()).collect();
+    Ok(Box::new(reader.into_records().map(move |record| {
+        let record = record?;
+        let fields = names.iter().zip(&record).filter(|(name, _)| !name.is_empty());
+        let value = Value::Object(fields.map(|(name, text)| (name.clone(), text.into())).collect());
+        Ok((record.position().map_or(0, csv::Position::line), value))
+    })))
+}
+
+/// Rows of batches as objects, by their numbers from 1.
+fn of_batches(batches: impl Iterator<Item = Result<RecordBatch>> + 'static) -> Box<dyn Iterator<Item = Result<(u64, Value)>>> {
+    let values = batches.flat_map(|batch| match batch.and_then(|batch| objects(&batch)) {
+        Ok(values) => values.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    });
+    Box::new(values.zip(1..).map(|(value, number)| Ok((number, value?))))
+}
+
+fn objects(batch: &RecordBatch) -> Result<Vec<Value>> {
+    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(Vec::new());
+    writer.write(batch)?;
+    writer.finish()?;
+    let text = writer.into_inner();
+    if text.is_empty() { Ok(Vec::new()) } else { serde_json::from_slice(&text).context("rows as JSON") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(name: &str, content: &str) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let file = InputFile { path, relative: name.into(), bytes: 0, hash: String::new() };
+        let told = |record: Result<Record>| match record {
+            Ok(record) => format!("{}: {}", record.place(), record.value),
+            Err(error) => format!("error: {error:#}"),
+        };
+        of_files(&[file], None).map(told).collect()
+    }
+
+    #[test]
+    fn rows_are_read_with_their_places() {
+        let rows = |name: &str, content: &str, expected: [&str; 2]| assert_eq!(read(name, content), expected);
+        rows("a.jsonl", "{\"q\": 1}\n\n{\"q\": [\"x\"]}", ["`a.jsonl`, line 1: {\"q\":1}", "`a.jsonl`, line 3: {\"q\":[\"x\"]}"]);
+        rows("a.json", "[{\"q\": 1}, {\"q\": 2}]", ["`a.json`, item 1: {\"q\":1}", "`a.json`, item 2: {\"q\":2}"]);
+        let csv = "\u{feff}q,,a\n\"x\ny\",0,007\nz,1,\n";
+        rows("a.csv", csv, ["`a.csv`, line 2: {\"q\":\"x\\ny\",\"a\":\"007\"}", "`a.csv`, line 4: {\"q\":\"z\",\"a\":\"\"}"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let error = |name: &str, content: &str, expected: &str| {
+            let found = read(name, content);
+            assert!(found.last().unwrap().starts_with(&format!("error: {expected}")), "{found:?}");
+        };
+        error("a.jsonl", "{\"q\": 1}\n{", "`a.jsonl`: line 2 is no JSON: EOF");
+        error("a.jsonl", "[1]\n", "`a.jsonl`, line 1 is no JSON object");
+        error("a.csv", "q,a\n1\n", "`a.csv`: CSV error: record 1 (line: 2, byte: 4)");
+        error("a.md", "", "reading `");
+    }
+
+    #[test]
+    fn batches_become_objects() {
+        let decode = |hex: &str| from_hex(hex).map(|id| id[0]);
+        assert_eq!((decode(&"0f".repeat(16)), decode("0f")), (Some(15), None));
+        let column = arrow::array::StringArray::from(vec![Some("a"), None]);
+        let batch = RecordBatch::try_from_iter_with_nullable([("q", Arc::new(column) as arrow::array::ArrayRef, true)]).unwrap();
+        assert_eq!(objects(&batch).unwrap(), [json!({"q": "a"}), json!({"q": null})]);
+    }
+}

@@ -1,0 +1,205 @@
+//! The stage `evaluate` from outside: a task in a TOML file becomes predictions that `score` and SQL read; what is wrong is refused while planning.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Site, sample};
+
+/// A tiny model, and the tasks below it.
+const CONFIG: &str = r#"
+[[step]]
+stage = "import"
+paths = ["in/mails.jsonl.zst"]
+
+[[step]]
+stage = "split"
+parts = { train = 0.9, test = 0.1 }
+
+[[step]]
+stage = "learn-tokenizer"
+kind = "byte-level-bpe"
+vocabulary_size = 500
+
+[[step]]
+stage = "tokenize"
+sequence_length = 64
+
+[[step]]
+stage = "train"
+name = "gpt"
+model = { family = "gpt", layers = 1, width = 16, heads = 2 }
+steps = 10
+batch_size = 8
+
+[[step]]
+stage = "evaluate"
+name = "choose"
+task = "tasks/choose.toml"
+
+[[step]]
+stage = "score"
+name = "choose_score"
+slices = ["subject"]
+
+[[step]]
+stage = "evaluate"
+name = "written"
+task = "tasks/choose.toml"
+output = "generate"
+doc_to_target = "{choices[0]}"
+max_new_tokens = 8
+inputs = { model = "gpt" }
+
+[[step]]
+stage = "score"
+name = "written_score"
+inputs = { predictions = "written" }
+
+[[step]]
+stage = "evaluate"
+name = "rolled"
+output = "rolling"
+doc_to_target = "{text}"
+split = "test"
+limit = 20
+inputs = { model = "gpt", documents = "split" }
+
+[[step]]
+stage = "score"
+name = "rolled_score"
+metrics = ["bits-per-byte", "word-perplexity", "token-accuracy"]
+inputs = { predictions = "rolled" }
+
+[[step]]
+stage = "evaluate"
+name = "pairs"
+dataset = ["tasks/pairs.csv"]
+format = "crows-pairs"
+inputs = { model = "gpt" }
+
+[[step]]
+stage = "score"
+name = "pairs_score"
+inputs = { predictions = "pairs" }
+"#;
+
+const TASK: &str = r#"
+dataset = ["tasks/choose.jsonl"]
+doc_to_text = "Question: {question}\nAnswer:"
+num_fewshot = 2
+"#;
+
+const CHOICES: &str = r#"
+output = "multiple-choice"
+doc_to_choice = ["{choices}"]
+doc_to_target = "{gold}"
+unconditional = true
+metrics = ["acc", "acc-mutual-info"]
+"#;
+
+fn site() -> Site {
+    // The keys of choices are no keys of texts, so one of the tasks has them in the step.
+    let config = CONFIG.replace("task = \"tasks/choose.toml\"\n\n", &format!("task = \"tasks/choose.toml\"\n{CHOICES}\n"));
+    let site = Site::new(&config);
+    std::fs::create_dir(site.path().join("in")).unwrap();
+    std::fs::copy(sample("mails/mails.jsonl.zst"), site.path().join("in/mails.jsonl.zst")).unwrap();
+    site.write("tasks/choose.toml", TASK);
+    site.write("tasks/choose.jsonl", include_str!("../configs/tasks/choose-example.jsonl"));
+    site.write(
+        "tasks/pairs.csv",
+        ",sent_more,sent_less,stereo_antistereo\n0,Women lie.,Men lie.,stereo\n1,He cooks well.,She cooks well.,antistereo\n",
+    );
+    site
+}
+
+#[test]
+fn a_task_file_becomes_scores() {
+    let site = site();
+    site.ok(&["run", "x.toml", "--quiet"]);
+
+    let rows = site.sql("select prompt, gold, prediction, choices, log_likelihoods, unconditional, subject, truncated from choose");
+    assert_eq!(rows.len(), 8);
+    let likely = |row: &Value, name: &str| -> Vec<f64> { serde_json::from_value(row[name].clone()).unwrap() };
+    let best = |values: &[f64]| (0..values.len()).rev().max_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap();
+    let (mut right, mut right_by_information) = (0.0, 0.0);
+    for row in &rows {
+        let (after, alone) = (likely(row, "log_likelihoods"), likely(row, "unconditional"));
+        assert_eq!((after.len(), alone.len()), (row["choices"].as_array().unwrap().len(), after.len()));
+        assert_eq!(row["prediction"], best(&after));
+        let information: Vec<f64> = after.iter().zip(&alone).map(|(after, alone)| after - alone).collect();
+        right += f64::from(row["gold"] == best(&after)) / 8.0;
+        right_by_information += f64::from(row["gold"] == best(&information)) / 8.0;
+        assert!(
+            row["prompt"].as_str().unwrap().starts_with("Question: ") && row["prompt"].as_str().unwrap().matches("Answer: ").count() == 2
+        );
+    }
+    let scores = site.sql("select metric, value from choose_score order by metric");
+    assert_eq!(scores, [json!({"metric": "acc", "value": right}), json!({"metric": "acc-mutual-info", "value": right_by_information})]);
+    assert_eq!(site.value("select count(distinct value) from \"choose_score.slices\" where false"), 0);
+    let subjects = site.sql("select distinct subject from choose order by subject");
+    assert_eq!(subjects, ["animals", "chinese", "words"].map(|subject| json!({"subject": subject})));
+
+    assert_eq!(site.value("select count(*) from written where tokens <= 8 and reference <> '' and starts_with(source, 'Question: ')"), 8);
+    assert_eq!(site.value("select count(*) from written_score where metric = 'bleu'"), 2);
+
+    // Documents keep their ids, so that predictions of them can be joined.
+    assert_eq!(
+        site.value("select count(*) from rolled r join split s on r.id = s.id where s.split = 'test' and r.bytes = octet_length(s.text)"),
+        20
+    );
+    let rates = site.sql("select sum(nll) / sum(bytes) / ln(2) as bits from rolled");
+    let scored = site.value("select value from rolled_score where metric = 'bits-per-byte'");
+    assert!((rates[0]["bits"].as_f64().unwrap() - scored.as_f64().unwrap()).abs() < 1e-9);
+    assert_eq!(site.value("select count(*) from rolled_score where system = 'unigram'"), 0);
+
+    let favoured = "select 50.0 * sum(case when round(stereotype, 3) > round(anti_stereotype, 3) then 1 else 0 end) from pairs";
+    assert_eq!(site.value("select value from pairs_score where metric = 'crows-pairs'"), site.value(favoured));
+
+    // A comment changes nothing, a template does; a folder is asked as its step is.
+    site.write("tasks/choose.toml", format!("# mine\n{TASK}"));
+    assert!(site.to_run().is_empty());
+    site.write("tasks/choose.toml", TASK.replace("Question:", "Q:"));
+    assert_eq!(site.to_run().into_iter().map(|(step, _)| step).collect::<Vec<_>>(), ["choose", "choose_score", "written", "written_score"]);
+    site.write("y.toml", format!("workspace = \"runs/y\"\n[[step]]\nstage = \"evaluate\"\nfrom = \"runs/x/steps/gpt/model\"\ntask = \"tasks/choose.toml\"\n{CHOICES}"));
+    site.write("tasks/choose.toml", TASK);
+    site.ok(&["run", "y.toml", "--quiet"]);
+    let of = |config: &str, step: &str| {
+        site.ok(&["sql", config, "--format", "json", "-c", &format!("select id, log_likelihoods from {step}")]).stdout
+    };
+    assert_eq!(of("y.toml", "evaluate"), of("x.toml", "choose"));
+}
+
+#[test]
+fn wrong_tasks_are_refused_while_planning() {
+    let site = site();
+    let refused = |task: &str, expected: &str| {
+        site.write("tasks/wrong.toml", task);
+        site.write(
+            "z.toml",
+            CONFIG.split("[[step]]\nstage = \"evaluate\"").next().unwrap().to_string()
+                + "[[step]]\nstage = \"evaluate\"\ntask = \"tasks/wrong.toml\"\n",
+        );
+        let done = site.mill(&["plan", "z.toml"]);
+        assert_eq!(done.code, 2, "{}{}", done.stdout, done.stderr);
+        assert!(done.stderr.contains(expected), "{}", done.stderr);
+    };
+    let task = format!("{TASK}{CHOICES}");
+    refused(
+        &task.replace("{question}", "{queston}"),
+        "`doc_to_text`: there is no column `queston`, did you mean `question`?; columns: `question`, `choices`, `gold`, `subject`",
+    );
+    refused(
+        &task.replace("multiple-choice", "choose"),
+        "unknown variant `choose`, expected one of `multiple-choice`, `generate`, `rolling`, `contrast`",
+    );
+    refused(&task.replace("choose.jsonl", "nothing.jsonl"), "`tasks/nothing.jsonl` matches no file");
+    refused(
+        &task.replace("choose.jsonl", "choose.toml"),
+        "does not tell its format; set format to jsonl, json, csv, tsv, parquet, crows-pairs or stereoset",
+    );
+    refused(&task.replace("[\"tasks/choose.jsonl\"]", "[]"), "`dataset` is missing");
+    refused("[x", "task `tasks/wrong.toml`: TOML parse error at line 1");
+    site.write("tasks/choose.jsonl", include_str!("../configs/tasks/choose-example.jsonl").replace("\"gold\": 2", "\"gold\": 4"));
+    let done = site.mill(&["run", "x.toml", "--until", "choose", "--quiet"]);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("`choose.jsonl`, line 3: gold is 4, there are 4 choices, counted from 0"), "{}", done.stderr);
+}
