@@ -142,6 +142,7 @@ fn rolling_log_likelihoods_are_those_of_lm_eval() {
 #[test]
 fn texts_are_those_that_lm_eval_writes() {
     let _alone = alone();
+    let mut cut = 0;
     for case in golden()["causal"].as_array().unwrap() {
         let dir = tempfile::tempdir().unwrap();
         let folder = model(dir.path(), case, case["names"].clone());
@@ -153,9 +154,10 @@ fn texts_are_those_that_lm_eval_writes() {
             });
             let (found, report) = evaluated(dir.path(), &folder, settings, rows).unwrap();
             assert_eq!(strings(&found, "prediction"), strings(&found, "reference"));
-            assert!(report.counts["rows_truncated"] > 0);
+            cut += report.counts["rows_truncated"];
         }
     }
+    assert!(cut > 0, "no prompt was too long");
 }
 
 #[test]
