@@ -7,7 +7,7 @@ mod choices;
 mod contrasts;
 mod items;
 mod requests;
-mod rolling;
+pub mod rolling;
 mod shared;
 mod texts;
 
@@ -27,7 +27,6 @@ use crate::worker::Worker;
 
 use items::{Items, Part};
 pub use requests::{Row, Sum, Target, sums};
-pub use rolling::windows;
 pub use shared::shared;
 
 const TABLE: &str = "predictions";

@@ -41,15 +41,10 @@ impl Examples {
             Sampler::FirstN => (0..self.texts.len()).filter(other).take(self.number).collect(),
             Sampler::Random => {
                 let seed = derive(self.seed, Purpose::Examples, row);
-                let mut places = Vec::with_capacity(self.number);
-                let draws = (0..).map(|draw| (derive(seed, Purpose::Examples, draw) % self.texts.len() as u64) as usize);
-                for place in draws.filter(other) {
-                    if places.len() == self.number {
-                        break;
-                    }
-                    if !places.contains(&place) {
-                        places.push(place);
-                    }
+                let mut draws = (0..).map(|draw| (derive(seed, Purpose::Examples, draw) % self.texts.len() as u64) as usize);
+                let mut places: Vec<usize> = Vec::with_capacity(self.number);
+                while places.len() < self.number {
+                    places.extend(draws.next().filter(|place| other(place) && !places.contains(place)));
                 }
                 places
             }
@@ -85,9 +80,10 @@ mod tests {
     #[test]
     fn rows_have_examples_of_their_own() {
         let random = examples(2, Sampler::Random, false);
-        let found: std::collections::BTreeSet<String> = (0..200).map(|row| random.before(row)).collect();
+        let found: std::collections::BTreeSet<String> = (0..1000).map(|row| random.before(row)).collect();
         assert_eq!(found.len(), 30, "all ordered pairs of six");
         assert_eq!(random.before(7), examples(2, Sampler::Random, false).before(7));
+        assert_eq!(Examples { texts: Vec::new(), ..examples(0, Sampler::Random, true) }.before(7), "");
     }
 
     #[test]

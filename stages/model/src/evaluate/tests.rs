@@ -110,7 +110,7 @@ fn counterfactual_texts_may_have_a_direction() {
     check(
         r#"{"format": "crows-pairs"}"#,
         "x.csv",
-        &csv.replace("antistereo\n", "both\n"),
+        &csv.replace("b,antistereo", "b,both"),
         expect!["error: `x.csv`, line 3: `direction` is `both`; directions: `stereo`, `antistereo`"],
     );
 }
@@ -127,7 +127,9 @@ fn wrong_rows_are_named() {
     refused(r#"{"q": "x", "c": {"text": []}, "gold": 0}"#, expect!["error: `x.jsonl`, line 1: there is no choice"]);
     refused(
         &[r#"{"q": "x", "c": {"text": ["a"]}, "gold": 0, "n": 1}"#, r#"{"q": "x", "c": {"text": ["a"]}, "gold": 0, "n": {}}"#].join("\n"),
-        expect![""],
+        expect![
+            "error: a column holds lists and others, or objects and others; name the columns to keep in `columns`: Json error: Expected object json type, found: Scalar({Int64})"
+        ],
     );
     let few = CHOICES.replace("{\"output\"", r#"{"num_fewshot": 2, "output""#);
     let rows = [r#"{"q": "x", "c": {"text": ["a"]}, "gold": 0}"#; 2].join("\n");

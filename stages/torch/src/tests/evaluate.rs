@@ -12,7 +12,8 @@ use tch::Device;
 use super::alone;
 use super::jobs::{floats, read_parts, strings, worker};
 use super::networks::by_formula;
-use crate::evaluate::{evaluate, shared, windows};
+use crate::evaluate::rolling::windows;
+use crate::evaluate::{evaluate, shared};
 use crate::parameters::Parameters;
 use crate::{folder, models};
 
@@ -141,6 +142,7 @@ fn rolling_log_likelihoods_are_those_of_lm_eval() {
 #[test]
 fn texts_are_those_that_lm_eval_writes() {
     let _alone = alone();
+    let mut cut = 0;
     for case in golden()["causal"].as_array().unwrap() {
         let dir = tempfile::tempdir().unwrap();
         let folder = model(dir.path(), case, case["names"].clone());
@@ -152,9 +154,10 @@ fn texts_are_those_that_lm_eval_writes() {
             });
             let (found, report) = evaluated(dir.path(), &folder, settings, rows).unwrap();
             assert_eq!(strings(&found, "prediction"), strings(&found, "reference"));
-            assert!(report.counts["rows_truncated"] > 0);
+            cut += report.counts["rows_truncated"];
         }
     }
+    assert!(cut > 0, "no prompt was too long");
 }
 
 #[test]
