@@ -31,7 +31,9 @@ fn every_shipped_config_can_be_planned() {
     for name in &names {
         let text = std::fs::read_to_string(root.join(name)).unwrap();
         for file in text.split('"').filter(|part| part.starts_with(FETCHED)) {
-            site.write(file, "");
+            // Judgements of words are read while planning.
+            let stub = if file.ends_with(".tsv") { "cat\tdog\t5\n" } else { ": animals\ncat cats dog dogs\n" };
+            site.write(file, stub);
         }
         site.write(name, text);
     }
