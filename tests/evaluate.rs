@@ -103,7 +103,7 @@ fn site() -> Site {
     std::fs::create_dir(site.path().join("in")).unwrap();
     std::fs::copy(sample("mails/mails.jsonl.zst"), site.path().join("in/mails.jsonl.zst")).unwrap();
     site.write("tasks/choose.toml", TASK);
-    site.write("tasks/choose.jsonl", include_str!("../configs/tasks/choose-example.jsonl"));
+    site.write("tasks/choose.jsonl", include_str!("../configs/evaluate/choose-example.jsonl"));
     site.write(
         "tasks/pairs.csv",
         ",sent_more,sent_less,stereo_antistereo\n0,Women lie.,Men lie.,stereo\n1,He cooks well.,She cooks well.,antistereo\n",
@@ -134,7 +134,7 @@ fn a_task_file_becomes_scores() {
     }
     let scores = site.sql("select metric, value from choose_score order by metric");
     assert_eq!(scores, [json!({"metric": "acc", "value": right}), json!({"metric": "acc-mutual-info", "value": right_by_information})]);
-    assert_eq!(site.value("select count(distinct value) from \"choose_score.slices\" where false"), 0);
+    assert_eq!(site.value("select count(distinct slice_value) from choose_score.slices where slice = 'subject'"), 3);
     let subjects = site.sql("select distinct subject from choose order by subject");
     assert_eq!(subjects, ["animals", "chinese", "words"].map(|subject| json!({"subject": subject})));
 
@@ -198,7 +198,7 @@ fn wrong_tasks_are_refused_while_planning() {
     );
     refused(&task.replace("[\"tasks/choose.jsonl\"]", "[]"), "`dataset` is missing");
     refused("[x", "task `tasks/wrong.toml`: TOML parse error at line 1");
-    site.write("tasks/choose.jsonl", include_str!("../configs/tasks/choose-example.jsonl").replace("\"gold\": 2", "\"gold\": 4"));
+    site.write("tasks/choose.jsonl", include_str!("../configs/evaluate/choose-example.jsonl").replace("\"gold\": 2", "\"gold\": 4"));
     let done = site.mill(&["run", "x.toml", "--until", "choose", "--quiet"]);
     assert_eq!(done.code, 1);
     assert!(done.stderr.contains("`choose.jsonl`, line 3: gold is 4, there are 4 choices, counted from 0"), "{}", done.stderr);

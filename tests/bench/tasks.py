@@ -33,7 +33,7 @@ TASKS = {
                        ("how a package needs another", "f1", False, "relation", "relation{}_score")],
 }
 # The simple systems, the best that a task has first
-SIMPLE = ["tf-idf + logistic regression", "tf-idf + ridge regression", "most frequent tag", "first sentences", "copy of the source", "unigram"]
+SIMPLE = ["tf-idf + logistic regression", "tf-idf + ridge regression", "most frequent tag", "sliding window", "first sentences", "copy of the source", "unigram"]
 
 
 def measure(mill, task, seed, threads):

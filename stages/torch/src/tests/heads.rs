@@ -377,7 +377,9 @@ fn pairs_of_segments_are_learned_and_predicted() {
 fn answers_are_cut_out_of_their_contexts() {
     let _alone = alone();
     let world = World::new();
-    let facts = json!({"layout": "answer", "segments": true});
+    let asked = json!({"question": "question", "context": "text", "answer": "answer", "answer_start": "begin"});
+    let mut facts = json!({"layout": "answer", "segments": true});
+    facts.as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
     let columns = [
         ("segments", Of::UInt8s),
         ("has_answer", Of::Boolean),
@@ -434,9 +436,8 @@ fn answers_are_cut_out_of_their_contexts() {
     world.train("reader", settings, &[("tokens", "questions"), ("tokenizer", "tokenizer")]);
     let metrics = read(&world.dir("reader").join("metrics/part-00000.parquet"));
     assert!(floats(&metrics, "accuracy").last().unwrap() > &0.9);
-    let columns = json!({"question": "question", "context": "text", "answer": "answer", "answer_start": "begin"});
     let predicted = |more: Value| {
-        let mut settings = json!({"answer": columns, "batch_size": 7, "max_answer_tokens": 3});
+        let mut settings = json!({"answer": asked, "batch_size": 7, "max_answer_tokens": 3});
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let settings: Predict = serde_json::from_value(settings).unwrap();
         let inputs = [("model", "reader"), ("tokens", "questions"), ("documents", "documents")];

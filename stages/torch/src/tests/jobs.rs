@@ -49,7 +49,7 @@ pub(super) fn artifact(dir: &Path, kind: Kind, files: &[(&str, &str, Option<&str
         stage: kind.name().into(),
         version: 1,
         key: String::new(),
-        key_parts: Value::Null,
+        key_parts: json!({ "settings": facts }),
         fingerprint: String::new(),
         tables,
         files: files.iter().map(file).collect(),
