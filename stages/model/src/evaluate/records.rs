@@ -80,6 +80,9 @@ impl Record {
 
 pub type Records = Box<dyn Iterator<Item = Result<Record>>>;
 
+/// Objects with their numbers in the file.
+type Numbered = Box<dyn Iterator<Item = Result<(u64, Value)>>>;
+
 /// The rows of files, one file after another.
 pub fn of_files(files: &[InputFile], format: Option<Format>) -> Records {
     let files = files.to_vec();
@@ -90,9 +93,7 @@ pub fn of_files(files: &[InputFile], format: Option<Format>) -> Records {
 }
 
 fn of_file(file: &InputFile, format: Option<Format>) -> Result<Records> {
-    let (unit, values): (&'static str, Box<dyn Iterator<Item = Result<(u64, Value)>>>) = match format
-        .map_or_else(|| Format::of(&file.path), Ok)?
-    {
+    let (unit, values): (&'static str, Numbered) = match format.map_or_else(|| Format::of(&file.path), Ok)? {
         Format::Jsonl => ("line", Box::new(lines(open(&file.path)?))),
         Format::Json => ("item", numbered(serde_json::from_reader(open(&file.path)?).context("it is no list of JSON objects")?)),
         Format::Csv | Format::CrowsPairs => ("line", delimited(open(&file.path)?, b',')?),
@@ -172,12 +173,12 @@ fn lines(read: Box<dyn Read>) -> impl Iterator<Item = Result<(u64, Value)>> {
     })
 }
 
-fn numbered(values: Vec<Value>) -> Box<dyn Iterator<Item = Result<(u64, Value)>>> {
+fn numbered(values: Vec<Value>) -> Numbered {
     Box::new((1..).zip(values).map(Ok))
 }
 
 /// Every value as text; columns without a name, such as numbers of rows, are left out.
-fn delimited(read: Box<dyn Read>, delimiter: u8) -> Result<Box<dyn Iterator<Item = Result<(u64, Value)>>>> {
+fn delimited(read: Box<dyn Read>, delimiter: u8) -> Result<Numbered> {
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(read);
     let names: Vec<String> = reader.headers()?.iter().map(|name| name.trim_start_matches('\u{feff}').to_string()).collect();
     Ok(Box::new(reader.into_records().map(move |record| {
@@ -189,7 +190,7 @@ fn delimited(read: Box<dyn Read>, delimiter: u8) -> Result<Box<dyn Iterator<Item
 }
 
 /// Rows of batches as objects, by their numbers from 1.
-fn of_batches(batches: impl Iterator<Item = Result<RecordBatch>> + 'static) -> Box<dyn Iterator<Item = Result<(u64, Value)>>> {
+fn of_batches(batches: impl Iterator<Item = Result<RecordBatch>> + 'static) -> Numbered {
     let values = batches.flat_map(|batch| match batch.and_then(|batch| objects(&batch)) {
         Ok(values) => values.into_iter().map(Ok).collect(),
         Err(error) => vec![Err(error)],
