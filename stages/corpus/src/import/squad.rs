@@ -184,8 +184,7 @@ mod tests {
         for file in ["", "[]", "{}", r#"{"data": {}}"#, r#"{"data": [{"title": "no paragraphs"}]}"#, r#"{"data": [], "data": 1} x"#] {
             check("a.json", file.as_bytes(), SETTINGS, &COLUMNS, &[], &["0||broken_json"]);
         }
-        let latin =
-            FILE.replace("杜", "?").into_bytes().into_iter().map(|byte| if byte == b'?' { 0xe9 } else { byte }).collect::<Vec<u8>>();
+        let latin: Vec<u8> = FILE.bytes().map(|byte| if byte == b'?' { 0xe9 } else { byte }).collect();
         check("a.json", &latin, SETTINGS, &COLUMNS, &[], &["0||broken_json"]);
     }
 }
