@@ -10,7 +10,6 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Field, Schema};
 use engine::{Artifact, Table, TableFile};
-use serde_json::Value;
 
 use crate::AnswerColumns;
 
@@ -46,7 +45,10 @@ impl Documents {
         let of_split = |file: &TableFile| file.split.as_ref().is_none_or(|other| other == split);
         let files = (0..table.files.len()).filter(|file| of_split(&table.files[*file])).collect();
         let settings = &tokens.manifest.key_parts["settings"];
-        let kept = columns.map_or_else(|| users(&table, settings), <[String]>::to_vec);
+        let names: Vec<&str> = table.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let made_of = |name: &String| TEXTS.iter().any(|setting| settings[*setting] == name.as_str());
+        let users = || users_columns(&names).into_iter().filter(|name| !made_of(name)).collect();
+        let kept = columns.map_or_else(users, <[String]>::to_vec);
         let answers = AnswerColumns::of(settings);
         let mut read = vec!["id".to_string()];
         for name in kept.iter().chain(answers.iter().flat_map(AnswerColumns::names)) {
@@ -141,10 +143,9 @@ impl Documents {
     }
 }
 
-/// The source and the user's columns, which stand between `text` and `extra`; without texts that tokens were made of.
-fn users(table: &Table, settings: &Value) -> Vec<String> {
-    let made_of = |name: &str| TEXTS.iter().any(|setting| settings[*setting] == *name);
-    let names = || table.schema.fields().iter().map(|field| field.name().as_str());
+/// Of the columns of documents the source and the user's, which stand between `text` and `extra`.
+pub fn users_columns<T: AsRef<str>>(names: &[T]) -> Vec<String> {
+    let names = || names.iter().map(AsRef::as_ref);
     let between = names().skip_while(|name| *name != "text").skip(1).take_while(|name| *name != "extra");
-    names().filter(|name| *name == "source").chain(between).filter(|name| !made_of(name)).map(str::to_string).collect()
+    names().filter(|name| *name == "source").chain(between).map(str::to_string).collect()
 }

@@ -6,7 +6,7 @@ mod questions;
 use anyhow::{Result, bail};
 use engine::Site;
 
-pub use documents::Documents;
+pub use documents::{Documents, users_columns};
 pub use questions::{AnswerColumns, Questions};
 
 /// Refuses documents on the port `documents` that are not those of the tokens on the port `tokens`, and named columns without documents.

@@ -4,7 +4,6 @@
 
 use anyhow::{Result, bail};
 use engine::{Context, Draft, Inputs, Kind, Port, Site, Stage, StepView};
-use origins::AnswerColumns;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,10 +63,6 @@ pub struct Predict {
     /// made of.
     #[serde(default)]
     pub columns: Option<Vec<String>>,
-    /// Columns of the documents that hold contexts and answers; noted while planning.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
-    pub answer: Option<AnswerColumns>,
 }
 
 fn default_beams() -> u64 {
@@ -154,7 +149,6 @@ impl Stage for Predict {
         crate::sources::readable_tokens(site)?;
         crate::sources::trained_tokens(site)?;
         origins::check(site, self.columns.is_some())?;
-        self.answer = site.upstream("tokens").and_then(|tokens| AnswerColumns::of(&tokens.settings));
         Ok(())
     }
 

@@ -231,10 +231,7 @@ impl Task<'_> {
         let names = || row.keys().filter(|name| !name.is_empty()).cloned();
         match &self.settings.columns {
             Some(columns) => names().filter(|name| columns.contains(name)).collect(),
-            None if self.settings.dataset.is_empty() => {
-                let between = names().skip_while(|name| name != "text").skip(1).take_while(|name| name != "extra");
-                names().filter(|name| name == "source").chain(between).collect()
-            }
+            None if self.settings.dataset.is_empty() => origins::users_columns(&names().collect::<Vec<_>>()),
             None => names().collect(),
         }
     }

@@ -40,8 +40,8 @@ pub struct Question {
 impl Work<'_> {
     pub(super) fn answers(&self, worker: &mut Worker) -> Result<Option<Report>> {
         let settings = self.settings;
-        let columns = settings.answer.as_ref().context("the columns of the documents are not known: the plan did not note them")?;
-        if self.parts(worker, "windows", |part| self.answers_of(part, columns))?.is_none() {
+        let columns = AnswerColumns::of(&self.tokens.manifest.key_parts["settings"]).context("the tokens are no questions")?;
+        if self.parts(worker, "windows", |part| self.answers_of(part, &columns))?.is_none() {
             return Ok(None);
         }
         Ok(Some(self.report(vec![
