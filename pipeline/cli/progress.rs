@@ -66,8 +66,8 @@ impl Observer for Terminal {
             0 => String::new(),
             rejected => format!(", {rejected} rejected"),
         };
-        let table = manifest.kind.main_table();
-        eprintln!("{:<18} {} {table}{rejected} in {:.1} s", step.name, manifest.rows(table), manifest.usage.wall_seconds);
+        let rows = manifest.rows(manifest.kind.main_table());
+        eprintln!("{:<18} {rows} {}{rejected} in {:.1} s", step.name, manifest.kind.rows_name(), manifest.usage.wall_seconds);
     }
 }
 

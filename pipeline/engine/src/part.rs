@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
@@ -145,9 +145,10 @@ impl TableWriter {
     }
 }
 
-/// Zstandard level 1; no dictionary for long texts, where it costs time and saves nothing.
+/// LZ4: files are as large as Snappy's, the default of most tools, and stages a sixth faster than with Zstandard at level 1, which saves 29 %
+/// of the disk. No dictionary for long texts, where it costs time and saves nothing.
 fn properties() -> WriterProperties {
-    let mut builder = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
+    let mut builder = WriterProperties::builder().set_compression(Compression::LZ4_RAW);
     for column in ["text", "extra"] {
         builder = builder.set_column_dictionary_enabled(ColumnPath::from(column), false);
     }

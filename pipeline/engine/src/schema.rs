@@ -35,6 +35,16 @@ impl Kind {
         }
     }
 
+    /// What a row of the main table is, in messages.
+    pub fn rows_name(self) -> &'static str {
+        match self {
+            Kind::Tokenizer => "tokens",
+            Kind::Tokens => "rows",
+            Kind::Model => "tensors",
+            kind => kind.name(),
+        }
+    }
+
     /// The table that bears the step's name in SQL.
     pub fn main_table(self) -> &'static str {
         match self {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::rejects::{Reject, Rejects};
 
 const BATCH_ROWS: usize = 4096;
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Type of a column that the user named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -37,7 +37,7 @@ const PART_BYTES: u64 = if cfg!(test) { 32 << 10 } else { 32 << 20 };
 /// Rows that are decoded at once, in bytes.
 const STRETCH_BYTES: usize = 4 << 20;
 /// How much smaller text is as Parquet than in scratch files, about.
-const COMPRESSION: u64 = 3;
+const COMPRESSION: u64 = 2;
 
 /// Takes documents of several sources in given shares and shuffles them.
 #[derive(Serialize, Deserialize, JsonSchema)]

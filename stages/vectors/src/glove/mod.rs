@@ -123,8 +123,8 @@ impl Stage for Glove {
     }
 
     fn disk(&self, input_bytes: u64) -> Disk {
-        // A byte of Parquet holds about half a word, and a word brings about two pairs that did not stand near each other before, kept twice.
-        Disk { kept: input_bytes / 2, scratch: input_bytes * 32, selected: 0 }
+        // A byte of Parquet holds about a third of a word, and a word brings about two pairs that did not stand near each other before, kept twice.
+        Disk { kept: input_bytes / 2, scratch: input_bytes * 24, selected: 0 }
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {

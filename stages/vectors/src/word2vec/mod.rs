@@ -167,8 +167,8 @@ impl Stage for Word2vec {
     }
 
     fn disk(&self, input_bytes: u64) -> Disk {
-        // Four bytes a word twice, of texts that Parquet has packed to about a third.
-        Disk { kept: input_bytes / 2, scratch: input_bytes * 5, selected: 0 }
+        // Four bytes a word twice, of texts that Parquet has packed to about half.
+        Disk { kept: input_bytes / 2, scratch: input_bytes * 4, selected: 0 }
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
