@@ -228,8 +228,9 @@ def check_language(arguments, folder, model, ending):
 def check_seq2seq(arguments, folder, model):
     config = model.config
     generator = torch.Generator().manual_seed(7)
-    source = torch.randint(3, config.vocab_size, (2, 40), generator=generator)
-    target = torch.randint(3, config.vocab_size, (2, 30), generator=generator)
+    longest = getattr(config, "max_position_embeddings", 40)  # T5 has no limit
+    source = torch.randint(3, config.vocab_size, (2, min(longest, 40)), generator=generator)
+    target = torch.randint(3, config.vocab_size, (2, min(longest, 30)), generator=generator)
     target[:, 0] = config.decoder_start_token_id
     with torch.no_grad():
         theirs = model(input_ids=source, decoder_input_ids=target).logits

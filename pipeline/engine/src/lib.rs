@@ -10,6 +10,7 @@ pub mod config;
 pub mod context;
 pub mod draft;
 pub mod error;
+pub mod fetched;
 pub mod files;
 pub mod journal;
 pub mod key;

@@ -147,7 +147,7 @@ fn suffix_length(text: &str) -> usize {
         return 0;
     }
     // A unit reaches back to the last digit.
-    let unit = text.len() - text.trim_end_matches(|c: char| !c.is_ascii_digit()).len();
+    let unit = text.chars().rev().take(UNIT_CHARS_MAX + 1).take_while(|c| !c.is_ascii_digit()).map(char::len_utf8).sum::<usize>();
     let known = UNITS.contains(&&text[text.len() - unit..]);
     if known && after_digit(unit) { unit } else { 0 }
 }
@@ -301,7 +301,9 @@ fn is_url(text: &str) -> bool {
         });
         (path.is_empty() || path.starts_with(['/', '?', '#'])) && (is_host(host) || is_ipv4(host))
     };
-    is_address(text) || text.match_indices('@').any(|(at, _)| at > 0 && is_address(&text[at + 1..]))
+    // No host holds an `@`, so that of any but the last before a path need not be looked at.
+    let may_be_host = |rest: &str| rest.find(['@', ':', '/', '?', '#']).is_none_or(|end| !rest[end..].starts_with('@'));
+    is_address(text) || text.match_indices('@').any(|(at, _)| at > 0 && may_be_host(&text[at + 1..]) && is_address(&text[at + 1..]))
 }
 
 fn is_host(host: &str) -> bool {
@@ -318,6 +320,9 @@ fn is_ipv4(host: &str) -> bool {
     let private = ["10.", "127.", "192.168.", "169.254."].iter().any(|net| host.starts_with(net));
     numbers.len() == 4 && !private && numbers.iter().all(|number| number.len() < 4 && number.parse::<u8>().is_ok())
 }
+
+/// No unit is longer.
+const UNIT_CHARS_MAX: usize = 4;
 
 const UNITS: &[&str] = &[
     "km", "km²", "km³", "m", "m²", "m³", "dm", "dm²", "dm³", "cm", "cm²", "cm³", "mm", "mm²", "mm³", "ha", "µm", "nm", "yd", "in", "ft",
@@ -372,6 +377,28 @@ mod tests {
     fn urls_stay_whole() {
         check("see http://example.com/a-b?c=d, or www.example.org.", "see http://example.com/a-b?c=d , or www.example.org .");
         check("mail me@example.com (example.net:8080)", "mail me@example.com ( example.net:8080 )");
+    }
+
+    /// What is quadratic does not come to an end here.
+    #[test]
+    fn long_runs_take_time_by_their_length() {
+        let repeated = |text: &str| text.repeat(1 << 18);
+        for (text, count) in [
+            (repeated("a@b."), 2),
+            (repeated("a@b.c/"), (1 << 19) - 1),
+            (repeated("(") + "abc", (1 << 18) + 1),
+            (repeated("."), 1),
+            (repeated("…."), 1 << 19),
+            (repeated("a-"), (1 << 19) - 1),
+            (repeated("x") + "9km" + &repeated("."), 3),
+        ] {
+            assert_eq!(pieces(&text).len(), count, "{}", &text[..8]);
+        }
+    }
+
+    #[test]
+    fn units_are_as_long_as_is_said() {
+        assert_eq!(UNITS.iter().map(|unit| unit.chars().count()).max(), Some(UNIT_CHARS_MAX));
     }
 
     #[test]

@@ -278,6 +278,9 @@ fn changed_lines(before: &str, after: &str) -> i64 {
 
 fn cast_to(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        if field.data_type().is_numeric() && matches!(column.data_type(), DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8) {
+            bail!("signal `{}` gives text; say so with type = \"string\", or cast it to a number", field.name());
+        }
         cast(column, field.data_type()).with_context(|| format!("signal or column `{}` gives {}", field.name(), column.data_type()))
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -330,6 +333,17 @@ mod tests {
         assert_eq!(hashes("clean")[0], hashes("import")[0]);
         assert_ne!(hashes("clean")[1], hashes("import")[1]);
         assert_eq!(crate::content_hash("two words").iter().map(|byte| format!("{byte:02x}")).collect::<String>(), hashes("clean")[1]);
+    }
+
+    #[test]
+    fn a_signal_of_text_is_no_number() {
+        let lab = Lab::new(&[("a.jsonl", &jsonl(&["one two"]))]);
+        let clean =
+            |kind: &str| format!("{IMPORT}[[step]]\nstage = \"clean\"\nsignals = [{{ name = \"loud\", sql = \"upper(text)\"{kind} }}]\n");
+        let error = format!("{:#}", lab.run(&clean(""), 1).unwrap_err());
+        assert!(error.contains("signal `loud` gives text; say so with type = \"string\""), "{error}");
+        lab.run(&clean(", type = \"string\""), 1).unwrap();
+        assert_eq!(lab.rows("clean", "documents", &["loud"]), ["ONE TWO"]);
     }
 
     #[test]

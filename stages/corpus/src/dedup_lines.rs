@@ -55,7 +55,7 @@ fn default_words_min() -> usize {
 impl Stage for DedupLines {
     const NAME: &'static str = "dedup-lines";
     const ABOUT: &'static str = "Takes lines or paragraphs that occurred before in the corpus out of the texts.";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::many("documents", Kind::Documents)];
     const OUTPUT: Kind = Kind::Documents;
 
@@ -150,7 +150,9 @@ impl DedupLines {
                         kept.push(unit);
                     }
                 }
-                rest.push((removed > 0).then(|| Rest { removed, text: kept.join(self.separator()) }));
+                // What is blank at the ends stood between what was taken out and the rest.
+                let rest_of = |kept: Vec<&str>| kept.join(self.separator()).trim_matches('\n').to_string();
+                rest.push((removed > 0).then(|| Rest { removed, text: rest_of(kept) }));
             }
             self.write_batch(&batch, texts, &rest, writer)?;
         }
@@ -357,6 +359,7 @@ mod tests {
             &["repeated_lines|1|6", "repeated_lines|2|7"],
             &["3|empty_text|all of it occurred before"],
         );
+        check(&["a b\nc d", "a b\n\nx\n\nc d"], line, &["a b\nc d", "x"], &["repeated_lines|2|9"], &[]);
         check(&["a b\nx\na b\nx"], line, &["a b\nx\nx"], &["repeated_lines|1|4"], &[]);
         check(&["one", "one", " one\n\n\none"], line, &["one", "one", " one\n\n\none"], &[], &[]);
         let paragraph = "words_min = 2\nunit = \"paragraph\"";

@@ -12,6 +12,7 @@ mod dedup;
 mod dedup_lines;
 mod documents;
 mod draw;
+mod fetch_documents;
 mod filter;
 mod import;
 mod keep;
@@ -31,6 +32,7 @@ pub use clean::Clean;
 pub use decontaminate::Decontaminate;
 pub use dedup::Dedup;
 pub use dedup_lines::DedupLines;
+pub use fetch_documents::FetchDocuments;
 pub use filter::Filter;
 pub use import::Import;
 pub use mix::Mix;
@@ -45,6 +47,7 @@ use engine::{StageEntry, entry};
 pub fn stages() -> Vec<StageEntry> {
     vec![
         entry::<Import>(),
+        entry::<FetchDocuments>(),
         entry::<Clean>(),
         entry::<Filter>(),
         entry::<Dedup>(),

@@ -3,10 +3,8 @@
 //! Readers map local files alone, so shards that lie behind a network are copied once. Object stores are not reached from here: their clients
 //! need an asynchronous runtime, which this crate does not know.
 
-use std::path::Path;
-
-use anyhow::{Context as _, Result, bail};
-use engine::{Context, Disk, Draft, Inputs, Kind, Manifest, Port, Site, Stage, manifest};
+use anyhow::Result;
+use engine::{Context, Disk, Draft, Inputs, Kind, Port, Site, Stage, fetched};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,18 +28,7 @@ impl Stage for Fetch {
     const OUTPUT: Kind = Kind::Tokens;
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {
-        let path = self.path.strip_prefix("file://").unwrap_or(&self.path);
-        if path.contains("://") {
-            bail!("`{path}`: shards are fetched from folders alone; mount the store, or copy the folder with its own client");
-        }
-        let folder = site.root().join(path);
-        let Some(from) = Manifest::read(&folder)? else { bail!("`{}` is no artifact: it has no {}", folder.display(), manifest::FILE) };
-        if from.kind != Kind::Tokens {
-            bail!("`{}` holds {}, no tokens", folder.display(), from.kind.name());
-        }
-        self.bytes = from.files.iter().map(|file| file.bytes).sum();
-        // The manifest holds the hashes of all files, so its own stands for theirs.
-        site.file(folder.join(manifest::FILE), manifest::FILE)?;
+        self.bytes = fetched::find(site, &self.path, Kind::Tokens)?;
         Ok(())
     }
 
@@ -50,35 +37,6 @@ impl Stage for Fetch {
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
-        let Some(listed) = inputs.files().first() else { bail!("no manifest was found while planning") };
-        let folder = listed.path.parent().unwrap_or(Path::new("."));
-        let from = Manifest::read(folder)?.with_context(|| format!("`{}` is gone", listed.path.display()))?;
-        let mut done = 0;
-        for file in &from.files {
-            ctx.check_stop()?;
-            let (source, target) = (folder.join(&file.path), draft.file(&file.path)?);
-            let wanted = (file.bytes, file.blake3.clone());
-            // What an interrupted run brought is not brought again.
-            if !target.exists() || engine::files::hash_file(&target)? != wanted {
-                copy(&source, &target)?;
-                if engine::files::hash_file(&target)? != wanted {
-                    bail!("`{}` has other bytes than when it was written; make that artifact again", source.display());
-                }
-            }
-            draft.rows(&file.path, file.rows);
-            if file.volatile {
-                draft.volatile(&file.path);
-            }
-            done += file.bytes;
-            ctx.progress(done, self.bytes, "bytes");
-        }
-        from.facts.iter().try_for_each(|(name, value)| draft.fact(name, value))?;
-        from.counts.iter().for_each(|(name, n)| draft.count(name, *n));
-        Ok(())
+        fetched::bring(ctx, inputs, draft, self.bytes)
     }
-}
-
-fn copy(source: &Path, target: &Path) -> Result<()> {
-    std::fs::copy(source, target).with_context(|| format!("copying `{}` to `{}`", source.display(), target.display()))?;
-    Ok(())
 }

@@ -9,7 +9,8 @@ use super::options::{Bound, Kind, Optioned, choice, function_with_options, text_
 pub(super) fn function() -> ScalarUDF {
     function_with_options(Optioned {
         name: "mask_pii",
-        about: "The text with personal data of these kinds masked, such as `'email,ip'` (as datatrove and FineWeb): `email`, `ip` (public ones), \
+        about: "The text with personal data of these kinds masked, such as `'email,ip'` (as datatrove and FineWeb): `email` (not at \
+                example.com and other reserved names), `ip` (public ones; four numbers below 10 are a version, but for name servers such as 8.8.8.8), \
                 `phone`, `card` (with Luhn's check), `cn_id` (with date and check), `cn_mobile`, `us_ssn`. The style is `label` (default: `[EMAIL]`), \
                 `dolma` or `datatrove`.",
         options: &[("kinds", Kind::Text), ("style", Kind::Text)],

@@ -13,7 +13,7 @@ pub enum Pii {
     /// `[\w.%+'-]{1,64}@(label\.)+[a-z]{2,}`, where the last label is no file extension; not at example.com, .net, .org and reserved names.
     Email,
     /// Public IPv4 and IPv6 addresses. Private, loopback, documentation and other special ranges stay; so do four numbers below 10
-    /// (`1.2.3.4` is a version or a section) and `v10.0.19.1`.
+    /// (`1.2.3.4` is a version or a section) other than those of well-known name servers, such as `8.8.8.8`, and `v10.0.19.1`.
     Ip,
     /// `+` and 8 to 15 digits in groups; North American `(ddd) ddd-dddd`, `ddd-ddd-dddd`, `ddd.ddd.dddd`; Chinese `0dd(d)-ddddddd(d)`.
     Phone,
@@ -226,6 +226,7 @@ mod tests {
             ("邮箱abc123@qq.com，谢谢", "邮箱[EMAIL]，谢谢"),
             ("13812345678@163.com, o'neil@host.com", "[EMAIL], [EMAIL]"),
             ("at 8.8.4.40, 93.184.216.34:80 or [2606:2800:220:1:248:1893:25c8:1946].", "at [IP], [IP]:80 or [[IP]]."),
+            ("dns 8.8.8.8, 1.1.1.1", "dns [IP], [IP]"),
             ("http://93.184.216.34/x 2a00:1450:4001::200e, 地址93.184.216.34。", "http://[IP]/x [IP], 地址[IP]。"),
         ]);
         check_stays(&[

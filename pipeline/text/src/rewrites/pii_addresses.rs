@@ -70,9 +70,12 @@ pub(super) fn ip_v4_at(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let goes_on = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_alphabetic();
     let is_longer = text.get(end).is_some_and(|byte| is_name(*byte))
         || matches!(text.get(end), Some(b'.' | b'-')) && text.get(end + 1).is_some_and(goes_on);
-    let is_version = octets.iter().all(|octet| *octet < 10);
+    let is_version = octets.iter().all(|octet| *octet < 10) && !RESOLVERS.contains(&octets);
     (!is_longer && !is_version && is_public_v4(Ipv4Addr::from(octets))).then_some((at, end))
 }
+
+/// Public name servers, whose four numbers below 10 are no version: of Cloudflare, Level 3, Google and Quad9.
+const RESOLVERS: [[u8; 4]; 7] = [[1, 0, 0, 1], [1, 1, 1, 1], [4, 2, 2, 1], [4, 2, 2, 2], [8, 8, 4, 4], [8, 8, 8, 8], [9, 9, 9, 9]];
 
 /// Not in one of IANA's special ranges.
 fn is_public_v4(address: Ipv4Addr) -> bool {

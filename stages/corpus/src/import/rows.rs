@@ -335,7 +335,9 @@ pub fn excerpt(bytes: &[u8]) -> String {
 
 /// How many control characters a text has, if they are so many that it is none. Those of terminals (backspace, escape) do not count.
 fn binary(text: &str) -> Option<usize> {
-    let controls = text.bytes().filter(|byte| matches!(byte, 0..=7 | 14..=26 | 28..=31)).count();
+    let is_control = |byte: &u8| u8::from(matches!(byte, 0..=7 | 14..=26 | 28..=31));
+    // Sums of bytes, as many as a byte can hold, are vectors.
+    let controls: usize = text.as_bytes().chunks(255).map(|bytes| usize::from(bytes.iter().map(is_control).sum::<u8>())).sum();
     (controls >= 16 && controls > text.len() / 20).then_some(controls)
 }
 
