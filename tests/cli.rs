@@ -75,6 +75,7 @@ fn wrong_arguments_exit_2() {
 fn a_wrong_query_exits_1_and_lists_what_there_is() {
     let site = site(CONFIG);
     site.ok(&["run", "x.toml", "--quiet"]);
+    assert!(site.ok(&["sql", "x.toml", "-c", ".functions"]).stdout.contains("mask_pii"));
     for (query, part) in [
         ("select txt from import", "text"),
         ("select * from imprt", "import"),

@@ -32,7 +32,10 @@ fn answer(args: &SqlArgs, session: &Session, workspace: &Workspace, format: Form
         return Err(ConfigError("--format parquet writes bytes; send them to a file with > FILE".to_string()).into());
     }
     let mut out = BufWriter::new(stdout.lock());
-    query::run_queries(&catalog, &text, format, &mut out)?;
+    match text.trim() {
+        command if command.starts_with('.') => query::shell::answer(&catalog, command, &mut { format }, &mut out).map(drop)?,
+        queries => query::run_queries(&catalog, queries, format, &mut out)?,
+    }
     out.flush().context("writing results")
 }
 

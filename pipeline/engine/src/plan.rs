@@ -167,7 +167,7 @@ fn parse_settings(config: &Config, step: &StepConfig, entry: &StageEntry) -> Res
     }
     (entry.parse)(Value::Object(step.settings.clone())).map_err(|error| {
         let path = error.path().to_string();
-        let message = error.inner().to_string();
+        let message = crate::suggest::of_configs(&error.inner().to_string());
         let message = format!("`{path}`: {message}{}", suggestion(&message));
         config.step_error(step, &path, message.trim_start_matches("`.`: "))
     })

@@ -16,9 +16,45 @@ pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     if names.is_empty() { "none".to_string() } else { names.join(", ") }
 }
 
+/// A message of serde with the words of configs in place of Rust's types.
+pub fn of_configs(message: &str) -> String {
+    let (start, found) = message.split_once("expected ").unwrap_or((message, ""));
+    let (word, rest) = found.split_at(found.find([' ', ',', ';']).unwrap_or(found.len()));
+    let (word, rest) = match word {
+        "struct" => ("a table", rest.trim_start().find(' ').map_or("", |at| &rest.trim_start()[at..])),
+        "f32" | "f64" => ("a number", rest),
+        "u8" | "u16" | "u32" | "u64" | "usize" | "nonzero" => ("a whole number from 0 on", rest),
+        "i8" | "i16" | "i32" | "i64" => ("a whole number", rest),
+        other => (other, rest),
+    };
+    let kinds = [("sequence", "list"), ("map", "table"), ("floating point", "number"), ("integer", "whole number")];
+    let invalid =
+        |start: &str, kind: (&str, &str)| start.replacen(&format!("invalid type: {}", kind.0), &format!("invalid type: {}", kind.1), 1);
+    let start = kinds.into_iter().fold(start.to_string(), |start, kind| invalid(&start, kind));
+    let text = if found.is_empty() { start } else { format!("{start}expected {word}{rest}") };
+    text.replace("expected a sequence", "expected a list")
+        .replace("expected a map", "expected a table")
+        .replace("expected a string", "expected a text")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_have_the_names_of_configs() {
+        for (message, expected) in [
+            ("invalid type: string \"x\", expected a sequence", "invalid type: string \"x\", expected a list"),
+            ("invalid type: sequence, expected struct Rule", "invalid type: list, expected a table"),
+            ("invalid type: floating point `1.5`, expected usize", "invalid type: number `1.5`, expected a whole number from 0 on"),
+            ("invalid value: integer `-1`, expected u32", "invalid value: integer `-1`, expected a whole number from 0 on"),
+            ("invalid type: string \"a\", expected f64", "invalid type: string \"a\", expected a number"),
+            ("unknown variant `a`, expected one of `b`, `c`", "unknown variant `a`, expected one of `b`, `c`"),
+            ("missing field `paths`", "missing field `paths`"),
+        ] {
+            assert_eq!(of_configs(message), expected);
+        }
+    }
 
     #[test]
     fn suggests_the_nearest_and_nothing_far() {

@@ -356,7 +356,10 @@ fn wrong_configs_are_refused_with_place_and_choices() {
         &CONFIG.replace("min_bytes", "min_byte"),
         "x.toml:6:1: step `keep`: stage `keep` has no setting `min_byte`, did you mean `min_bytes`?; settings: `min_bytes`",
     );
-    check(&CONFIG.replace("= 4", "= \"four\""), "x.toml:6:1: step `keep`: `min_bytes`: invalid type: string \"four\", expected usize");
+    check(
+        &CONFIG.replace("= 4", "= \"four\""),
+        "x.toml:6:1: step `keep`: `min_bytes`: invalid type: string \"four\", expected a whole number from 0 on",
+    );
     check(
         &format!("{CONFIG}inputs = {{ documents = \"read_line\" }}\n"),
         "x.toml:7:12: step `keep`: there is no step `read_line` above, did you mean `read_lines`?; fitting steps above: `read_lines`",

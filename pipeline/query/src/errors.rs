@@ -24,6 +24,9 @@ fn explain_schema(error: &SchemaError) -> Error {
             let mut names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
             names.dedup();
             let wrong = field.name.as_str();
+            if let Some(other) = valid_fields.iter().find(|column| column.name == wrong) {
+                return anyhow!("unknown column `{}`, did you mean `{}`?", field.flat_name(), other.flat_name());
+            }
             anyhow!("unknown column `{wrong}`{}; columns: {}", suggest(wrong, names.iter().copied()), list(names.iter().copied()))
         }
         other => anyhow!("{other}"),
@@ -33,6 +36,9 @@ fn explain_schema(error: &SchemaError) -> Error {
 /// The message without DataFusion's prefixes, with a lower-case beginning and without a full stop.
 fn plain(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
+    if let Some(message) = no_such_function(&text) {
+        return message;
+    }
     let prefixes = ["Error during planning: ", "Execution error: ", "SQL error: ", "Arrow error: ", "This feature is not implemented: "];
     let text = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(&text);
     let text = text.strip_prefix("ParserError(\"").and_then(|text| text.strip_suffix("\")")).unwrap_or(text);
@@ -43,4 +49,13 @@ fn plain(error: &DataFusionError) -> String {
         (Some(first), Some(second)) if !second.is_uppercase() => first.to_lowercase().chain(text.chars().skip(1)).collect(),
         _ => text,
     }
+}
+
+/// Of a function that was called with other arguments than it takes: what was written, and its forms.
+fn no_such_function(text: &str) -> Option<String> {
+    let (_, text) = text.split_once("No function matches the given name and argument types '")?;
+    let (called, text) = text.split_once('\'')?;
+    let (_, forms) = text.split_once("Candidate functions:")?;
+    let forms = list(forms.lines().map(str::trim).filter(|form| !form.is_empty()));
+    Some(format!("no function takes the arguments of `{called}`; there are {forms}"))
 }

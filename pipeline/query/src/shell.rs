@@ -63,8 +63,8 @@ pub fn history_file() -> Option<PathBuf> {
     Some(state.join("corpusmill/sql_history"))
 }
 
-/// Handles one input; false when the user leaves.
-fn answer(catalog: &Catalog, line: &str, format: &mut Format, out: &mut dyn Write) -> Result<bool> {
+/// Handles one input, queries or a command such as `.tables`; false when the user leaves.
+pub fn answer(catalog: &Catalog, line: &str, format: &mut Format, out: &mut dyn Write) -> Result<bool> {
     if !line.starts_with('.') {
         if !line.is_empty() {
             run_queries(catalog, line, *format, out)?;

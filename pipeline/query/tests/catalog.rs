@@ -264,6 +264,20 @@ fn only_queries() {
         "#]],
     );
     check(
+        "select mask_pii(text) from texts",
+        "table",
+        expect![[r#"
+            error: no function takes the arguments of `mask_pii(Utf8View)`; there are `mask_pii(String, String)`, `mask_pii(String, String, String)`
+        "#]],
+    );
+    check(
+        "select a.id from texts b",
+        "table",
+        expect![[r#"
+            error: unknown column `a.id`, did you mean `b.id`?
+        "#]],
+    );
+    check(
         "select 1; select 2",
         "json",
         expect![[r#"

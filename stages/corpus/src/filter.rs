@@ -137,6 +137,9 @@ impl Filter {
         let fixed = ["position", "line"];
         for signal in &self.order {
             if !valid().chain(fixed).any(|name| name == signal) {
+                if signals.is_empty() && imported.is_empty() {
+                    bail!("there is no signal `{signal}`: no step `clean` above makes signals; add one with the profile of this step");
+                }
                 bail!(
                     "unknown rule `{signal}`{}; signals of the nearest `clean`: {}; columns of `import`: {}",
                     suggest(signal, valid()),

@@ -130,7 +130,8 @@ fn advice(dedup: &Dedup, setting: &str) -> String {
     let verify = if dedup.verify == Verify::None { "`verify = \"jaccard\"`, " } else { "" };
     let short = "higher `short_words` or `short_characters`";
     format!(
-        "if they are not alike, set {verify}a higher `similarity_min` (it is {}), a longer `ngram` (it is {}) or {short}; \
+        "if they are not alike, set {verify}a higher `similarity_min` (it is {}), a longer `ngram` (it is {}) or {short}, \
+         or `normal = \"none\"` if they differ in numbers, case or marks that are ignored; \
          if they are, raise `{setting}`",
         dedup.similarity_min(),
         dedup.ngram()
