@@ -65,7 +65,8 @@ pub struct SelectArgs {
 pub struct RunArgs {
     #[command(flatten)]
     pub select: SelectArgs,
-    /// Threads for everything; results do not depend on it. Default: all cores.
+    /// Threads for everything. What data stages make does not depend on it; the losses of a training do, so it goes on with the number it was
+    /// begun with. Default: all cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// Resident memory that data stages may use, for example 512MB; models do not keep to it yet. Default: half of the machine's.

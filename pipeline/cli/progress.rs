@@ -36,17 +36,22 @@ impl Terminal {
     }
 }
 
+/// Why a step runs. What it was begun for is of no matter when it goes on.
+fn beginning(status: &Status, resumed: bool) -> String {
+    match status {
+        _ if resumed => "goes on".to_string(),
+        Status::Run { why, .. } => why.to_string(),
+        Status::Cached(_) => "forced".to_string(),
+    }
+}
+
 impl Observer for Terminal {
     fn skipped(&self, step: &PlannedStep) {
         eprintln!("{:<18} unchanged", step.name);
     }
 
     fn started(&self, step: &PlannedStep, resumed: bool) {
-        let why = match &step.status {
-            Status::Run { why, .. } => why.to_string(),
-            Status::Cached(_) => "forced".to_string(),
-        };
-        eprintln!("{:<18} {}{why}", step.name, if resumed { "goes on; " } else { "" });
+        eprintln!("{:<18} {}", step.name, beginning(&step.status, resumed));
         let now = Instant::now();
         let bar = self.bars.then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
@@ -94,5 +99,18 @@ impl Progress for Terminal {
             Some(bar) => bar.suspend(|| eprintln!("{line}")),
             None => eprintln!("{line}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::plan::Why;
+
+    #[test]
+    fn a_step_that_goes_on_did_run_before() {
+        let never = || Status::Run { why: Why::New, resumed: true };
+        assert_eq!(beginning(&never(), true), "goes on");
+        assert_eq!(beginning(&never(), false), "it never ran");
     }
 }

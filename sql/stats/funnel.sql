@@ -1,5 +1,6 @@
 -- The funnel: what each step kept and rejected of each source, in documents, bytes of text and tokens.
--- Tokens are those that a tokenize step stored; it stands in the funnel as one more step.
+-- Tokens are those that a tokenize step stored; it stands in the funnel as one more step. A document is counted once, in however many rows or
+-- windows it lies; the tokens that windows share count in each.
 with
 kept as (
     select number, step, source, count(*) as documents, sum(octet_length(text)) as bytes, cast(null as bigint) as tokens
@@ -20,17 +21,23 @@ sources as (
     group by id
 ),
 
+pieces as (
+    select number, step, document, length from steps.spans
+    union all
+    select number, step, document, length from steps.examples
+),
+
 tokenized as (
     select
-        spans.number,
-        spans.step,
+        pieces.number,
+        pieces.step,
         sources.source,
-        count(distinct spans.document) as documents,
+        count(distinct pieces.document) as documents,
         cast(null as bigint) as bytes,
-        sum(spans.length) as tokens
-    from steps.spans as spans
-    inner join sources on spans.document = sources.id
-    group by spans.number, spans.step, sources.source
+        sum(pieces.length) as tokens
+    from pieces
+    inner join sources on pieces.document = sources.id
+    group by pieces.number, pieces.step, sources.source
 ),
 
 every as (

@@ -109,6 +109,11 @@ impl Artifact {
         Ok(())
     }
 
+    /// The hash of a file as the manifest has it; `None` where there is no such file.
+    pub fn hash_of(&self, path: &str) -> Option<&str> {
+        self.manifest.files.iter().find(|file| file.path == path).map(|file| file.blake3.as_str())
+    }
+
     /// A fact that the stage noted.
     pub fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let step = &self.manifest.step;

@@ -9,6 +9,15 @@ pub fn key(parts: &Value) -> String {
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
+/// What is hashed: a renamed input step changes nothing, so only the keys of inputs count.
+pub(crate) fn without_names(key_parts: &Value) -> Value {
+    let mut hashed = key_parts.clone();
+    for connected in hashed["inputs"].as_object_mut().into_iter().flat_map(|ports| ports.values_mut()) {
+        *connected = connected.as_array().into_iter().flatten().map(|input| input["key"].clone()).collect();
+    }
+    hashed
+}
+
 /// JSON with sorted members and no spaces.
 fn write(value: &Value, out: &mut String) {
     match value {

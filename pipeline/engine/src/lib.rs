@@ -39,4 +39,4 @@ pub use part::{Part, PartWriter};
 pub use schema::Kind;
 pub use site::{Site, StepView};
 pub use stage::{Disk, Inputs, Port, Stage, StageEntry, entry};
-pub use suggest::{list, suggest};
+pub use suggest::{list, nearest, suggest};

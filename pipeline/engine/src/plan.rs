@@ -99,7 +99,7 @@ pub fn plan(config: &Config, stages: &[StageEntry], sql: &dyn Sql, verify: bool)
     let mut views: Vec<StepView> = Vec::new();
     for step in &config.steps {
         let entry = find_stage(config, step, stages)?;
-        let inputs = connect(config, step, entry, &steps)?;
+        let inputs = connect(config, step, entry, &steps, stages)?;
         let mut run = parse_settings(config, step, entry)?;
         let names = |steps_: &[usize]| steps_.iter().map(|index| steps[*index].name.clone()).collect::<Vec<_>>();
         let named: Vec<(String, Vec<String>)> = inputs.iter().map(|(port, connected)| (port.clone(), names(connected))).collect();
@@ -119,7 +119,7 @@ pub fn plan(config: &Config, stages: &[StageEntry], sql: &dyn Sql, verify: bool)
         files.dedup();
         let settings = run.settings()?;
         let key_parts = key_parts(entry, &settings, &files, &named, &inputs, &steps, config.seed);
-        let key = crate::key::key(&without_names(&key_parts));
+        let key = crate::key::key(&crate::key::without_names(&key_parts));
         let status = status(&workspace, &step.name, &key, &key_parts)?;
         let disk = disk(&workspace, &step.name, run.as_ref(), &inputs, &files, &steps)?;
         views.push(StepView { name: step.name.clone(), stage: step.stage.clone(), settings, inputs: named });
@@ -183,7 +183,13 @@ fn suggestion(message: &str) -> String {
 }
 
 /// Connects each port: the steps the user named, or the nearest fitting step above.
-fn connect(config: &Config, step: &StepConfig, entry: &StageEntry, above: &[PlannedStep]) -> Result<Vec<(String, Vec<usize>)>> {
+fn connect(
+    config: &Config,
+    step: &StepConfig,
+    entry: &StageEntry,
+    above: &[PlannedStep],
+    stages: &[StageEntry],
+) -> Result<Vec<(String, Vec<usize>)>> {
     for (port, _) in &step.inputs {
         if !entry.inputs.iter().any(|known| known.name == port) {
             let ports = || entry.inputs.iter().map(|port| port.name);
@@ -200,7 +206,7 @@ fn connect(config: &Config, step: &StepConfig, entry: &StageEntry, above: &[Plan
                 None => continue,
             },
             None if port.unless.is_some_and(|setting| step.settings.contains_key(setting)) => continue,
-            None => vec![nearest_step(config, step, port, above)?],
+            None => vec![nearest_step(config, step, port, above, stages)?],
         };
         connected.push((port.name.to_string(), steps));
     }
@@ -250,7 +256,7 @@ fn named_steps(config: &Config, step: &StepConfig, port: &Port, names: &[String]
     names.iter().map(find).collect()
 }
 
-fn nearest_step(config: &Config, step: &StepConfig, port: &Port, above: &[PlannedStep]) -> Result<usize> {
+fn nearest_step(config: &Config, step: &StepConfig, port: &Port, above: &[PlannedStep], stages: &[StageEntry]) -> Result<usize> {
     let fitting: Vec<usize> = (0..above.len()).filter(|index| above[*index].kind == port.kind && !above[*index].foreign).collect();
     let consumed = |index: usize| {
         above.iter().filter(|other| !other.foreign).any(|other| other.inputs.iter().any(|(_, steps)| steps.contains(&index)))
@@ -265,7 +271,10 @@ fn nearest_step(config: &Config, step: &StepConfig, port: &Port, above: &[Planne
         return Err(config.step_error(step, "stage", &message));
     }
     unconsumed.last().or(fitting.last()).copied().ok_or_else(|| {
-        let message = format!("the input `{}` needs a step above that makes {}, and there is none", port.name, port.kind.name());
+        let makers = stages.iter().filter(|entry| entry.output == port.kind && !entry.foreign).map(|entry| entry.name);
+        let (name, kind) = (port.name, port.kind.name());
+        let message =
+            format!("the input `{name}` needs a step above that makes {kind}, and there is none; stages that do: {}", list(makers));
         config.step_error(step, "stage", &message)
     })
 }
@@ -294,15 +303,6 @@ fn key_parts(
         parts["seed"] = json!(seed);
     }
     parts
-}
-
-/// What is hashed: a renamed input step changes nothing, so only the keys of inputs count.
-fn without_names(key_parts: &Value) -> Value {
-    let mut hashed = key_parts.clone();
-    for connected in hashed["inputs"].as_object_mut().into_iter().flat_map(|ports| ports.values_mut()) {
-        *connected = connected.as_array().into_iter().flatten().map(|input| input["key"].clone()).collect();
-    }
-    hashed
 }
 
 fn status(workspace: &Workspace, step: &str, key: &str, key_parts: &Value) -> Result<Status> {

@@ -5,7 +5,8 @@
 //! | `STEP` | the main table of the step's artifact |
 //! | `STEP.TABLE` | its other tables (`dedup.rejects`, `gpt.metrics`), and the main one again |
 //! | `steps`, `files`, `runs` | what was made, of which files, when (module `overview`) |
-//! | `steps.documents`, `.rejects`, `.clusters`, `.spans`, `.counts` | the like of all steps, with columns `number` and `step` in front |
+//! | `steps.documents`, `.rejects`, `.clusters`, `.spans`, `.scores`, `.counts` | the like of all steps, with columns `number` and `step` in front |
+//! | `steps.examples` | the rows of tokens that are examples: their `document` and how many tokens they have (`length`), those of a target included |
 //!
 //! A catalog only reads: it runs queries, `explain`, `show` and `describe`, and refuses whatever would change a table or a setting.
 
@@ -19,7 +20,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use engine::workspace::Workspace;
-use engine::{Artifact, list, schema, suggest};
+use engine::{Artifact, Kind, list, nearest, schema, suggest};
 
 use crate::errors::explain;
 use crate::listing::provider;
@@ -37,6 +38,12 @@ const SPANS: [(&str, DataType); 5] = [
     ("start", DataType::Int64),
     ("length", DataType::Int64),
 ];
+
+/// The columns of `steps.examples`.
+const EXAMPLES: [(&str, DataType); 2] = [("document", schema::ID), ("length", DataType::Int64)];
+
+/// More tables than this are not listed in an error.
+const TABLES_NAMED: usize = 10;
 
 /// The tables of one workspace as they were when it was opened.
 pub struct Catalog<'a> {
@@ -141,7 +148,18 @@ impl<'a> Catalog<'a> {
             None => wrong.table().to_string(),
         };
         let names = || self.tables.iter().map(|(name, _)| name.as_str());
-        Some(anyhow!("unknown table `{name}`{}; tables: {}", suggest(&name, names()), list(names())))
+        // A quoted name with a dot is one name, where step and table are two.
+        if wrong.schema().is_none() && names().any(|known| known == name) {
+            return Some(anyhow!("unknown table \"{name}\"; write {name} without quotes"));
+        }
+        let hint = suggest(&name, names());
+        match names().count() {
+            0..=TABLES_NAMED => Some(anyhow!("unknown table `{name}`{hint}; tables: {}", list(names()))),
+            all => Some(anyhow!(
+                "unknown table `{name}`{hint}; of {all} tables the nearest: {} (`information_schema.tables` has all)",
+                list(nearest(&name, names(), TABLES_NAMED))
+            )),
+        }
     }
 
     fn add_step(&mut self, step: &str, artifact: &Artifact) -> Result<()> {
@@ -185,6 +203,7 @@ impl<'a> Catalog<'a> {
         self.add_union("clusters", &schema::clusters(), artifacts)?;
         self.add_union("spans", &spans, artifacts)?;
         self.add_union("scores", &schema::scores(), artifacts)?;
+        self.add_examples(artifacts)?;
         self.add(Some("steps"), "counts", overview::counts(artifacts)?)
     }
 
@@ -202,8 +221,34 @@ impl<'a> Catalog<'a> {
                 parts.push(format!("select {} as number, '{step}' as step, {} from \"{step}\".\"{table}\"", index + 1, names.join(", ")));
             }
         }
+        self.add_view(table, schema, parts)
+    }
+
+    /// The rows of examples: their documents, and how many tokens they have.
+    fn add_examples(&mut self, artifacts: &[(String, Artifact)]) -> Result<()> {
+        let schema = Schema::new(EXAMPLES.map(|(name, data_type)| Field::new(name, data_type, true)).to_vec());
+        let mut parts = Vec::new();
+        for (index, (step, artifact)) in artifacts.iter().enumerate() {
+            if artifact.manifest.kind != Kind::Tokens || !artifact.manifest.tables.contains_key("tokens") {
+                continue;
+            }
+            let own = artifact.table("tokens")?.schema;
+            if ["id", "tokens"].iter().all(|name| own.index_of(name).is_ok()) {
+                // The labels of a translation are tokens of their own, all others are of the tokens there.
+                let target = artifact.fact::<String>("layout").is_ok_and(|layout| layout == "translate");
+                let length = if target { "cardinality(tokens) + cardinality(labels)" } else { "cardinality(tokens)" };
+                let number = index + 1;
+                parts.push(format!(
+                    "select {number} as number, '{step}' as step, id as document, cast({length} as bigint) as length from \"{step}\".\"tokens\""
+                ));
+            }
+        }
+        self.add_view("examples", &schema, parts)
+    }
+
+    /// A view `steps.TABLE` of these queries; of none, its columns without rows.
+    fn add_view(&mut self, table: &str, schema: &Schema, mut parts: Vec<String>) -> Result<()> {
         if parts.is_empty() {
-            // No step has such a table: its columns without rows.
             let columns = schema.fields().iter().map(|field| format!("arrow_cast(null, '{}') as \"{}\"", field.data_type(), field.name()));
             parts.push(format!("select 0 as number, '' as step, {} where false", columns.collect::<Vec<_>>().join(", ")));
         }

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, new_null_array};
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, ListArray, RecordBatch, StringArray, new_null_array};
+use arrow::datatypes::Int32Type;
+use arrow::ipc::writer::FileWriter;
 use engine::stage::run_alone;
 use engine::workspace::Workspace;
 use engine::{Artifact, Context, Draft, Inputs, Kind, Part, Port, Quiet, Sql, Stage, schema};
@@ -75,11 +77,8 @@ fn reject() -> RecordBatch {
     RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
 }
 
-/// A workspace with the one step `texts`.
-fn workspace(dir: &Path, session: &Arc<Session>) -> (Workspace, Artifact) {
-    let workspace = Workspace::new(dir.join("runs"));
-    workspace.create().unwrap();
-    let ctx = Context {
+fn context(session: &Arc<Session>) -> Context {
+    Context {
         seed: 0,
         threads: 2,
         memory: 1 << 30,
@@ -87,7 +86,14 @@ fn workspace(dir: &Path, session: &Arc<Session>) -> (Workspace, Artifact) {
         progress: Arc::new(Quiet),
         stop: Arc::new(AtomicBool::new(false)),
         sql: session.clone(),
-    };
+    }
+}
+
+/// A workspace with the one step `texts`.
+fn workspace(dir: &Path, session: &Arc<Session>) -> (Workspace, Artifact) {
+    let workspace = Workspace::new(dir.join("runs"));
+    workspace.create().unwrap();
+    let ctx = context(session);
     let store = workspace.artifact_dir("texts", "0123456789abcdef0123");
     let artifact = run_alone(&Texts {}, &ctx, &Inputs::new(Vec::new(), Vec::new()), &store).unwrap();
     workspace.link("texts", &store).unwrap();
@@ -253,7 +259,7 @@ fn only_queries() {
         "select * from txets",
         "table",
         expect![[r#"
-            error: unknown table `txets`, did you mean `texts`?; tables: `files`, `runs`, `steps`, `steps.clusters`, `steps.counts`, `steps.documents`, `steps.rejects`, `steps.scores`, `steps.spans`, `texts`, `texts.clusters`, `texts.documents`, `texts.rejects`
+            error: unknown table `txets`, did you mean `texts`?; of 14 tables the nearest: `texts`, `texts.rejects`, `texts.clusters`, `texts.documents`, `steps`, `files`, `steps.examples`, `runs`, `steps.spans`, `steps.counts` (`information_schema.tables` has all)
         "#]],
     );
     check(
@@ -327,6 +333,61 @@ fn shipped_queries_run_on_any_workspace() {
         expect![[r#"
         step,rule,documents,percent,threshold,lowest,highest
         texts,some rule,1,100.0,,,
+    "#]],
+    );
+}
+
+/// Stands for `tokenize` with a layout of examples: a row of the first document, two of the third, which is divided, and a target in each.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Examples {}
+
+impl Stage for Examples {
+    const NAME: &'static str = "examples";
+    const ABOUT: &'static str = "Three rows of two documents.";
+    const VERSION: u32 = 1;
+    const INPUTS: &'static [Port] = &[];
+    const OUTPUT: Kind = Kind::Tokens;
+
+    fn run(&self, _: &Context, _: &Inputs, draft: &Draft) -> anyhow::Result<()> {
+        let ids: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter([[0; 16], [16; 16], [16; 16]].into_iter())?);
+        let lists = |lengths: [i32; 3]| -> ArrayRef {
+            let lists = lengths.map(|length| Some((0..length).map(Some).collect::<Vec<_>>()));
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists))
+        };
+        let columns = [("id", ids), ("tokens", lists([5, 3, 4])), ("labels", lists([1, 1, 2]))];
+        let batch = RecordBatch::try_from_iter(columns)?;
+        let relative = "tokens/split=train/shard-00000.arrow";
+        let mut writer = FileWriter::try_new(std::fs::File::create(draft.file(relative)?)?, &batch.schema())?;
+        writer.write(&batch)?;
+        writer.finish()?;
+        draft.rows(relative, 3);
+        draft.fact("layout", "translate")
+    }
+}
+
+#[test]
+fn the_funnel_counts_documents_of_examples() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = Arc::new(Session::new(&Settings::default()).unwrap());
+    let (workspace, _) = workspace(dir.path(), &session);
+    let ctx = context(&session);
+    let store = workspace.artifact_dir("examples", "1123456789abcdef0123");
+    run_alone(&Examples {}, &ctx, &Inputs::new(Vec::new(), Vec::new()), &store).unwrap();
+    workspace.link("examples", &store).unwrap();
+    let catalog = Catalog::open(&session, &workspace).unwrap();
+    let mut out = Vec::new();
+    run_queries(&catalog, shipped("funnel").unwrap(), Format::Csv, &mut out).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains(",texts,web,3,1,22,\n") && out.contains(",examples,web,2,0,,16\n"), "{out}");
+}
+
+#[test]
+fn unknown_tables_have_near_ones_and_no_quotes() {
+    check(
+        "select rule from \"texts.rejects\"",
+        "table",
+        expect![[r#"
+        error: unknown table "texts.rejects"; write texts.rejects without quotes
     "#]],
     );
 }

@@ -41,6 +41,19 @@ const ROLES: [(&str, &[&str]); 7] = [
     ("mask_token", &["[MASK]", "<mask>"]),
 ];
 
+impl SpecialIds {
+    /// The roles that special tokens have by their usual names; ids are their places.
+    pub fn of_names(tokens: &[&str]) -> SpecialIds {
+        let place = |name: &&str| tokens.iter().position(|token| token == name).map(|place| place as u32);
+        SpecialIds::of_roles(|role| ROLES[role].1.iter().find_map(place))
+    }
+
+    /// `id` gives the id for a place in the list of roles.
+    fn of_roles(id: impl Fn(usize) -> Option<u32>) -> SpecialIds {
+        SpecialIds { bos: id(0), eos: id(1), unk: id(2), pad: id(3), cls: id(4), sep: id(5), mask: id(6) }
+    }
+}
+
 /// A tokenizer ready to encode and decode.
 #[derive(Clone)]
 pub struct Tokenizer {
@@ -93,7 +106,7 @@ impl Tokenizer {
                 None => usual.iter().find_map(|token| inner.token_to_id(token).filter(special)),
             }
         };
-        let special = SpecialIds { bos: id(0), eos: id(1), unk: id(2), pad: id(3), cls: id(4), sep: id(5), mask: id(6) };
+        let special = SpecialIds::of_roles(id);
         let entry = config.map(|config| &config[SENTENCEPIECE]).filter(|entry| !entry.is_null());
         let sentencepiece: Option<SentencePiece> =
             entry.map(|entry| serde_json::from_value(entry.clone())).transpose().with_context(|| format!("its key `{SENTENCEPIECE}`"))?;

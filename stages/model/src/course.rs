@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use shards::{Blocks, Order};
 
 use crate::seeds::{Purpose, derive};
@@ -115,15 +115,10 @@ fn phases(settings: &Train, rows: u64) -> Result<Vec<(u64, Vec<f64>)>> {
         phases.push((0, weights(&settings.weights)));
     }
     let steps = settings.total_steps(rows);
+    settings.check_phases(Some(steps))?;
     for phase in &settings.curriculum {
-        let step = phase.from_step.unwrap_or_else(|| (phase.from_share.unwrap_or(0.0) * steps as f64).round() as u64);
-        let first = settings.batches_before(step) * settings.batch_size;
-        match phases.last() {
-            Some((before, _)) if *before >= first => {
-                bail!("`curriculum`: a phase begins at step {step}, the one before does not begin earlier; of {steps} steps in all")
-            }
-            _ => phases.push((first, weights(&phase.weights))),
-        }
+        let first = settings.batches_before(phase.begin(Some(steps)).unwrap_or_default()) * settings.batch_size;
+        phases.push((first, weights(&phase.weights)));
     }
     Ok(phases)
 }

@@ -7,11 +7,11 @@ use engine::{Site, StepView, list, suggest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Train;
 use crate::facts::check_layout;
 use crate::fitting::Kind;
 use crate::objective_for;
 use crate::train::NetworkLimits;
+use crate::{Family, Objective, Train};
 
 /// Weights from a step on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -83,12 +83,61 @@ impl Train {
                 _ => bail!("`curriculum`: give either `from_step` or `from_share` (from 0 on and below 1) for each phase"),
             }
         }
+        self.check_phases(self.steps)?;
         let first = self.curriculum.first().map(|phase| phase.from_step == Some(0) || phase.from_share == Some(0.0));
         if self.weights.is_empty() && first != Some(true) {
             bail!("`curriculum` does not say what comes first: give `weights`, or `from_step = 0` for the first phase");
         }
         self.sources = connected.to_vec();
         Ok(())
+    }
+
+    /// Refuses phases that do not follow one another or begin after the end, as far as it is known; `steps` where their number is.
+    pub(crate) fn check_phases(&self, steps: Option<u64>) -> Result<()> {
+        let mut before = (!self.weights.is_empty()).then_some((Some(0), Some(0.0)));
+        for phase in &self.curriculum {
+            let begin = (phase.begin(steps), phase.from_share);
+            let name = match (phase.from_step, phase.from_share) {
+                (None, Some(share)) => format!("from_share = {share}"),
+                (step, _) => format!("from_step = {}", step.unwrap_or_default()),
+            };
+            let follows = match (before, begin) {
+                (Some((Some(before), _)), (Some(step), _)) => before < step,
+                (Some((_, Some(before))), (_, Some(share))) => before < share,
+                _ => true,
+            };
+            if !follows {
+                let of = steps.map(|steps| format!(", of {steps} steps in all")).unwrap_or_default();
+                bail!("`curriculum`: the phase with {name} does not begin after the one before it{of}; give phases in their order");
+            }
+            if let (Some(step), Some(steps)) = (phase.from_step, steps)
+                && step >= steps
+            {
+                bail!("`curriculum`: the phase with {name} never begins, the training has {steps} steps; give a smaller from_step");
+            }
+            before = Some(begin);
+        }
+        Ok(())
+    }
+
+    /// Refuses settings of masks where nothing is hidden; the objective is known where the layout of the tokens is.
+    fn check_masking(&self, family: Family, objective: Option<Objective>) -> Result<()> {
+        if objective.map_or(family == Family::Bert, Objective::masks) {
+            return Ok(());
+        }
+        let what = objective
+            .map_or(format!("models of the family {}", family.name()), |objective| format!("the objective `{}`", objective.name()));
+        match self.masking {
+            Masking::Tokens => Ok(()),
+            _ => bail!("`masking` says which tokens are hidden, and {what} hides none; leave it out"),
+        }
+    }
+}
+
+impl Curriculum {
+    /// Steps before the phase; `None` where it is a share of an unknown number.
+    pub(crate) fn begin(&self, steps: Option<u64>) -> Option<u64> {
+        self.from_step.or_else(|| Some((self.from_share.unwrap_or(0.0) * steps? as f64).round() as u64))
     }
 }
 
@@ -106,21 +155,36 @@ pub(crate) fn fitting_tokens(site: &Site, train: &Train) -> Result<()> {
             let objective = objective_for(train.objective, network.family, kind.layout);
             let objective = objective.map_err(|error| anyhow!("step `{}`: {error}", first.name))?;
             train.check_best_metric(objective, kind.labels())?;
+            train.check_masking(network.family, Some(objective))?;
         }
+    } else if let Some(network) = network {
+        train.check_masking(network.family, None)?;
     }
     let Some(tokenizer) = site.upstream("tokenizer") else { return Ok(()) };
+    let mut used = Vec::new();
     for step in tokens.iter().copied().chain(site.upstream("model")) {
-        let used = step.inputs.iter().filter(|(port, _)| port == "tokenizer").flat_map(|(_, steps)| steps);
-        if let Some(other) = used.into_iter().find(|used| **used != tokenizer.name) {
-            bail!(
-                "step `{}` used the tokenizer of step `{other}`, this step has that of `{}`; add inputs = {{ tokenizer = \"{other}\" }}",
-                step.name,
-                tokenizer.name
-            );
-        }
+        let tokenizers = step.inputs.iter().filter(|(port, _)| port == "tokenizer").flat_map(|(_, steps)| steps);
+        used.extend(tokenizers.map(|tokenizer| (step.name.as_str(), tokenizer.as_str())));
     }
+    one_tokenizer(&used, &tokenizer.name)?;
     let Some(network) = network else { return Ok(()) };
     tokens.into_iter().try_for_each(|tokens| fitting_rows(tokens, network))
+}
+
+/// Refuses other tokenizers than this step's; `used` are steps with the tokenizers that they used.
+fn one_tokenizer(used: &[(&str, &str)], own: &str) -> Result<()> {
+    let Some((step, tokenizer)) = used.first() else { return Ok(()) };
+    if let Some((other, another)) = used.iter().find(|(_, another)| another != tokenizer) {
+        bail!(
+            "step `{step}` used the tokenizer of step `{tokenizer}`, step `{other}` that of `{another}`; one model learns the ids of one tokenizer: give both the same"
+        );
+    }
+    if *tokenizer != own {
+        bail!(
+            "step `{step}` used the tokenizer of step `{tokenizer}`, this step has that of `{own}`; add inputs = {{ tokenizer = \"{tokenizer}\" }}"
+        );
+    }
+    Ok(())
 }
 
 /// Refuses tokens of a layout that is only written so far, and shards that cannot be mapped into memory.
@@ -205,5 +269,53 @@ mod tests {
         check(r#"{"curriculum": [{"from_share": 0.5, "weights": {"web": 1}}]}"#, "`curriculum` does not say what comes first");
         check(r#"{"weights": {"web": 1}, "curriculum": [{"weights": {"web": 1}}]}"#, "`curriculum`: give either `from_step` or");
         check(r#"{"weights": {"web": 1}, "curriculum": [{"from_step": 5, "weights": {}}]}"#, "`curriculum`: all weights are 0");
+    }
+
+    #[test]
+    fn phases_follow_one_another_and_begin_before_the_end() {
+        let phases = |steps: &str, weights: &str, phases: [&str; 2]| {
+            let phases = phases.map(|phase| format!(r#"{{{phase}, "weights": {{"books": 1}}}}"#)).join(", ");
+            format!(r#"{{{steps}, "weights": {weights}, "curriculum": [{phases}]}}"#)
+        };
+        let web = r#"{"web": 1}"#;
+        check(&phases(r#""epochs": 1"#, web, [r#""from_share": 0.2"#, r#""from_share": 0.5"#]), "");
+        check(&phases(r#""epochs": 1"#, web, [r#""from_share": 0.2"#, r#""from_step": 5"#]), "");
+        let late = "`curriculum`: the phase with from_share = 0.2 does not begin after the one before it";
+        check(&phases(r#""epochs": 1"#, web, [r#""from_share": 0.5"#, r#""from_share": 0.2"#]), late);
+        check(&phases(r#""steps": 10"#, web, [r#""from_step": 5"#, r#""from_share": 0.2"#]), late);
+        let late = "`curriculum`: the phase with from_step = 4 does not begin after the one before it";
+        check(&phases(r#""epochs": 1"#, web, [r#""from_step": 5"#, r#""from_step": 4"#]), late);
+        let first = "`curriculum`: the phase with from_step = 0 does not begin after the one before it";
+        check(&phases(r#""epochs": 1"#, web, [r#""from_step": 0"#, r#""from_step": 4"#]), first);
+        check(&phases(r#""epochs": 1"#, "{}", [r#""from_step": 0"#, r#""from_step": 4"#]), "");
+        let never = "`curriculum`: the phase with from_step = 10 never begins, the training has 10 steps";
+        check(&phases(r#""steps": 10"#, web, [r#""from_step": 5"#, r#""from_step": 10"#]), never);
+    }
+
+    #[test]
+    fn masks_are_for_those_who_hide_tokens() {
+        let words: Train = serde_json::from_str(r#"{"steps": 1, "masking": "words"}"#).unwrap();
+        let error = |family, objective| words.check_masking(family, objective).err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(error(Family::Bert, Some(Objective::Masked)), "");
+        assert_eq!(error(Family::Bert, None), "");
+        assert_eq!(
+            error(Family::Gpt, Some(Objective::Causal)),
+            "`masking` says which tokens are hidden, and the objective `causal` hides none; leave it out"
+        );
+        assert!(error(Family::Bert, Some(Objective::Classify)).contains("the objective `classify`"));
+        assert!(error(Family::Rnn, None).contains("models of the family rnn"));
+    }
+
+    #[test]
+    fn tokens_of_two_tokenizers_are_said_to_differ() {
+        let error = |used: &[(&str, &str)]| one_tokenizer(used, "a").err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(error(&[("x", "a"), ("y", "a")]), "");
+        assert_eq!(
+            error(&[("x", "b")]),
+            "step `x` used the tokenizer of step `b`, this step has that of `a`; add inputs = { tokenizer = \"b\" }"
+        );
+        let expected =
+            "step `x` used the tokenizer of step `a`, step `y` that of `b`; one model learns the ids of one tokenizer: give both the same";
+        assert_eq!(error(&[("x", "a"), ("y", "b")]), expected);
     }
 }

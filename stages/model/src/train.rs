@@ -57,8 +57,8 @@ pub struct Train {
     #[serde(default = "default_accumulate")]
     pub accumulate: u64,
     /// Processes on this machine that train the model together, each with its share of the rows of every batch and of the threads (or, with CUDA,
-    /// with a GPU of its own). The losses are those of one; only dropout draws others. As the number of threads it is not part of the key, so
-    /// that a training may go on with another number.
+    /// with a GPU of its own). The losses are those of one to within 1e-5; only dropout draws others. It is not part of the key, and a training
+    /// may go on with another number (of ranks; the number of threads it keeps, because its losses hang on it).
     #[serde(default = "default_ranks", skip_serializing)]
     pub ranks: u64,
     /// Steps over which these batches grow from 1 to `accumulate`; 0 has all of them from the start.
@@ -196,7 +196,8 @@ pub struct Train {
     /// is a matter of `weight` and `group_weights` of `tokenize`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, f64>,
-    /// Weights that change on the way: `[{ from_share = 0.9, weights = { books = 1 } }]`, in order. `weights` hold until the first of them.
+    /// Weights that change on the way: `[{ from_share = 0.9, weights = { books = 1 } }]`, in order; `from_step = 900` counts in steps.
+    /// `weights` hold until the first of them, or a first one with `from_step = 0` stands for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub curriculum: Vec<Curriculum>,
     /// `rows`: any row may follow any other. `blocks`: for disks slower than NVMe, rows are shuffled within some 64 MiB of neighbours.

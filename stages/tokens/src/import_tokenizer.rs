@@ -16,7 +16,8 @@ use crate::vocabulary;
 #[serde(deny_unknown_fields)]
 pub struct ImportTokenizer {
     /// A tokenizer.json, vocab.txt (BERT), .tiktoken or .model file (SentencePiece, Llama 3) below the config's root. tokenizer_config.json,
-    /// special_tokens_map.json and added_tokens.json are read where they lie beside it.
+    /// special_tokens_map.json and added_tokens.json are read where they lie beside it. Here a SentencePiece model gives the ids of SentencePiece;
+    /// the tokenizer.json that is made of it gives others in transformers for some texts with combining marks or unknown characters.
     pub file: String,
     /// For vocab.txt without `do_lower_case` in a tokenizer_config.json beside it: lower-case, and accents stripped.
     #[serde(default)]

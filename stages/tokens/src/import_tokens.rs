@@ -50,6 +50,7 @@ impl Stage for ImportTokens {
         if self.paths.values().all(Vec::is_empty) {
             bail!("`paths` is empty: give files by split, such as {{ train = [\"data/train\"] }}");
         }
+        // Which refuses a tokenizer without the special tokens of the model, too.
         Stage::prepare(&mut self.packing()?, site)?;
         for (split, paths) in &self.paths {
             if split.is_empty() || !split.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {

@@ -329,7 +329,36 @@ fn errors_say_what_is_missing_and_what_there_is() {
     let error = fails(bpe(), json!({"text": "txt"}));
     assert!(error.starts_with("table `documents` has no column `txt`") && error.contains("label"), "{error}");
     let error = fails(bpe(), json!({"model": "masked"}));
-    assert!(error.contains("tokenizer of step `learn-tokenizer`: has no [CLS], [SEP] and [MASK]"), "{error}");
+    assert!(error.contains("tokenizer of step `learn-tokenizer`: has no `[CLS]`, `[SEP]`, `[MASK]`, which"), "{error}");
     let error = fails(wordpiece(), json!({"model": "causal"}));
     assert!(error.contains("has no end-of-text token"), "{error}");
+}
+
+#[test]
+fn tokens_know_their_tokenizer() {
+    let dir = tempfile::tempdir().unwrap();
+    let artifact = tokenize(dir.path(), 1, corpus(1, 10), bpe(), json!({})).unwrap();
+    let tokenizer = Artifact::open(&artifact.dir.with_file_name("tokenizer")).unwrap();
+    let hash: String = artifact.fact("tokenizer").unwrap();
+    assert_eq!((hash.len(), Some(hash.as_str())), (64, tokenizer.hash_of("tokenizer.json")));
+    // It is the same where the tokenizer is taken over from there.
+    let path = tokenizer.dir.join("tokenizer.json");
+    let file = engine::InputFile { path, relative: "tokenizer.json".into(), bytes: 1, hash: String::new() };
+    let import = settings::<crate::import_tokenizer::ImportTokenizer>(json!({"file": "tokenizer.json"}));
+    let inputs = Inputs::new(Vec::new(), vec![file]);
+    let imported = run_alone(&import, &context(1), &inputs, &dir.path().join("imported")).unwrap();
+    assert_eq!(imported.hash_of("tokenizer.json"), Some(hash.as_str()));
+}
+
+#[test]
+fn tokens_without_a_row_are_an_error_that_counts_the_rules() {
+    let fails = |parts, settings: Value| {
+        let dir = tempfile::tempdir().unwrap();
+        tokenize(dir.path(), 2, parts, json!({"kind": "byte-level-bpe", "vocabulary_size": 300}), settings).unwrap_err().to_string()
+    };
+    let unlabelled = vec![vec![document("a b", None, "train"); 3], vec![document("", None, "valid")]];
+    let error = fails(unlabelled.clone(), json!({"layout": "classify", "label": "label"}));
+    assert!(error.starts_with("no document is left, so there are no tokens: of 4 documents the rules rejected `no_label` 4;"), "{error}");
+    let error = fails(unlabelled, json!({"document_bytes_max": 2, "eos": false}));
+    assert!(error.contains("of 4 documents the rules rejected `too_long` 3, `empty` 1; look at what comes in"), "{error}");
 }

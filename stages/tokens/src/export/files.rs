@@ -86,8 +86,13 @@ impl Input {
     }
 
     fn ask(&self, length: usize) -> Result<()> {
-        if length as u64 > self.bytes.saturating_sub(self.position) {
-            bail!("`{}` is cut short: {length} bytes are missing from byte {} on; get the file again", self.path.display(), self.position);
+        let left = self.bytes.saturating_sub(self.position);
+        if length as u64 > left {
+            bail!(
+                "`{}` ends early: from byte {} on it should have {length} bytes or more, and has {left}; get the file again",
+                self.path.display(),
+                self.position
+            );
         }
         Ok(())
     }

@@ -27,13 +27,19 @@ pub(super) struct Writer {
 
 /// A `.bin` of uint16, whose name for the split `valid` is `val.bin`: that is what nanoGPT's train.py opens.
 pub(super) fn create_nanogpt(draft: &Draft, folder: &str, split: &str, vocabulary_size: usize) -> Result<Writer> {
+    check_nanogpt(vocabulary_size)?;
+    let split = if split == "valid" { "val" } else { split };
+    create(draft, format!("{folder}/{split}.bin"), Dtype::Uint16)
+}
+
+/// Refuses a vocabulary whose ids nanoGPT cannot hold.
+pub(super) fn check_nanogpt(vocabulary_size: usize) -> Result<()> {
     if Dtype::unsigned_for(vocabulary_size) != Dtype::Uint16 {
         bail!(
             "nanoGPT reads ids as uint16, and the vocabulary has {vocabulary_size} tokens; take format = \"npy\", or a tokenizer of at most 65536 tokens"
         );
     }
-    let split = if split == "valid" { "val" } else { split };
-    create(draft, format!("{folder}/{split}.bin"), Dtype::Uint16)
+    Ok(())
 }
 
 /// An array of one dimension, of uint16 or uint32 by the vocabulary.

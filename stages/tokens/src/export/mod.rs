@@ -47,8 +47,8 @@ pub enum Format {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
-    /// `megatron`, `nanogpt`, `npy`, `mds` or `huggingface`. Examples with labels or targets go to `huggingface` alone. None of them has a place
-    /// for the weights of documents.
+    /// `megatron`, `nanogpt`, `npy`, `mds` or `huggingface`. All take packed tokens. Of examples, `huggingface` alone takes those of the layout
+    /// classify (one text, with one class) and complete; other layouts are not exported. None has a place for the weights of documents.
     pub format: Format,
 }
 
@@ -126,6 +126,11 @@ impl Stage for Export {
         let Some(step) = site.upstream("tokens") else { return Ok(()) };
         if step.settings["format"] == "parquet" {
             bail!("step `{}` writes Parquet shards, which `export` does not read; tokenize with format = \"arrow\" for it", step.name);
+        }
+        let tokenizer = step.inputs.iter().find(|(port, _)| port == "tokenizer").and_then(|(_, steps)| site.step(steps.first()?));
+        // Of a tokenizer that is learned; the size of others shows when the step runs.
+        if let (Format::Nanogpt, Some(size)) = (self.format, tokenizer.and_then(|step| step.settings["vocabulary_size"].as_u64())) {
+            flat::check_nanogpt(size as usize)?;
         }
         let layout = step.settings["layout"].as_str().unwrap_or("packed");
         self.check(layout, step.settings["label_type"].as_str(), step.settings["text_pair"].is_string())

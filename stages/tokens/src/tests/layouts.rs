@@ -178,6 +178,20 @@ fn count(artifact: &Artifact, name: &str) -> i64 {
     artifact.manifest.count(name)
 }
 
+/// Of the table `statistics`: documents, those divided, those truncated, and tokens that were cut.
+fn statistics(artifact: &Artifact) -> [i64; 4] {
+    let names = ["documents", "documents_divided", "documents_truncated", "tokens_cut"];
+    let table = artifact.table("statistics").unwrap();
+    let batches: Vec<RecordBatch> =
+        (0..table.files.len()).flat_map(|file| table.read(file, None, 1000).unwrap().map(|batch| batch.unwrap())).collect();
+    let sum = |name: &str| -> i64 {
+        batches.iter().flat_map(|batch| batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().values().to_vec()).sum()
+    };
+    let sums = names.map(sum);
+    assert_eq!(sums[1..3], [count(artifact, "documents_divided"), count(artifact, "documents_truncated")]);
+    sums
+}
+
 #[test]
 fn pairs_of_texts_have_segments_and_are_cut_at_the_longer_one() {
     let documents = vec![
@@ -200,6 +214,7 @@ fn pairs_of_texts_have_segments_and_are_cut_at_the_longer_one() {
     );
     assert_eq!(rejected(&artifact), ["no_text_pair"]);
     assert_eq!((count(&artifact, "tokens_cut"), count(&artifact, "tokens_stored"), count(&artifact, "tokens_rejected")), (1 + 4, 30, 4));
+    assert_eq!(statistics(&artifact), [4, 0, 2, 5]);
     assert!(artifact.fact::<bool>("segments").unwrap());
 }
 
@@ -273,6 +288,9 @@ fn sources_and_targets_end_and_too_long_ones_are_rejected_or_cut() {
     reader(&artifact).append_labels(1, &mut labels).unwrap();
     assert_eq!(spelled(&artifact, labels), "the dog run ##s . the dog run [SEP]");
     assert_eq!(count(&artifact, "tokens_cut"), (15 - 8) + (15 - 11));
+    assert_eq!(statistics(&artifact), [3, 0, 2, (15 - 8) + (15 - 11)]);
+    let stored = count(&artifact, "tokens_stored") as f64;
+    assert_eq!(artifact.fact::<f64>("share_cut").unwrap(), 11.0 / (stored + 11.0));
 }
 
 /// Every pair of the sample corpus comes back from the ids.

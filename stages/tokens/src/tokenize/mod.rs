@@ -3,9 +3,11 @@
 pub(crate) mod encoded;
 pub(crate) mod examples;
 mod fill;
+mod layouts;
 pub(crate) mod packed;
 mod packing;
 mod plan;
+mod special;
 mod summary;
 mod weights;
 
@@ -88,7 +90,8 @@ pub struct Tokenize {
     /// `encoder-decoder`: for `translate`.
     #[serde(default)]
     pub model: Model,
-    /// Most tokens of a row that the model reads at once.
+    /// Most tokens of a row that the model reads at once. Token 0 of a packed row is context (for `causal` one more than these), so its spans
+    /// begin at index 1.
     #[serde(default = "default_sequence_length")]
     pub sequence_length: usize,
     /// Column that holds the text, for `packed`, `classify` and `pairs`.
@@ -226,7 +229,7 @@ fn default_short_probability() -> f64 {
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
     const ABOUT: &'static str = "Turns documents into shards of tokens: packed, with labels or tags, questions with answers, sources with targets, or pairs of sentences.";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents), Port::one("tokenizer", Kind::Tokenizer)];
     const OUTPUT: Kind = Kind::Tokens;
 
@@ -234,7 +237,9 @@ impl Stage for Tokenize {
         if !(8..=1 << 20).contains(&self.sequence_length) {
             bail!("`sequence_length` is {}: it must be from 8 to {}", self.sequence_length, 1 << 20);
         }
+        layouts::check(self)?;
         packing::check(self)?;
+        special::check(site, self.model, self.bos)?;
         self.check_weights()?;
         examples::prepare(self, site.seed())
     }
@@ -275,6 +280,8 @@ impl Tokenize {
         draft.fact("sequence_length", self.sequence_length)?;
         draft.fact("vocab_size", encoder.vocabulary_size)?;
         draft.fact("dtype", encoder.width.name())?;
+        // By which `train` and `predict` know whose ids these are.
+        draft.fact("tokenizer", &encoder.hash)?;
         let ids = [
             ("pad", special.pad),
             ("bos", special.bos),
@@ -312,6 +319,8 @@ impl Tokenize {
 pub(crate) struct Encoder {
     /// What errors call it.
     name: String,
+    /// Of the tokenizer.json.
+    hash: Option<String>,
     pub(crate) tokenizer: Tokenizer,
     /// Ids are below this; to ask the tokenizer takes as long as its vocabulary is large.
     vocabulary_size: usize,
@@ -326,27 +335,14 @@ pub(crate) struct Encoder {
 impl Encoder {
     pub(crate) fn load(artifact: &Artifact, model: Model, dtype: Option<Dtype>) -> Result<Encoder> {
         let name = format!("the tokenizer of step `{}`", artifact.manifest.step);
-        Encoder::new(Tokenizer::load(&artifact.dir)?, name.clone(), model, dtype).context(name)
+        let encoder = Encoder::new(Tokenizer::load(&artifact.dir)?, name.clone(), model, dtype).context(name)?;
+        Ok(Encoder { hash: artifact.hash_of("tokenizer.json").map(str::to_string), ..encoder })
     }
 
     fn new(tokenizer: Tokenizer, name: String, model: Model, dtype: Option<Dtype>) -> Result<Encoder> {
-        let special = *tokenizer.special();
-        let (begin, end) = match model {
-            Model::Causal => {
-                let hint = "has no end-of-text token, which model = \"causal\" needs; learn one with kind = \"byte-level-bpe\"";
-                (None, special.eos.context(hint)?)
-            }
-            Model::EncoderDecoder => {
-                let hint = "has neither an end-of-text token nor [SEP], one of which model = \"encoder-decoder\" needs";
-                (None, special.eos.or(special.sep).context(hint)?)
-            }
-            Model::Masked => match (special.cls, special.sep, special.mask) {
-                (Some(begin), Some(end), Some(_)) => (Some(begin), end),
-                _ => bail!("has no [CLS], [SEP] and [MASK], which model = \"masked\" needs; learn one with kind = \"wordpiece\""),
-            },
-        };
+        let (begin, end) = special::frame(tokenizer.special(), model)?;
         let vocabulary_size = tokenizer.vocabulary_size();
         let width = Dtype::width(dtype, vocabulary_size)?;
-        Ok(Encoder { name, vocabulary_size, width, begin, end, padding: tokenizer.pad_or_end(), tokenizer })
+        Ok(Encoder { name, hash: None, vocabulary_size, width, begin, end, padding: tokenizer.pad_or_end(), tokenizer })
     }
 }

@@ -1,6 +1,7 @@
 //! The packed layout: documents are encoded file by file into scratch files; then it is planned which of them go into which shard, and shards are
 //! written, each by itself. Files of documents and shards are the parts, so both steps use all threads and go on where they stopped.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,13 +10,13 @@ use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray, Float64Array, Int32Arr
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use engine::{Context, Draft, Part, PartWriter, Stage, Table, schema};
 use rayon::prelude::*;
-use shards::{Extent, packed};
+use shards::Extent;
 
 use super::encoded::{EncodedWriter, Entries, Entry, Reject};
 use super::fill::{self, spans_schema};
 use super::packing::{Frame, Packing, shard_rows};
 use super::plan::{self, Plan, Window};
-use super::summary::{self, Shard};
+use super::summary::{self, Shard, Summary};
 use super::{Encoder, Tokenize};
 use crate::documents::{self, id};
 
@@ -98,20 +99,15 @@ pub(crate) fn run_encoded(
             let shard = fill::write_shard(ctx, &job, window, rows[index], part)?;
             count(&shard, part);
             part.wrote(&shard.relative(), shard.rows)?;
-            summary::note(draft, index, part, &[shard])
+            summary::note(draft, index, part, &Summary { shards: vec![shard], ..Summary::default() })
         }
         None => {
             write_unigrams(&plan, part)?;
-            write_rejects(ctx, &job, &plan, part)?;
-            summary::note(draft, index, part, &[])
+            let rejects = write_rejects(ctx, &job, &plan, part)?;
+            summary::note(draft, index, part, &Summary { rejects, ..Summary::default() })
         }
     })?;
-    summary::shares(draft, shards.len())?;
-    summary::finish(draft, shards.len(), |path| {
-        let path = path.with_extension(settings.format.extension());
-        packed::Writer::with(&path, job.frame.row_tokens, encoder.width, settings.has_weights())?.finish()?;
-        Ok(())
-    })
+    summary::finish(draft, shards.len())
 }
 
 fn count(shard: &Shard, part: &mut PartWriter) {
@@ -273,9 +269,11 @@ fn write_unigrams(plan: &Plan, part: &mut PartWriter) -> Result<()> {
     Ok(())
 }
 
-fn write_rejects(ctx: &Context, job: &Job, plan: &Plan, part: &mut PartWriter) -> Result<()> {
+/// Gives the number of rejects of each rule.
+fn write_rejects(ctx: &Context, job: &Job, plan: &Plan, part: &mut PartWriter) -> Result<BTreeMap<String, u64>> {
+    let mut counts = BTreeMap::new();
     if !plan.rejects {
-        return Ok(());
+        return Ok(counts);
     }
     let mut rejects = Vec::new();
     for path in &job.paths {
@@ -283,13 +281,15 @@ fn write_rejects(ctx: &Context, job: &Job, plan: &Plan, part: &mut PartWriter) -
         let mut entries = Entries::open(path, 0)?;
         while let Some(entry) = entries.next()? {
             let Entry::Reject(reject) = entry else { continue };
+            *counts.entry(reject.rule.clone()).or_default() += 1;
             rejects.push(reject);
             if rejects.len() == REJECTS_BATCH {
                 write_some_rejects(&std::mem::take(&mut rejects), part)?;
             }
         }
     }
-    write_some_rejects(&rejects, part)
+    write_some_rejects(&rejects, part)?;
+    Ok(counts)
 }
 
 fn write_some_rejects(rejects: &[Reject], part: &mut PartWriter) -> Result<()> {

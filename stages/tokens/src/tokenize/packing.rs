@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shards::{Extent, PackedRows, Width, best_fit, concatenate, one_per_row};
 
-use super::{Encoder, Layout, Model, Tokenize};
+use super::special::begins;
+use super::{Encoder, Model, Tokenize};
 
 /// Which documents share a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -71,19 +72,8 @@ impl Dtype {
     }
 }
 
-/// Refuses settings that the layout has no use for, and numbers out of range.
+/// Refuses numbers out of range and documents that would begin twice.
 pub(super) fn check(settings: &Tokenize) -> Result<()> {
-    if settings.layout != Layout::Packed {
-        let given = [
-            ("packing", settings.packing != Packing::default()),
-            ("format", settings.format != FileFormat::default()),
-            ("bos", settings.bos.is_some()),
-            ("eos", settings.eos.is_some()),
-        ];
-        if let Some((name, _)) = given.into_iter().find(|(_, given)| *given) {
-            bail!("`{name}` is a setting of layout = \"packed\" alone; remove it");
-        }
-    }
     if settings.model == Model::Masked && settings.bos == Some(true) {
         bail!("`bos` is true: rows of model = \"masked\" begin with [CLS], and documents with no token of their own; remove it");
     }
@@ -124,12 +114,7 @@ pub(crate) struct Frame {
 impl Frame {
     pub(super) fn new(settings: &Tokenize, encoder: &Encoder) -> Result<Frame> {
         let special = encoder.tokenizer.special();
-        let bos = match settings.bos {
-            Some(true) => {
-                Some(special.bos.with_context(|| format!("{} has no beginning-of-text token, which bos = true needs", encoder.name))?)
-            }
-            _ => None,
-        };
+        let bos = begins(special, settings.bos).with_context(|| encoder.name.clone())?;
         let overlap = settings.model == Model::Causal && settings.packing == Packing::Pack;
         let context = match (encoder.begin, bos) {
             (Some(cls), _) => cls,
@@ -168,8 +153,6 @@ mod tests {
             let error = check(&serde_json::from_value(settings).unwrap()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         };
-        fails(json!({"layout": "classify", "label": "a", "packing": "best-fit"}), "`packing` is a setting of layout = \"packed\" alone");
-        fails(json!({"layout": "classify", "label": "a", "format": "parquet"}), "`format` is a setting of layout = \"packed\" alone");
         fails(json!({"model": "masked", "bos": true}), "rows of model = \"masked\" begin with [CLS]");
         fails(json!({"shard_tokens": 1}), "`shard_tokens` is 1: it must be from 1024 to 1073741824");
         fails(json!({"document_bytes_max": 0}), "`document_bytes_max` is 0");

@@ -8,14 +8,13 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use engine::{Draft, PartWriter};
 use serde::{Deserialize, Serialize};
 
 use super::FileFormat;
-use crate::documents::TRAIN;
 
 pub(super) const STATISTICS: &str = "statistics";
 
@@ -37,6 +36,14 @@ pub(super) struct Shard {
     pub(super) documents_truncated: u64,
     pub(super) tokens_cut: u64,
     pub(super) format: FileFormat,
+}
+
+/// What a part made.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Summary {
+    pub(super) shards: Vec<Shard>,
+    /// Documents that each rule rejected.
+    pub(super) rejects: BTreeMap<String, u64>,
 }
 
 impl Shard {
@@ -63,7 +70,8 @@ pub(super) fn statistics_schema() -> SchemaRef {
 }
 
 /// Writes the statistics of a part's shards and leaves its summary.
-pub(super) fn note(draft: &Draft, index: usize, part: &mut PartWriter, shards: &[Shard]) -> Result<()> {
+pub(super) fn note(draft: &Draft, index: usize, part: &mut PartWriter, summary: &Summary) -> Result<()> {
+    let shards = &summary.shards;
     let texts = |value: fn(&Shard) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(shards.iter().map(value))) };
     let numbers = |value: fn(&Shard) -> u64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(shards.iter().map(|s| value(s) as i64))) };
     let columns = vec![
@@ -78,34 +86,29 @@ pub(super) fn note(draft: &Draft, index: usize, part: &mut PartWriter, shards: &
         numbers(|shard| shard.tokens_cut),
     ];
     part.write(STATISTICS, &RecordBatch::try_new(statistics_schema(), columns)?)?;
-    let (path, text) = (path(draft, index)?, serde_json::to_string(shards)?);
+    let (path, text) = (path(draft, index)?, serde_json::to_string(summary)?);
     // Synced before the part is noted as finished, so that a resumed run finds it whole.
     let written = File::create(&path).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     written.with_context(|| format!("writing `{}`", path.display()))
 }
 
-/// Tells the engine the rows of all shards, and later stages the totals by split. A corpus without any row gets one shard without rows, so that
-/// the table is there; `create` makes it.
-pub(super) fn finish(draft: &Draft, parts: usize, create: impl Fn(PathBuf) -> Result<()>) -> Result<()> {
-    let mut rows: BTreeMap<String, u64> = BTreeMap::new();
-    let mut tokens: BTreeMap<String, u64> = BTreeMap::new();
-    for shard in all(draft, parts)? {
+/// Tells the engine the rows of all shards, and later stages the totals by split and the shares of what was cut and padded. Tokens without a row
+/// are of no use to anybody, so that is an error.
+pub(super) fn finish(draft: &Draft, parts: usize) -> Result<()> {
+    let Summary { shards, rejects } = all(draft, parts)?;
+    let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut tokens: BTreeMap<&str, u64> = BTreeMap::new();
+    for shard in &shards {
         draft.rows(&shard.relative(), shard.rows);
-        *rows.entry(shard.split.clone()).or_default() += shard.rows;
-        *tokens.entry(shard.split).or_default() += shard.tokens;
+        *rows.entry(&shard.split).or_default() += shard.rows;
+        *tokens.entry(&shard.split).or_default() += shard.tokens;
     }
     if rows.is_empty() {
-        let shard = Shard::new(TRAIN, 0);
-        create(draft.file(&shard.relative())?)?;
-        draft.rows(&shard.relative(), 0);
+        bail!(nothing_left(&rejects));
     }
     draft.fact("rows", rows)?;
-    draft.fact("tokens", tokens)
-}
-
-/// Notes the share of tokens that were cut off, and the share of padding in what follows the rows' contexts; null where there is nothing.
-pub(super) fn shares(draft: &Draft, parts: usize) -> Result<()> {
-    let shards = all(draft, parts)?;
+    draft.fact("tokens", tokens)?;
+    // The share of padding is that in what follows the rows' contexts.
     let sum = |value: fn(&Shard) -> u64| shards.iter().map(value).sum::<u64>() as f64;
     let (stored, cut, padding) = (sum(|shard| shard.tokens), sum(|shard| shard.tokens_cut), sum(|shard| shard.padding));
     let share = |part: f64| (stored > 0.0).then(|| part / (stored + part));
@@ -113,14 +116,33 @@ pub(super) fn shares(draft: &Draft, parts: usize) -> Result<()> {
     draft.fact("share_padding", share(padding))
 }
 
-fn all(draft: &Draft, parts: usize) -> Result<Vec<Shard>> {
-    let mut shards: Vec<Shard> = Vec::new();
+/// Why there is no row: how many documents each rule rejected, the most frequent first.
+fn nothing_left(rejects: &BTreeMap<String, u64>) -> String {
+    if rejects.is_empty() {
+        return "no document came in, so there are no tokens; look at the step above or at the files".into();
+    }
+    let mut rules: Vec<(&String, &u64)> = rejects.iter().collect();
+    rules.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+    let rules: Vec<String> = rules.into_iter().map(|(rule, n)| format!("`{rule}` {n}")).collect();
+    format!(
+        "no document is left, so there are no tokens: of {} documents the rules rejected {}; look at what comes in (of a step: `mill sql CONFIG -c \"select * from STEP limit 5\"`) and at the settings of this step (`mill stages`)",
+        rejects.values().sum::<u64>(),
+        rules.join(", ")
+    )
+}
+
+fn all(draft: &Draft, parts: usize) -> Result<Summary> {
+    let mut all = Summary::default();
     for index in 0..parts {
         let path = path(draft, index)?;
         let text = std::fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
-        shards.append(&mut serde_json::from_slice(&text).with_context(|| format!("`{}`", path.display()))?);
+        let mut part: Summary = serde_json::from_slice(&text).with_context(|| format!("`{}`", path.display()))?;
+        all.shards.append(&mut part.shards);
+        for (rule, n) in part.rejects {
+            *all.rejects.entry(rule).or_default() += n;
+        }
     }
-    Ok(shards)
+    Ok(all)
 }
 
 fn path(draft: &Draft, index: usize) -> Result<PathBuf> {

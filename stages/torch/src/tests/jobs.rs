@@ -350,6 +350,30 @@ fn what_does_not_fit_is_said() {
     check(json!({"model": {"family": "gpt", "positions": 8}, "steps": 1}), "causal", "takes at most 8 tokens, the rows have 16");
 }
 
+/// A smaller tokenizer would be an index out of range within LibTorch, a larger one goes unseen.
+#[test]
+fn tokens_of_another_tokenizer_are_refused() {
+    let _alone = super::alone();
+    let world = World::new();
+    world.packed("causal", "causal");
+    let settings: Train = serde_json::from_value(json!({"model": tiny("gpt"), "steps": 1})).unwrap();
+    for ids in [VOCABULARY - 1, VOCABULARY, VOCABULARY + 1] {
+        artifact(&world.dir("tokenizer"), Kind::Tokenizer, &[], json!({"vocab_size": ids}));
+        let job = world.job(&format!("draft-{ids}"), Task::Train(Box::new(settings.clone())), &CAUSAL);
+        let error = train::train(&job, &settings, &mut worker(false)).err().map(|error| format!("{error:#}")).unwrap_or_default();
+        let expected = format!("were made with another tokenizer than that of step `tokenizer` (40 and {ids} ids)");
+        assert!(error.contains(&expected) || (ids == VOCABULARY && error.is_empty()), "{error}");
+    }
+    // As many ids, and another file.
+    let dir = world.dir("causal");
+    let manifest = std::fs::read_to_string(dir.join("manifest.json")).unwrap();
+    std::fs::write(dir.join("manifest.json"), manifest.replace("\"facts\":{", "\"facts\":{\"tokenizer\":\"abc\",")).unwrap();
+    artifact(&world.dir("tokenizer"), Kind::Tokenizer, &[("tokenizer.json", "files", None, 0)], json!({"vocab_size": VOCABULARY}));
+    let job = world.job("draft", Task::Train(Box::new(settings.clone())), &CAUSAL);
+    let error = format!("{:#}", train::train(&job, &settings, &mut worker(false)).err().unwrap());
+    assert!(error.contains("were made with another tokenizer than that of step `tokenizer`, so their ids"), "{error}");
+}
+
 #[test]
 fn a_shard_that_was_cut_names_itself() {
     let _alone = super::alone();

@@ -107,8 +107,8 @@ fn documents_without_a_partner() {
     // The only document of its split has no other to borrow from; all its pairs are true ones.
     let (_dir, artifact) = run(1, &[numbered(&[9])], &words(), settings_of("next-sentence", json!({}))).unwrap();
     assert!(pairs(&artifact, "train").iter().all(|row| !row.label && row.other == 0));
-    let (_dir, artifact) = run(1, &[numbered(&[1])], &words(), settings_of("next-sentence", json!({}))).unwrap();
-    assert_eq!(rejected(&artifact), ["no_other_document"]);
+    let error = run(1, &[numbered(&[1])], &words(), settings_of("next-sentence", json!({}))).unwrap_err().to_string();
+    assert!(error.contains("of 1 documents the rules rejected `no_other_document` 1"), "{error}");
     let documents = vec![json!({"text": "w1好。"}), json!({"text": ""}), json!({"text": "w2好。w3好。"})];
     let (_dir, artifact) = run(1, std::slice::from_ref(&documents), &words(), settings_of("sentence-order", json!({}))).unwrap();
     assert_eq!(rejected(&artifact), ["one_sentence", "no_sentence"]);

@@ -69,7 +69,7 @@ fn schemes_are_told_by_the_rows_that_fit() {
     check(&["U-X B-X L-X"], "bilou", &["-100 0 0 1 -100 -100"]);
     let (_dir, artifact) = check(&["S-X B-X E-X", "O O S-X", "I-X O O"], "iobes", &["-100 0 0 1 -100 -100", "-100 2 2 0 -100 -100"]);
     assert_eq!(rejected(&artifact), ["wrong_tags: word 1: `I-X` stands first, which iobes does not allow"]);
-    let (_dir, artifact) = tag(documents(&["I-X B-X O"]), json!({"tag_scheme": "iob2"}));
+    let (_dir, artifact) = tag(documents(&["I-X B-X O", "O O O"]), json!({"tag_scheme": "iob2"}));
     assert_eq!(rejected(&artifact), ["wrong_tags: word 1: `I-X` stands first, which iob2 does not allow"]);
 }
 
@@ -172,6 +172,7 @@ fn answers_are_tokens_of_their_windows() {
         ]
     );
     assert_eq!((count(&artifact, "tokens_stored"), count(&artifact, "tokens_repeated"), count(&artifact, "documents_stored")), (15, 7, 1));
+    assert_eq!(statistics(&artifact), [1, 1, 0, 0]);
     let (_dir, artifact) = answer(vec![question(json!("runs"), json!(13))], json!({"question_length": 1}));
     assert_eq!(rows(&artifact, &["start_token"]), ["[CLS] 很 [SEP] 北 京 很 好 。 the fox run ##s . [SEP] | 10"]);
     assert_eq!(count(&artifact, "tokens_cut"), 1);

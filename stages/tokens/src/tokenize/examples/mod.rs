@@ -23,7 +23,7 @@ pub use pairs::Objective;
 pub use schemes::Scheme;
 pub use translate::TooLong;
 
-use super::summary::{self, Shard};
+use super::summary::{self, Shard, Summary};
 use super::weights::WrongWeight;
 use super::{Encoder, Layout, Model, Tokenize};
 use crate::documents::{self, Documents};
@@ -160,7 +160,7 @@ fn write<S: Default>(
     columns: &[Column],
     make: impl Fn(&mut S, &Documents) -> Result<Vec<Outcome>> + Sync,
 ) -> Result<()> {
-    let Job { ctx, table, encoder, draft, .. } = job;
+    let Job { ctx, table, draft, .. } = job;
     draft.declare("rejects", schema::rejects())?;
     draft.declare(summary::STATISTICS, summary::statistics_schema())?;
     let columns: Vec<Column> = columns.iter().copied().chain(job.settings.has_weights().then_some((WEIGHT, Kind::Float64))).collect();
@@ -174,6 +174,7 @@ fn write<S: Default>(
     }
     draft.parts(ctx, &table.plan(), |file, part| {
         let mut splits = Splits { job, columns: &columns, file, open: BTreeMap::new() };
+        let mut rejects = BTreeMap::new();
         let mut state = S::default();
         for batch in documents::read(table, file, &wanted)? {
             ctx.check_stop()?;
@@ -189,6 +190,7 @@ fn write<S: Default>(
                 match outcome {
                     Outcome::Stored(stored) => splits.store(batch.split(row), stored, part)?,
                     Outcome::Rejected(reject) => {
+                        *rejects.entry(reject.rule.to_string()).or_default() += 1;
                         part.count("documents_rejected", 1);
                         part.count("tokens_in", reject.tokens as i64);
                         part.count("tokens_rejected", reject.tokens as i64);
@@ -203,12 +205,9 @@ fn write<S: Default>(
             writer.finish()?;
             shards.push(shard);
         }
-        summary::note(draft, file, part, &shards)
+        summary::note(draft, file, part, &Summary { shards, rejects })
     })?;
-    summary::finish(draft, table.files.len(), |path| {
-        Writer::create(&path, &columns, encoder.width)?.finish()?;
-        Ok(())
-    })
+    summary::finish(draft, table.files.len())
 }
 
 /// Writes a document's weight behind the values of its rows, or rejects it.
@@ -249,8 +248,14 @@ impl Splits<'_> {
             self.open.insert(split.to_string(), (Writer::create(&path, self.columns, self.job.encoder.width)?, shard));
         }
         let (writer, shard) = self.open.get_mut(split).expect("inserted above");
+        let (divided, truncated) = (stored.rows.len() > 1, stored.cut > 0);
+        part.count("documents_divided", i64::from(divided));
+        part.count("documents_truncated", i64::from(truncated));
         shard.documents += 1;
+        shard.documents_divided += u64::from(divided);
+        shard.documents_truncated += u64::from(truncated);
         shard.tokens += stored.tokens as u64;
+        shard.tokens_cut += stored.cut as u64;
         for row in stored.rows {
             shard.rows += 1;
             writer.push(row)?;
