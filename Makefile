@@ -1,5 +1,5 @@
 # make demo     installs LibTorch into the cache if need be, builds, and runs configs/demo.toml
-# make task TASK=classify  fetches what configs/tasks/classify.toml reads, pre-trains (once for all tasks) and runs it
+# make task TASK=classify  fetches what configs/tasks/classify.toml reads, pre-trains (once for all tasks, where it starts from that) and runs it
 # make test     all tests, and that `mill` compiles without LibTorch; no network, no GPU
 # make build    the executables `mill` and `mill-model` in release mode
 # make libtorch LibTorch 2.13.0 in the cache, unless the variable LIBTORCH names another folder
@@ -20,7 +20,7 @@ demo: build
 
 task: build
 	data-samples/fetch.py $(TASK)
-	$(CARGO_TARGET_DIR)/release/mill run configs/tasks/pretrain.toml --quiet
+	! grep -q runs/pretrain configs/tasks/$(TASK).toml || $(CARGO_TARGET_DIR)/release/mill run configs/tasks/pretrain.toml --quiet
 	$(CARGO_TARGET_DIR)/release/mill run configs/tasks/$(or $(TASK),$(error name a task: make task TASK=classify)).toml
 
 test: test-all test-data-only
