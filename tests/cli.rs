@@ -50,6 +50,32 @@ fn wrong_configs_exit_2_and_name_place_and_choices() {
     );
 }
 
+/// What would else show after hours: special tokens, sizes, phases and settings that do not go together.
+#[test]
+fn what_settings_tell_is_said_while_planning() {
+    let check = |tokenizer: &str, tokenize: &str, rest: &str, expected: &str| {
+        let tokenizer = format!("[[step]]\nstage = \"learn-tokenizer\"\n{tokenizer}\n");
+        let site = site(&format!("{CONFIG}{tokenizer}[[step]]\nstage = \"tokenize\"\n{tokenize}\n{rest}"));
+        let done = site.mill(&["plan", "x.toml"]);
+        assert!(done.stderr.contains(expected) && (done.code == 2) != expected.is_empty(), "{}", done.stderr);
+    };
+    let train = |more: &str| {
+        format!("[[step]]\nstage = \"train\"\nsteps = 10\nmodel = {{ family = \"gpt\", layers = 1, width = 16, heads = 2 }}\n{more}\n")
+    };
+    check("", "", &train(""), "");
+    check("special_tokens = [\"foo\"]", "", "", "the tokenizer of step `learn_tokenizer`: has no end-of-text token");
+    check("", "model = \"masked\"", "", "the tokenizer of step `learn_tokenizer`: has no `[CLS]`, `[SEP]`, `[MASK]`, which");
+    check("", "bos = true", "", "");
+    check("special_tokens = [\"</s>\"]", "bos = true", "", "has no beginning-of-text token, which bos = true needs");
+    check("", "label = \"x\"", "", "`label` is a setting of layout = \"classify\" alone");
+    let export = "[[step]]\nstage = \"export\"\nformat = \"nanogpt\"\n";
+    check("vocabulary_size = 65536", "", export, "");
+    check("vocabulary_size = 65537", "", export, "nanoGPT reads ids as uint16, and the vocabulary has 65537 tokens");
+    check("", "", &train("masking = \"words\""), "`masking` says which tokens are hidden, and the objective `causal` hides none");
+    let phases = "curriculum = [{ from_step = 0, weights = { tokenize = 1 } }, { from_step = 10, weights = { tokenize = 1 } }]";
+    check("", "", &train(phases), "the phase with from_step = 10 never begins, the training has 10 steps");
+}
+
 #[test]
 fn wrong_arguments_exit_2() {
     let site = site(CONFIG);

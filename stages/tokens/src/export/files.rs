@@ -121,3 +121,22 @@ pub(super) fn read_json(path: &Path) -> Result<serde_json::Value> {
     };
     serde_json::from_slice(&bytes).with_context(|| format!("`{}` is no valid JSON; get the file again", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_lacks_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.bin");
+        std::fs::write(&path, [0; 98]).unwrap();
+        let mut input = Input::open(&path).unwrap();
+        input.take(48, &mut Vec::new()).unwrap();
+        let error = input.take(100, &mut Vec::new()).unwrap_err().to_string();
+        assert!(
+            error.ends_with("a.bin` ends early: from byte 48 on it should have 100 bytes or more, and has 50; get the file again"),
+            "{error}"
+        );
+    }
+}
