@@ -1,6 +1,6 @@
 //! Input files: globs below the root, and content hashes that are cached by size, modification time and inode.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -89,18 +89,28 @@ impl HashCache {
     pub fn find(&mut self, root: &Path, patterns: &[String]) -> Result<Vec<InputFile>> {
         let mut paths = BTreeMap::new();
         for pattern in patterns {
-            let absolute = root.join(pattern);
-            let text = absolute.to_str().with_context(|| format!("path `{}` is not UTF-8", absolute.display()))?;
-            let matches = glob::glob(text).with_context(|| format!("`{pattern}` is no valid pattern"))?;
+            if is_file(root, pattern) {
+                let path = root.join(pattern);
+                let metadata = std::fs::metadata(&path).with_context(|| format!("reading `{}`", path.display()))?;
+                paths.insert(path, metadata);
+                continue;
+            }
+            let text = absolute(root, pattern)?;
+            let compiled = glob::Pattern::new(&text).with_context(|| format!("`{pattern}` is no valid pattern"))?;
+            refuse_unnamed(&text)?;
             let before = paths.len();
-            for path in matches {
+            for path in glob::glob(&text).with_context(|| format!("`{pattern}` is no valid pattern"))? {
                 let path = path.with_context(|| format!("listing files of `{pattern}`"))?;
                 let metadata = std::fs::metadata(&path).with_context(|| format!("reading `{}`", path.display()))?;
                 if metadata.is_file() {
                     paths.insert(path, metadata);
                 }
             }
-            if paths.len() == before && !paths.keys().any(|path| glob::Pattern::new(text).is_ok_and(|p| p.matches_path(path))) {
+            if paths.len() == before && !paths.keys().any(|path| compiled.matches_path(path)) {
+                if root.join(pattern).is_dir() {
+                    let folder = pattern.trim_end_matches('/');
+                    bail!("`{pattern}` is a folder; name the files in it, for example `{folder}/**/*.jsonl`");
+                }
                 bail!("`{pattern}` matches no file below `{}`; check the path, relative ones start at the config's `root`", root.display());
             }
         }
@@ -117,13 +127,63 @@ impl HashCache {
     }
 }
 
+const WILD: [char; 3] = ['*', '?', '['];
+
+/// Whether a pattern is the name of a file, whatever signs of patterns stand in it.
+fn is_file(root: &Path, pattern: &str) -> bool {
+    root.join(pattern).is_file()
+}
+
+/// The pattern of whole paths; in the root's own name no sign is wild.
+fn absolute(root: &Path, pattern: &str) -> Result<String> {
+    let root = root.to_str().with_context(|| format!("path `{}` is not UTF-8", root.display()))?;
+    let joined = Path::new(&glob::Pattern::escape(root)).join(pattern);
+    Ok(joined.to_string_lossy().into_owned())
+}
+
+/// Refuses names that are no UTF-8 where the pattern is wild, because listing by patterns passes them over.
+fn refuse_unnamed(pattern: &str) -> Result<()> {
+    let parts: Vec<&str> = pattern.split('/').collect();
+    for (index, part) in parts.iter().enumerate().filter(|(_, part)| part.contains(WILD)) {
+        // `a/**` stands for the folders below `a`, and for `a` itself.
+        let after = index > 0 && parts[index - 1] == "**";
+        let ends = [index - usize::from(after), index + usize::from(*part == "**")];
+        for end in BTreeSet::from(ends) {
+            let above = format!("{}/", parts[..end].join("/"));
+            for folder in glob::glob(&above).with_context(|| format!("`{pattern}` is no valid pattern"))?.filter_map(Result::ok) {
+                refuse_unnamed_in(&folder, part, index + 1 < parts.len())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `inner` are parts that only folders can match.
+fn refuse_unnamed_in(folder: &Path, part: &str, inner: bool) -> Result<()> {
+    // What is no folder, or cannot be read, is told by the listing itself.
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let wanted = || {
+            let matches = part == "**" || glob::Pattern::new(part).is_ok_and(|part| part.matches(&name.to_string_lossy()));
+            matches && (!inner || entry.path().is_dir())
+        };
+        if name.to_str().is_none() && wanted() {
+            let escaped = name.as_encoded_bytes().escape_ascii();
+            bail!("`{}/{escaped}`: the name is not UTF-8, and ids of documents need one that is; rename it", folder.display());
+        }
+    }
+    Ok(())
+}
+
 /// The deepest folder that holds everything the patterns can match.
 fn fixed_part(root: &Path, patterns: &[String]) -> PathBuf {
     let folders = patterns.iter().map(|pattern| {
         let full = root.join(pattern);
-        let is_fixed = |part: &Component| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
-        let fixed: PathBuf = full.components().take_while(is_fixed).collect();
-        if fixed == full { fixed.parent().unwrap_or(&fixed).to_path_buf() } else { fixed }
+        let below = full.strip_prefix(root).unwrap_or(&full);
+        let is_wild = |part: &Component| part.as_os_str().to_string_lossy().contains(WILD);
+        let wild = if is_file(root, pattern) { 1 } else { below.components().skip_while(|part| !is_wild(part)).count().max(1) };
+        full.ancestors().nth(wild).unwrap_or(&full).to_path_buf()
     });
     folders.reduce(|a, b| a.components().zip(b.components()).take_while(|(x, y)| x == y).map(|(x, _)| x).collect()).unwrap_or_default()
 }
@@ -149,5 +209,49 @@ mod tests {
         std::fs::write(root.path().join("data/en/a.txt"), "one").unwrap();
         assert_eq!(find(&["data/en/a.txt"]).unwrap()[0].hash, before[0].hash);
         assert!(find(&["data/*.csv"]).unwrap_err().to_string().contains("matches no file"));
+        let folder = find(&["data/en/"]).unwrap_err().to_string();
+        assert_eq!(folder, "`data/en/` is a folder; name the files in it, for example `data/en/**/*.jsonl`");
+    }
+
+    #[test]
+    fn a_path_that_exists_is_that_file() {
+        let outer = tempfile::tempdir().unwrap();
+        let root = outer.path().join("a [1]");
+        std::fs::create_dir_all(root.join("od[d]")).unwrap();
+        for name in ["x [1].txt", "x 1.txt", "od[d]/y?.txt"] {
+            std::fs::write(root.join(name), name).unwrap();
+        }
+        let mut cache = HashCache::open(root.join("hashes"), false);
+        let mut find = |pattern: &str| {
+            let files = cache.find(&root, &[pattern.to_string()]).unwrap();
+            files.into_iter().map(|file| file.relative).collect::<Vec<_>>()
+        };
+        assert_eq!(find("x [1].txt"), ["x [1].txt"]);
+        assert_eq!(find("od[d]/y?.txt"), ["y?.txt"]);
+        assert_eq!(find("x [12].tx?"), ["x 1.txt"]);
+        assert_eq!(find("**/*.txt"), ["od[d]/y?.txt", "x 1.txt", "x [1].txt"]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn names_that_are_not_utf8_are_refused_where_they_are_wanted() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("a/b")).unwrap();
+        for name in [&b"a/x.jsonl"[..], b"a/\xff\xfe.jsonl", b"a/b/\xff.txt", b"a/b/y.txt"] {
+            std::fs::write(root.path().join(OsStr::from_bytes(name)), "x").unwrap();
+        }
+        let mut cache = HashCache::open(root.path().join("hashes"), false);
+        let mut find = |pattern: &str| cache.find(root.path(), &[pattern.to_string()]).map_err(|error| format!("{error:#}"));
+        for pattern in ["a/*.jsonl", "a/**/*.jsonl", "**/*.jsonl", "*/*"] {
+            let told = find(pattern).unwrap_err();
+            assert!(told.contains("a/\\xff\\xfe.jsonl`: the name is not UTF-8") && told.ends_with("rename it"), "{pattern}: {told}");
+        }
+        assert!(find("a/*/*.txt").unwrap_err().contains("a/b/\\xff.txt`"));
+        assert!(find("**/*.txt").unwrap_err().contains("a/b/\\xff.txt`"));
+        assert_eq!(find("a/x.*").unwrap().len(), 1);
+        std::fs::create_dir(root.path().join(OsStr::from_bytes(b"a/b/\xfd"))).unwrap();
+        assert!(find("**/y.txt").unwrap_err().contains("a/b/\\xfd`"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 /// The file of the running run.
 pub struct Journal {
     file: File,
+    path: PathBuf,
     run: String,
 }
 
@@ -20,7 +21,7 @@ impl Journal {
         let run = format!("{}-{}", timestamp().replace([':', '-'], ""), std::process::id());
         let path = dir.join(format!("{run}.jsonl"));
         let file = OpenOptions::new().create(true).append(true).open(&path).with_context(|| format!("creating `{}`", path.display()))?;
-        Ok(Journal { file, run })
+        Ok(Journal { file, path, run })
     }
 
     /// Appends an event with its time. Members of `fields` follow `run`, `time` and `event`.
@@ -29,7 +30,7 @@ impl Journal {
         if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
             line.extend(fields);
         }
-        self.file.write_all(format!("{line}\n").as_bytes()).context("writing the journal")
+        self.file.write_all(format!("{line}\n").as_bytes()).with_context(|| format!("writing the journal `{}`", self.path.display()))
     }
 }
 

@@ -12,6 +12,7 @@ use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
@@ -114,23 +115,23 @@ impl TableWriter {
         let folder = dir.join(table);
         std::fs::create_dir_all(&folder).with_context(|| format!("creating `{}`", folder.display()))?;
         let file = File::create(&path).with_context(|| format!("creating `{}`", path.display()))?;
-        let writer = ArrowWriter::try_new(HashingWriter::new(file), schema.clone(), Some(properties()))?;
+        let writer = ArrowWriter::try_new(HashingWriter::new(file), schema.clone(), Some(properties())).map_err(bare)?;
         Ok(TableWriter { table: table.to_string(), path, relative, schema, writer, rows: 0 })
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let batch = conform(batch, &self.schema).with_context(|| format!("table `{}`", self.table))?;
-        self.writer.write(&batch).with_context(|| format!("writing `{}`", self.path.display()))?;
+        self.writer.write(&batch).map_err(bare).with_context(|| format!("writing `{}`", self.path.display()))?;
         self.rows += batch.num_rows() as u64;
         if self.writer.in_progress_size() >= ROW_GROUP_BYTES {
-            self.writer.flush().with_context(|| format!("writing `{}`", self.path.display()))?;
+            self.writer.flush().map_err(bare).with_context(|| format!("writing `{}`", self.path.display()))?;
         }
         Ok(())
     }
 
     pub(crate) fn finish(self) -> Result<FileManifest> {
         let failed = || format!("writing `{}`", self.path.display());
-        let sink = self.writer.into_inner().with_context(failed)?;
+        let sink = self.writer.into_inner().map_err(bare).with_context(failed)?;
         let (bytes, blake3) = sink.finish().with_context(failed)?;
         Ok(FileManifest {
             path: self.relative,
@@ -142,6 +143,17 @@ impl TableWriter {
             blake3,
             volatile: false,
         })
+    }
+}
+
+/// The operating system's own error, which Parquet's would say twice.
+fn bare(error: ParquetError) -> anyhow::Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+            Ok(error) => anyhow::Error::new(*error),
+            Err(inner) => ParquetError::External(inner).into(),
+        },
+        other => other.into(),
     }
 }
 
@@ -205,5 +217,22 @@ impl Write for HashingWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use arrow::array::Int64Array;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_once() {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1_000_000));
+        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        let full = HashingWriter::new(File::options().write(true).open("/dev/full").unwrap());
+        let mut writer = ArrowWriter::try_new(full, batch.schema(), Some(properties())).unwrap();
+        let failed = writer.write(&batch).and_then(|()| writer.flush()).map_err(bare).unwrap_err();
+        assert_eq!(format!("{failed:#}"), "No space left on device (os error 28)");
     }
 }

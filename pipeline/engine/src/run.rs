@@ -71,8 +71,9 @@ pub fn run(plan: &Plan, selection: &Selection, ctx: &Context, observer: &dyn Obs
                 ran += 1;
             }
             Err(error) => {
-                journal.event("step_failed", json!({"step": step.name, "error": format!("{error:#}")}))?;
-                journal.event("run_finished", json!({"status": "failed"}))?;
+                // What the step says comes first: the journal may fail for the same reason, a full disk.
+                let _ = journal.event("step_failed", json!({"step": step.name, "error": format!("{error:#}")}));
+                let _ = journal.event("run_finished", json!({"status": "failed"}));
                 return Err(error.context(format!("step `{}`", step.name)));
             }
         }

@@ -1,23 +1,35 @@
 //! For the tests of this crate: a folder of input files, configs run on it by the engine, and the rows that come out.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use engine::config::Config;
-use engine::plan::{PlannedStep, Selection, plan};
+use engine::plan::{Plan, PlannedStep, Selection, plan};
 use engine::run::{Observer, run};
-use engine::{Artifact, Context, Manifest, Quiet};
+use engine::{Artifact, Context, Manifest, Progress};
 
 pub struct Lab {
     folder: tempfile::TempDir,
+    warnings: Arc<Warnings>,
+}
+
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Progress for Warnings {
+    fn update(&self, _: u64, _: u64, _: &str) {}
+
+    fn warn(&self, message: &str) {
+        self.0.lock().unwrap().push(message.to_string());
+    }
 }
 
 impl Lab {
     pub fn new(files: &[(&str, &[u8])]) -> Lab {
-        let lab = Lab { folder: tempfile::tempdir().unwrap() };
+        let lab = Lab { folder: tempfile::tempdir().unwrap(), warnings: Arc::default() };
         files.iter().for_each(|(name, bytes)| lab.write(name, bytes));
         lab
     }
@@ -28,11 +40,19 @@ impl Lab {
         std::fs::write(path, bytes).unwrap();
     }
 
-    /// Runs the config; steps that stand are skipped.
-    pub fn run(&self, config: &str, threads: usize) -> Result<()> {
+    fn config(&self, config: &str) -> Result<Config> {
         let path = self.folder.path().join("test.toml");
         std::fs::write(&path, format!("workspace = \"work\"\n{config}")).unwrap();
-        let config = Config::read(&path)?;
+        Config::read(&path)
+    }
+
+    pub fn plan(&self, config: &str) -> Result<Plan> {
+        plan(&self.config(config)?, &crate::stages(), &query::Session::new(&query::Settings::default())?, false)
+    }
+
+    /// Runs the config; steps that stand are skipped.
+    pub fn run(&self, config: &str, threads: usize) -> Result<()> {
+        let config = self.config(config)?;
         let sql = Arc::new(query::Session::new(&query::Settings::default())?);
         let plan = plan(&config, &crate::stages(), sql.as_ref(), false)?;
         let ctx = Context {
@@ -40,11 +60,16 @@ impl Lab {
             threads,
             memory: 1 << 30,
             device: "cpu".to_string(),
-            progress: Arc::new(Quiet),
+            progress: self.warnings.clone(),
             stop: Arc::default(),
             sql,
         };
         run(&plan, &Selection::default(), &ctx, &Silent, "test").map(drop)
+    }
+
+    /// What the steps warned of.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.0.lock().unwrap().clone()
     }
 
     pub fn artifact(&self, step: &str) -> Artifact {

@@ -1,10 +1,11 @@
 //! HTML as text: the main text of a page, or all of it, and what its head says.
 //!
 //! The crate html5gum splits the page into tags and text by the WHATWG's rules; the little that is needed of a tree is built here
-//! ([`tree`]), without recursion, so that no nesting can overflow a stack. [`main`] finds the main text, [`render`] writes it down.
-//! Decoding bytes is the caller's work.
+//! ([`tree`]), without recursion, so that no nesting can overflow a stack, nor a tag of many attributes ([`reader`]).
+//! [`main`] finds the main text, [`render`] writes it down. Decoding bytes is the caller's work.
 
 mod main;
+mod reader;
 mod render;
 mod start;
 mod tags;

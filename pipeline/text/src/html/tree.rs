@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, Tokenizer};
 
+use super::reader::PageReader;
 use super::render::push_collapsed;
 use super::start::{Start, furniture};
 use super::tags::{TAGS, Tag, is_void};
@@ -87,7 +88,7 @@ impl Tree {
             None
         });
         emitter.naively_switch_states(true);
-        let Ok(()) = Tokenizer::new_with_emitter(html, emitter).finish();
+        let Ok(()) = Tokenizer::new_with_emitter(PageReader::new(html), emitter).finish();
         builder.end_block();
         builder.close_to(0);
         builder.tree.elements[0].last = builder.tree.blocks.len();

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{DecoderResult, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFINED};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, IntoDeserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::rows::{Fault, excerpt};
 
@@ -19,14 +20,15 @@ pub enum Encoding {
     /// The byte order mark, then what the page or its server says, then a guess.
     Auto,
     #[default]
-    #[serde(rename = "utf-8")]
+    #[serde(rename = "utf-8", alias = "utf8")]
     Utf8,
     /// Every byte is a character; for old mail.
-    #[serde(rename = "latin-1")]
+    #[serde(rename = "latin-1", alias = "latin1", alias = "iso-8859-1")]
     Latin1,
+    #[serde(alias = "gbk", alias = "gb2312")]
     Gb18030,
     Big5,
-    #[serde(rename = "shift_jis")]
+    #[serde(rename = "shift_jis", alias = "shift-jis", alias = "sjis")]
     ShiftJis,
     EucJp,
     #[serde(rename = "iso-2022-jp")]
@@ -58,6 +60,19 @@ pub enum Encoding {
     Koi8R,
 }
 
+/// The setting: any case, and for UTF-16, which files of records cannot be in, what to do.
+pub fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Encoding>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(value)? else { return Ok(None) };
+    let name = name.to_ascii_lowercase();
+    if name.starts_with("utf-16") || name.starts_with("utf16") {
+        return Err(D::Error::custom(
+            "UTF-16 is no choice: `auto` reads text files and pages that begin with its byte order mark; convert other files: iconv -f \
+             UTF-16 -t UTF-8 FILE > NEW",
+        ));
+    }
+    Encoding::deserialize(name.into_deserializer()).map(Some)
+}
+
 /// A page with a greater share of broken characters (in percent) is rejected; one with fewer is kept, and they are counted.
 const BROKEN_PERCENT: usize = 1;
 /// The head of a page, where it names its encoding.
@@ -74,16 +89,19 @@ pub struct Decoded<'a> {
 
 /// A record as text, or the place of the first byte that is none.
 pub fn record(bytes: &[u8], encoding: Encoding) -> Result<Cow<'_, str>, Fault> {
-    let decoder = match encoding {
+    let (decoder, bytes) = match encoding {
         Encoding::Latin1 => return Ok(latin1(bytes)),
         Encoding::Auto => match marked(bytes) {
-            Some((marked, _)) => marked,
-            None if std::str::from_utf8(bytes).is_ok() => UTF_8,
-            None => guess(bytes),
+            Some((marked, length)) => (marked, &bytes[length..]),
+            None if std::str::from_utf8(bytes).is_ok() => (UTF_8, bytes),
+            None => (guess(bytes), bytes),
         },
-        named => named.table(),
+        named => (named.table(), bytes),
     };
     if decoder == UTF_8 {
+        if is_utf16(bytes) {
+            return Err(Fault::new("invalid_utf8", UTF_16));
+        }
         return std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|error| invalid("invalid_utf8", bytes, error.valid_up_to(), "utf-8"));
     }
     let text = decode(bytes, decoder);
@@ -247,10 +265,21 @@ fn decode(bytes: &[u8], table: &'static encoding_rs::Encoding) -> Text {
     }
 }
 
+/// What to do about UTF-16, for messages.
+pub const UTF_16: &str = "the file is in UTF-16, where records cannot be told apart; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW (a \
+    .txt file with a byte order mark is also read with `encoding = \"auto\"`)";
+
+/// Whether bytes begin with the mark of UTF-16, or like text of ASCII in it.
+pub fn is_utf16(bytes: &[u8]) -> bool {
+    let alternate = |bytes: &[u8]| bytes.len() >= 4 && bytes.chunks_exact(2).all(|pair| (pair[0] == 0) != (pair[1] == 0));
+    let start = &bytes[..bytes.len().min(16)];
+    let zeros = |from: usize| start.iter().skip(from).step_by(2).all(|byte| *byte == 0);
+    matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || alternate(start) && (zeros(0) || zeros(1))
+}
+
 fn invalid(rule: &'static str, bytes: &[u8], at: usize, encoding: &str) -> Fault {
-    if matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
-        let detail = "it begins with the mark of UTF-16, which files of records cannot have; convert the file: iconv -f UTF-16 -t UTF-8";
-        return Fault::new(rule, detail.to_string());
+    if is_utf16(bytes) {
+        return Fault::new(rule, UTF_16);
     }
     let byte = bytes.get(at).copied().unwrap_or_default();
     let what = if rule == "invalid_utf8" { String::new() } else { format!(" is no {}", encoding.to_ascii_lowercase()) };
@@ -368,6 +397,15 @@ mod tests {
         check(b"a\xff", Encoding::Latin1, "a\u{ff}");
         check(b"a\xff", Encoding::EucKr, "invalid_encoding");
         check("é".as_bytes(), Encoding::Auto, "é");
+        let utf16: Vec<u8> = "{\"text\"".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        check(&[&b"\xff\xfe"[..], &utf16].concat(), Encoding::Auto, "{\"text\"");
+        check("\u{feff}é".as_bytes(), Encoding::Auto, "é");
+        for bytes in [&utf16[..], &utf16[1..], b"\0{\0\""] {
+            let detail = record(bytes, Encoding::Utf8).unwrap_err().detail;
+            assert!(detail.contains("iconv -f UTF-16"), "{detail}");
+        }
+        check(b"a\0b\0c", Encoding::Utf8, "invalid_utf8");
+        check(b"a\0bc\0", Encoding::Utf8, "a\0bc\0");
         let marked = record(b"\xff\xfe{\0\"\0", Encoding::Utf8).unwrap_err();
         assert!(marked.rule == "invalid_utf8" && marked.detail.contains("iconv -f UTF-16"), "{}", marked.detail);
     }

@@ -1,6 +1,8 @@
 //! Rows of Arrow record batches as records, for Parquet and Arrow files.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell as Shared;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 
 use anyhow::{Context as _, Result, bail};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StringViewArray};
@@ -15,17 +17,33 @@ use super::rows::{Cell, ColumnType, Fault, Place, Record, Rows};
 /// The libraries check much of what a file claims, and panic where it contradicts itself in a way they did not foresee. That is a fault of
 /// the file like others.
 pub fn guarded<T, E>(rule: &'static str, read: impl FnOnce() -> Result<T, E>) -> Result<Result<T, E>, Fault> {
-    catch_unwind(AssertUnwindSafe(read)).map_err(|_| Fault::new(rule, "nothing after this row can be read: the file contradicts itself"))
+    thread_local! {
+        static GUARDED: Shared<bool> = const { Shared::new(false) };
+    }
+    static HOOK: Once = Once::new();
+    // A panic that is caught here is nobody's concern; those of other threads and places are told as ever.
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !GUARDED.get() {
+                before(info);
+            }
+        }));
+    });
+    GUARDED.set(true);
+    let read = catch_unwind(AssertUnwindSafe(read));
+    GUARDED.set(false);
+    read.map_err(|_| Fault::new(rule, "nothing after this row can be read: the file contradicts itself"))
 }
 
 /// Rows that are converted at once.
 pub const BATCH_ROWS: usize = 1024;
 
-/// Hands on the rows of a batch, the first of which is number `row` of the file.
-pub fn read_batch(batch: &RecordBatch, row: u64, shape: &Shape, rows: &mut Rows) -> Result<()> {
+/// Hands on the rows of a batch, the first of which is number `row` of the file `name`.
+pub fn read_batch(batch: &RecordBatch, row: u64, name: &str, shape: &Shape, rows: &mut Rows) -> Result<()> {
     for start in (0..batch.num_rows()).step_by(BATCH_ROWS) {
         let batch = batch.slice(start, BATCH_ROWS.min(batch.num_rows() - start));
-        let table = Columns::new(&batch, shape)?;
+        let table = Columns::new(&batch, shape).with_context(|| format!("`{name}`"))?;
         for index in 0..batch.num_rows() {
             let place = Place { position: row + (start + index) as u64, line: None };
             match table.record(index, shape, |record| rows.document(place, record)) {
@@ -67,7 +85,7 @@ impl Columns {
             kind => kind,
         };
         if !matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null) {
-            bail!("column `{}` is {}, not text", shape.text, text.data_type());
+            bail!("column `{}` is {}, not text; give the column that holds the text as `text`", shape.text, text.data_type());
         }
         let cells = shape.columns.iter().map(|wanted| {
             let raw = column(&wanted.field)?;
@@ -132,4 +150,28 @@ fn as_json(batch: &RecordBatch) -> Result<Vec<String>> {
     let text = String::from_utf8(bytes).expect("the JSON writer writes UTF-8");
     let rows: Vec<String> = text.lines().map(|line| if line == "{}" { String::new() } else { line.to_string() }).collect();
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Run by the test below in a process of its own, where its standard error can be read.
+    #[test]
+    #[ignore = "panics on purpose"]
+    fn two_panics() {
+        let read = guarded("corrupt_parquet", || -> Result<(), ()> { panic!("a panic of the library") });
+        assert_eq!(read.unwrap_err().rule, "corrupt_parquet");
+        panic!("a panic of ours");
+    }
+
+    #[test]
+    fn caught_panics_say_nothing() {
+        let name = "import::columns::tests::two_panics";
+        let output = Command::new(std::env::current_exe().unwrap()).args(["--ignored", "--exact", "--nocapture", name]).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("a panic of ours") && !told.contains("a panic of the library"), "{told}");
+    }
 }

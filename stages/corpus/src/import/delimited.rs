@@ -12,6 +12,7 @@ use engine::{list, suggest};
 use serde_json::{Map, Value};
 
 use super::Shape;
+use super::charset::{UTF_16, is_utf16};
 use super::plain::{decode, too_long};
 use super::rows::{Cell, Fault, Place, Record, Rows, excerpt};
 use super::stream::{self, Stream};
@@ -64,6 +65,9 @@ pub fn read(stream: Stream, delimiter: u8, shape: &Shape, rows: &mut Rows) -> Re
             continue;
         }
         let Some(header) = &header else {
+            if is_utf16(&record[0]) {
+                return rows.reject(place, Fault::new("invalid_utf8", UTF_16));
+            }
             header = Some(Header::new(&record, shape).with_context(|| format!("header of `{}`", stream.name))?);
             continue;
         };

@@ -100,7 +100,7 @@ fn read_messages<R: Read>(
             Ok(Decoded::Schema(schema)) => check_columns(&schema, shape).with_context(|| format!("`{name}`"))?,
             Ok(Decoded::Dictionary) => {}
             Ok(Decoded::Batch(batch)) => {
-                read_batch(&batch, row, shape, rows)?;
+                read_batch(&batch, row, name, shape, rows)?;
                 row += batch.num_rows() as u64;
             }
             Err(fault) => return rows.reject(place, fault),

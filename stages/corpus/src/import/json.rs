@@ -92,8 +92,14 @@ fn check_end(line: &str, last_value_end: Option<usize>) -> Result<(), Fault> {
 
 fn broken(line: &str, message: &str) -> Fault {
     let first = message.lines().next().unwrap_or_default();
-    if !line.trim_ascii_start().starts_with('{') {
-        return Fault::new("broken_json", format!("a record must be a JSON object, found {}", excerpt(line.as_bytes())));
+    let start = line.trim_ascii();
+    if !start.starts_with('{') || start == "{" {
+        let how = match start.as_bytes() {
+            [b'[', ..] => "; a file that is an array is converted by: jq -c '.[]' FILE > FILE.jsonl",
+            b"{" => "; a file whose objects stand on several lines is converted by: jq -c . FILE > FILE.jsonl",
+            _ => "",
+        };
+        return Fault::new("broken_json", format!("a record must be a JSON object on one line, found {}{how}", excerpt(line.as_bytes())));
     }
     let what = match first.split_once(" at line 1 column ") {
         Some((what, column)) => format!("{what} at byte {column}"),
@@ -219,6 +225,16 @@ mod tests {
         check("{\"text\":\"a\0b\"}", "broken_json");
         check(r#"{"text":"\u12"#, "broken_json");
         check(r#"{"text":"x\"#, "broken_json");
+    }
+
+    #[test]
+    fn files_of_one_value_are_told_how_to_be_converted() {
+        let detail = |line: &str| parse(line, &shape(), &mut String::new(), |_| ()).unwrap_err().detail;
+        let array = "a record must be a JSON object on one line, found \"[\"; a file that is an array is converted by: jq -c '.[]' FILE > FILE.jsonl";
+        assert_eq!(detail("["), array);
+        assert!(detail("[{\"text\":\"a\"}]").ends_with(&array[array.len() - 20..]));
+        assert!(detail("{").ends_with("jq -c . FILE > FILE.jsonl"));
+        assert!(!detail("7").contains("jq"));
     }
 
     #[test]

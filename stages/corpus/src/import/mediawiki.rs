@@ -1,7 +1,7 @@
 //! MediaWiki's XML dumps: a page is a document, its wikitext turned to plain text by [`text::wikitext`].
 //!
 //! Pages are found by their tags, which cannot stand in a page's text (there they are escaped), so a broken page never harms the next one.
-//! Redirects, pages of other namespaces and pages that are no wikitext are passed over.
+//! Redirects, pages of other namespaces and pages that are no wikitext are no documents and are counted (`records_skipped`).
 
 use anyhow::Result;
 use quick_xml::Reader;
@@ -38,7 +38,7 @@ pub fn read(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
         let place = window.place();
         match page(&mut window, shape) {
             Ok(Some((text, fields))) => fields::document(&text, fields, place, shape, rows)?,
-            Ok(None) => {}
+            Ok(None) => rows.skip(),
             // A page that is cut off by a break of the archive is told below.
             Err(found) if found.rule == "truncated_record" && window.bytes().is_empty() => match window.failure() {
                 Some(error) => return rows.reject(place, fault(window.name(), error)?),
@@ -223,6 +223,9 @@ pub mod tests {
         let empty =
             format!("{}|{}|empty_text", file.rfind("<page>").unwrap(), file[..file.rfind("<page>").unwrap()].matches('\n').count() + 1);
         check("a.xml", file.as_bytes(), settings, &columns, &[bonn], &[&empty]);
+        let lab = Lab::new(&[("a.xml", file.as_bytes())]);
+        lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.xml\"]", 1).unwrap();
+        assert_eq!(lab.artifact("import").manifest.count("records_skipped"), 2);
         check("a.xml", file.as_bytes(), "namespaces = [1]", &["text"], &["a talk"], &[]);
         check("b.xml.zst", &zstd::encode_all(file.as_bytes(), 1).unwrap(), settings, &columns, &[bonn], &[&empty]);
     }

@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use engine::{Context, Draft, Inputs, Kind, Part, Port, Site, Stage, list, schema, suggest};
+use engine::{Context, Disk, Draft, InputFile, Inputs, Kind, Part, Port, Site, Stage, list, schema, suggest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -42,21 +42,23 @@ use archive::{Compression, Meter};
 use charset::Encoding;
 use html::Html;
 use plan::{Content, Format, Piece};
-use rows::{Cell, Column, ColumnType, Rows};
+use rows::{Cell, Column, ColumnType, Rows, Seen};
 use stream::Stream;
 
 /// Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet, Arrow, HTML, WARC and MediaWiki files into documents, plain or packed, and as members of archives.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
-    /// Files or globs below the config's root, such as `corpus/**/*.jsonl.zst`. Each may be compressed (.gz, .bz2, .xz, .zst); of .tar,
+    /// Files or globs below the config's root, such as `corpus/**/*.jsonl.zst`; the name of a file that exists is that file, whatever signs
+    /// stand in it. Each may be compressed (.gz, .bz2, .xz, .zst); of .tar,
     /// .tar.gz (and so on) and .zip files every member is read, with the path `archive.tar.gz/member`.
     /// `-` is the standard input, plain or compressed, in the given `format`; it is kept in the workspace, and taken from there when nothing
     /// is piped in. `s3://`, `gs://`, `az://` and `http(s)://` addresses are downloaded into the workspace once (a build with `remote`).
     pub paths: Vec<String>,
     /// `jsonl`, `text` (a file per document), `markdown` (the same, with a YAML block at the beginning kept as `front_matter` in `extra`),
-    /// `lines` (a line per document), `csv`, `tsv`, `parquet`, `arrow` (IPC file or stream, Feather version 2), `html` (a page per file),
-    /// `warc`, `mediawiki` (XML dumps) or `squad` (SQuAD's JSON, a document for each question); by default from the extension of the file or the archive's member.
+    /// `lines` (a line per document), `csv` (with a header line; a field in double quotes may hold commas, line ends and `""` for a quote), `tsv`
+    /// (with a header line; quotes mean nothing, so no field can hold a tab or a line end), `parquet`, `arrow` (IPC file or stream, Feather version 2), `html` (a page per file),
+    /// `warc` (pages, and the texts of WET files), `mediawiki` (XML dumps) or `squad` (SQuAD's JSON, a document for each question); by default from the extension of the file or the archive's member.
     #[serde(default)]
     pub format: Option<Format>,
     /// Field of a record that holds the text.
@@ -71,15 +73,16 @@ pub struct Import {
     /// Field that a column is read from where it has another name: `{ label = "Section" }`.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
-    /// Name of the source of these documents; by default the last folder before the wild cards of `paths`.
+    /// Name of the source of these documents; by default the last folder that all `paths` share before their wild cards, and `files` where
+    /// they share none.
     #[serde(default)]
     pub source: Option<String>,
     /// Field of a record that names its source; records without it have the source above.
     #[serde(default)]
     pub source_field: Option<String>,
     /// `utf-8`, `latin-1` (every byte is a character; for old mail), a name of the WHATWG's (`gb18030`, `big5`, `shift_jis`, `euc-jp`, `euc-kr`,
-    /// `windows-1252`, …) or `auto` (what a page says, else a guess). By default `auto` for `html` and `warc`, `utf-8` for all others.
-    #[serde(default)]
+    /// `windows-1252`, …) or `auto` (the byte order mark, what a page says, else a guess). By default `auto` for `html` and `warc`, `utf-8` for all others.
+    #[serde(default, deserialize_with = "charset::given")]
     pub encoding: Option<Encoding>,
     /// `main` text of HTML pages, or `all` that a browser shows.
     #[serde(default)]
@@ -97,6 +100,9 @@ pub struct Import {
     /// A Zstandard or xz file that needs a larger window for unpacking is rejected (bytes, for each thread; up to 2147483648 for files made with `zstd --long=31`).
     #[serde(default = "default_window_bytes_max")]
     pub window_bytes_max: u64,
+    /// What the artifact will take on disk, about.
+    #[serde(skip)]
+    artifact_bytes: u64,
 }
 
 fn default_text() -> String {
@@ -148,7 +154,7 @@ impl Shape {
 impl Stage for Import {
     const NAME: &'static str = "import";
     const ABOUT: &'static str = "Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet, Arrow, HTML, WARC and MediaWiki files into documents, plain or packed, and as members of archives.";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const INPUTS: &'static [Port] = &[];
     const OUTPUT: Kind = Kind::Documents;
 
@@ -167,17 +173,24 @@ impl Stage for Import {
         }
         self.check_columns()?;
         let mut known = Some(BTreeSet::new());
-        for path in self.files(site)? {
-            let format = match Content::of(&path, self.format)? {
-                Content::Records(format) => Some(format),
-                Content::Tar | Content::Zip => self.format,
+        self.artifact_bytes = 0;
+        for file in self.files(site)? {
+            let (format, compression) = match Content::of(&file.path, self.format)? {
+                Content::Records(format) => (Some(format), Compression::of(&file.path)),
+                Content::Tar => (self.format, Compression::of(&file.path)),
+                Content::Zip => (self.format, Compression::Deflate),
             };
+            self.artifact_bytes += compression.artifact_bytes(file.bytes);
             known = known.zip(format.and_then(fields::of)).map(|(mut known, names)| {
                 known.extend(names);
                 known
             });
         }
         self.check_fields(known.unwrap_or_default())
+    }
+
+    fn disk(&self, _: u64) -> Disk {
+        Disk { kept: self.artifact_bytes, ..Disk::default() }
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
@@ -193,6 +206,7 @@ impl Stage for Import {
         let source = self.source();
         let plan = plan::pieces(ctx, draft, &shape, files)?;
         let sizes: Vec<Part> = plan.iter().map(|part| Part { bytes: part.bytes }).collect();
+        let seen = Seen::default();
         draft.parts(ctx, &sizes, |index, part| {
             let mut rows = Rows::new(ctx, part, &shape.columns);
             for piece in &plan[index].pieces {
@@ -200,8 +214,10 @@ impl Stage for Import {
                 rows.enter(&source, &file.relative);
                 read(piece, &file.path, &shape, &mut rows)?;
             }
-            rows.flush()
-        })
+            rows.finish(&seen)
+        })?;
+        seen.warn(ctx, plan.len(), &shape.columns);
+        Ok(())
     }
 }
 
@@ -257,7 +273,7 @@ impl Import {
     }
 
     /// The files that `paths` name; what is no file yet becomes one in the workspace.
-    fn files(&self, site: &mut Site) -> Result<Vec<PathBuf>> {
+    fn files(&self, site: &mut Site) -> Result<Vec<InputFile>> {
         let mut files = Vec::new();
         let (streams, patterns): (Vec<_>, Vec<_>) = self.paths.iter().cloned().partition(|path| path == stdin::NAME);
         if !streams.is_empty() {
@@ -265,17 +281,17 @@ impl Import {
                 bail!("`paths` names `-`, the standard input, which has no extension; give `format`: {}", plan::NAMES);
             }
             let path = stdin::take(site)?;
-            files.push(site.file(path, "stdin")?.path);
+            files.push(site.file(path, "stdin")?);
         }
         let (addresses, patterns): (Vec<_>, Vec<_>) = patterns.into_iter().partition(|path| remote::is_address(path));
         for address in addresses {
             for (path, relative) in remote::fetch(&address, &site.inputs_folder()?)? {
                 Content::of(&path, self.format)?;
-                files.push(site.file(path, &relative)?.path);
+                files.push(site.file(path, &relative)?);
             }
         }
         if !patterns.is_empty() {
-            files.extend(site.files(&patterns)?.into_iter().map(|file| file.path));
+            files.extend(site.files(&patterns)?);
         }
         Ok(files)
     }
@@ -430,6 +446,7 @@ pub(crate) mod tests {
         let files: &[(&str, &[u8])] = &[("t/a.txt", b"one\n\0two\n"), ("t/b.md", b""), ("t/c.txt", b"a\xffb")];
         check(files, "paths = [\"t/*\"]", &["a.txt|0|1|one\n\0two\n"], &["b.md|0|1|empty_text", "c.txt|0|1|invalid_utf8"]);
         check(files, "paths = [\"t/c.txt\"]\nencoding = \"latin-1\"", &["c.txt|0|1|a\u{ff}b"], &[]);
+        check(files, "paths = [\"t/c.txt\"]\nencoding = \"GBK\"", &[], &["c.txt|0|1|invalid_encoding"]);
         check(files, "paths = [\"t/a.txt\"]\nformat = \"lines\"", &["a.txt|0|1|one", "a.txt|4|2|\0two"], &[]);
     }
 
@@ -636,13 +653,25 @@ pub(crate) mod tests {
         let config = "[[step]]\nstage = \"import\"\npaths = [\"a.jsonl\"]\ncolumns = { n = \"integer\" }";
         lab.run(config, 1).unwrap();
         let artifact = lab.artifact("import");
-        let path = artifact.table("documents").unwrap().files[0].path.clone();
+        let bytes = std::fs::read(&artifact.table("documents").unwrap().files[0].path).unwrap();
         check(
-            &[("b/x.parquet", &std::fs::read(path).unwrap())],
+            &[("b/x.parquet", &bytes)],
             "paths = [\"b/*.parquet\"]\ncolumns = { m = \"string\" }\nfields = { m = \"n\" }\n# m",
             &["x.parquet|0||one|1", "x.parquet|1||two|"],
             &[],
         );
+        lab.write("x.parquet", &bytes);
+        let message = format!("{:#}", lab.run("[[step]]\nstage = \"import\"\npaths = [\"x.parquet\"]\ntext = \"n\"", 1).unwrap_err());
+        assert!(message.contains("x.parquet`: column `n` is Int64, not text"), "{message}");
+    }
+
+    #[test]
+    fn columns_without_any_value_are_told() {
+        let lab = Lab::new(&[("a.jsonl", b"{\"text\":\"one\",\"n\":1}\n{\"text\":\"two\"}\n")]);
+        let step = "[[step]]\nstage = \"import\"\npaths = [\"a.jsonl\"]\ncolumns = { n = \"integer\", label = \"string\" }";
+        lab.run(&format!("{step}\nfields = {{ label = \"lable\" }}"), 1).unwrap();
+        let told = "`columns`: no record has a value in its field `lable`, so the column `label` is null in every document";
+        assert_eq!(lab.warnings(), [told]);
     }
 
     #[test]
@@ -669,12 +698,26 @@ pub(crate) mod tests {
         check("paths = [\"-\"]", "`paths` names `-`, the standard input, which has no extension; give `format`: jsonl,");
         #[cfg(not(feature = "remote"))]
         check("paths = [\"s3://bucket/a.jsonl\"]", "reads no object stores; build it with `--features remote`");
+        check("paths = [\"a.jsonl\"]\nencoding = \"UTF-16LE\"", "`auto` reads text files");
+        check("paths = [\"a.jsonl\"]\nencoding = \"ebcdic\"", "expected one of `auto`, `utf-8`");
         check("paths = [\"*.xyz\"]", "the extension names no format");
         check("paths = [\"a.jsonl\"]\ncolumns = { id = \"string\" }", "`id` is a column of every document");
         check("paths = [\"a.jsonl\"]\ncolumns = { Id = \"string\" }", "`Id` must be lower-case");
         check("paths = [\"p.html\"]\ncolumns = { titel = \"string\" }", "no field `titel`, did you mean `title`?");
         check("paths = [\"p.zip\"]\nformat = \"html\"\ncolumns = { titel = \"string\" }", "no field `titel`, did you mean `title`?");
         check("paths = [\"a.jsonl\"]\nfields = { lable = \"x\" }\ncolumns = { label = \"string\" }", "did you mean `label`?");
+    }
+
+    #[test]
+    fn packed_files_are_planned_with_what_they_unpack_to() {
+        let lab = Lab::new(&[
+            ("a.jsonl", &[b' '; 1000]),
+            ("a.jsonl.zst", &[b' '; 1000]),
+            ("a.jsonl.xz", &[b' '; 1000]),
+            ("a.zip", &[b' '; 1000]),
+        ]);
+        let kept = |pattern: &str| lab.plan(&format!("[[step]]\nstage = \"import\"\npaths = [\"{pattern}\"]")).unwrap().steps[0].disk.kept;
+        assert_eq!([kept("*.jsonl"), kept("*.zst"), kept("*.xz"), kept("*.zip"), kept("a.*")], [1000, 2000, 2500, 2000, 7500]);
     }
 
     #[test]
@@ -791,7 +834,7 @@ pub(crate) mod tests {
             csv, zeros: refused: true
             csv, zeros inside: 1 binary_text
             csv, wrong bytes: 1 invalid_utf8
-            csv, UTF-16: refused: true
+            csv, UTF-16: 0 invalid_utf8
             csv, random: refused: true
             csv, deep: refused: true
             csv, a long line: 0 record_too_long
@@ -800,7 +843,7 @@ pub(crate) mod tests {
             tsv, zeros: refused: true
             tsv, zeros inside: 1
             tsv, wrong bytes: 1
-            tsv, UTF-16: refused: true
+            tsv, UTF-16: 0 invalid_utf8
             tsv, random: refused: true
             tsv, deep: refused: true
             tsv, a long line: 0 record_too_long

@@ -75,7 +75,7 @@ fn read_groups(file: File, piece: &Piece, name: &str, shape: &Shape, rows: &mut 
     loop {
         match guarded(RULE, || reader.next().transpose()) {
             Ok(Ok(Some(batch))) => {
-                read_batch(&batch, row, shape, rows)?;
+                read_batch(&batch, row, name, shape, rows)?;
                 row += batch.num_rows() as u64;
             }
             Ok(Ok(None)) => return Ok(()),

@@ -29,7 +29,7 @@ fn part_bytes(files: &[InputFile]) -> u64 {
 
 /// What [`Format::from_name`] knows, for messages.
 const EXTENSIONS: &str = ".jsonl, .ndjson, .json, .txt, .text, .rst, .md, .markdown, .csv, .tsv, .parquet, .arrow, .arrows, .feather, .ipc, \
-    .html, .htm, .xhtml, .warc, .xml";
+    .html, .htm, .xhtml, .warc, .wet, .xml";
 pub const NAMES: &str = "jsonl, text, markdown, lines, csv, tsv, parquet, arrow, html, warc, mediawiki or squad";
 
 /// How a file holds its records.
@@ -76,7 +76,7 @@ impl Format {
             "parquet" => Format::Parquet,
             "arrow" | "arrows" | "feather" | "ipc" => Format::Arrow,
             "html" | "htm" | "xhtml" => Format::Html,
-            "warc" => Format::Warc,
+            "warc" | "wet" => Format::Warc,
             "xml" => Format::Mediawiki,
             _ => return None,
         })

@@ -3,7 +3,7 @@
 //! Formats decide what a record holds; here it becomes a row, or a reject with the reason.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use arrow::array::{ArrayRef, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder};
@@ -119,6 +119,29 @@ pub struct Record<'a> {
     pub source: Option<&'a str>,
 }
 
+/// Which of the user's columns have a value anywhere, over all parts of a step.
+#[derive(Default)]
+pub struct Seen(Mutex<Values>);
+
+#[derive(Default)]
+struct Values {
+    parts: usize,
+    documents: bool,
+    columns: Vec<bool>,
+}
+
+impl Seen {
+    /// Warns of columns that are null in every document; `parts` are all of the step, of which a resumed one does not see those before.
+    pub fn warn(&self, ctx: &Context, parts: usize, columns: &[Column]) {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let empty = columns.iter().zip(&seen.columns).filter(|(_, filled)| !**filled);
+        for (column, _) in empty.filter(|_| seen.documents && seen.parts == parts) {
+            let (name, field) = (&column.name, &column.field);
+            ctx.warn(&format!("`columns`: no record has a value in its field `{field}`, so the column `{name}` is null in every document"));
+        }
+    }
+}
+
 /// Rows of one part on their way to the writer.
 pub struct Rows<'a, 'w> {
     ctx: &'a Context,
@@ -136,9 +159,13 @@ pub struct Rows<'a, 'w> {
     lines: Int64Builder,
     texts: StringBuilder,
     columns: Vec<ColumnBuilder>,
+    /// Which columns had a value yet.
+    filled: Vec<bool>,
     extras: StringBuilder,
     rows: usize,
     bytes: usize,
+    /// Whether there was a document yet.
+    documents: bool,
     rejects: Rejects,
 }
 
@@ -160,9 +187,11 @@ impl<'a, 'w> Rows<'a, 'w> {
             lines: Int64Builder::new(),
             texts: StringBuilder::new(),
             columns: columns.iter().map(|column| ColumnBuilder::new(column.kind)).collect(),
+            filled: vec![false; columns.len()],
             extras: StringBuilder::new(),
             rows: 0,
             bytes: 0,
+            documents: false,
             rejects: Rejects::new("import"),
         }
     }
@@ -208,10 +237,12 @@ impl<'a, 'w> Rows<'a, 'w> {
         self.positions.append_value(place.position as i64);
         self.lines.append_option(place.line.map(|line| line as i64));
         self.texts.append_value(record.text);
-        for (builder, cell) in self.columns.iter_mut().zip(record.cells) {
+        for ((builder, filled), cell) in self.columns.iter_mut().zip(&mut self.filled).zip(record.cells) {
             builder.append(cell);
+            *filled |= *cell != Cell::Null;
         }
         self.extras.append_option(Some(record.extra).filter(|extra| !extra.is_empty()));
+        self.documents = true;
         self.rows += 1;
         self.bytes += record.text.len() + record.extra.len();
         if self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
@@ -225,6 +256,11 @@ impl<'a, 'w> Rows<'a, 'w> {
         let readable = ["missing_text", "not_text", "wrong_type"].contains(&fault.rule);
         let id = readable.then(|| self.identity(&self.source, place));
         self.add_reject(place, id, None, fault)
+    }
+
+    /// Counts a record that by its nature holds no document: it is in no table and in no balance.
+    pub fn skip(&mut self) {
+        self.part.count("records_skipped", 1);
     }
 
     /// The id of a document: its provenance, not its content.
@@ -256,8 +292,19 @@ impl<'a, 'w> Rows<'a, 'w> {
         if self.rejects.len() >= BATCH_ROWS { self.rejects.write(self.part) } else { Ok(()) }
     }
 
+    /// Writes the last rows of the part.
+    pub fn finish(mut self, seen: &Seen) -> Result<()> {
+        self.flush()?;
+        let mut seen = seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.parts += 1;
+        seen.documents |= self.documents;
+        seen.columns.resize(self.filled.len(), false);
+        seen.columns.iter_mut().zip(self.filled).for_each(|(all, filled)| *all |= filled);
+        Ok(())
+    }
+
     /// Writes what is collected.
-    pub fn flush(&mut self) -> Result<()> {
+    fn flush(&mut self) -> Result<()> {
         self.ctx.check_stop()?;
         self.rejects.write(self.part)?;
         if self.rows == 0 {

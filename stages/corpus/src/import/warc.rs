@@ -1,7 +1,9 @@
-//! WARC files: the pages and texts that a crawler stored, one document for each `response` or `resource` record that holds one.
+//! WARC files: the pages and texts that a crawler stored, one document for each `response`, `resource` or `conversion` record that holds one
+//! (Common Crawl's WET files are conversions).
 //!
-//! Records of other types and of other content (pictures, scripts) are passed over. A broken record is a reject with its byte position, and
-//! reading goes on at the next line that begins a record.
+//! Records of other types, and look-ups of names, hold no document by their nature and are counted (`records_skipped`); other content
+//! (pictures, scripts) is a reject. A broken record is a reject with its byte position, and reading goes on at the next line that begins a
+//! record.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -34,7 +36,7 @@ pub fn read(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
         }
         match record(&mut window, shape) {
             Ok(Found::Document(text, fields)) => fields::document(&text, fields, place, shape, rows)?,
-            Ok(Found::Other) => {}
+            Ok(Found::Other) => rows.skip(),
             Ok(Found::Unusable(fault)) => rows.reject(place, fault)?,
             Err(found) => {
                 resume(&mut window);
@@ -52,7 +54,7 @@ pub fn read(stream: Stream, shape: &Shape, rows: &mut Rows) -> Result<()> {
 
 enum Found {
     Document(String, Fields),
-    /// A record that is none of ours.
+    /// A record that by its nature holds no document.
     Other,
     /// The record is whole and its content is broken.
     Unusable(Fault),
@@ -74,7 +76,8 @@ fn record(window: &mut Window, shape: &Shape) -> Result<Found, Fault> {
         window.take(head_end);
         return Err(Fault::new("broken_warc", "the record has no Content-Length that is a number"));
     };
-    let wanted = matches!(header("warc-type"), Some("response" | "resource"));
+    let wanted = matches!(header("warc-type"), Some("response" | "resource" | "conversion"))
+        && !header("warc-target-uri").is_some_and(|uri| uri.trim_start_matches('<').starts_with("dns:"));
     if length > shape.record_bytes_max as u64 {
         window.take(head_end);
         return pass_long(window, length, wanted, shape);
@@ -173,7 +176,7 @@ fn document(headers: &[(String, String)], content: &[u8], shape: &Shape) -> Resu
         status = response.status;
         let kind = response.header("content-type").or_else(|| header("warc-identified-payload-type")).unwrap_or_default().to_string();
         if !is_text(&kind) && !kind.is_empty() {
-            return Ok(Found::Other);
+            return Err(no_page(&kind));
         }
         (kind, response.body(shape.record_bytes_max)?)
     } else {
@@ -192,9 +195,9 @@ fn document(headers: &[(String, String)], content: &[u8], shape: &Shape) -> Resu
         let decoded = charset::page(&body, shape.page_encoding, said)?;
         (decoded.text.into_owned(), vec![("encoding", decoded.encoding.into())])
     } else {
-        return Ok(Found::Other);
+        return Err(no_page(&kind));
     };
-    let mime = Some(kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()).filter(|mime| !mime.is_empty());
+    let mime = Some(media_type(&kind)).filter(|mime| !mime.is_empty());
     fields.extend([
         ("url", header("warc-target-uri").map(|url| url.trim_matches(['<', '>'])).into()),
         ("date", header("warc-date").into()),
@@ -206,8 +209,17 @@ fn document(headers: &[(String, String)], content: &[u8], shape: &Shape) -> Resu
     Ok(Found::Document(text, fields))
 }
 
+fn no_page(content_type: &str) -> Fault {
+    let kind = if content_type.is_empty() { "of no stated media type".to_string() } else { format!("`{}`", media_type(content_type)) };
+    Fault::new("media_type", format!("the content is {kind}, neither HTML nor plain text"))
+}
+
+fn media_type(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 fn is(content_type: &str, mime: &str) -> bool {
-    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(mime)
+    media_type(content_type) == mime
 }
 
 fn is_page(content_type: &str) -> bool {
@@ -251,7 +263,7 @@ pub mod tests {
         encoder.finish().unwrap()
     }
 
-    /// Eight records: four documents, two of other types, one that is a picture, one error page.
+    /// Eleven records: five documents, four without any, one that is a picture, one error page.
     fn records() -> Vec<Vec<u8>> {
         let (gb, _, _) = encoding_rs::GB18030.encode("<title>题</title><p>简体中文网页");
         vec![
@@ -266,6 +278,9 @@ pub mod tests {
             record("request", "application/http; msgtype=request", b"GET / HTTP/1.1\r\n\r\n"),
             record("resource", "text/plain", "plain text".as_bytes()),
             response("200 OK", b"<!DOCTYPE HTML><p>sniffed"),
+            record("conversion", "text/plain", "as in a WET file".as_bytes()),
+            record("revisit", "application/http; msgtype=response", b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+            String::from_utf8(record("resource", "text/dns", b"20260102 1.2.3.4")).unwrap().replace("http://a.b/c", "dns:a.b").into_bytes(),
         ]
     }
 
@@ -278,16 +293,19 @@ pub mod tests {
             format!("{}|chunks & gzip||200|text/html", starts[3]),
             format!("{}|plain text|||text/plain", starts[6]),
             format!("{}|sniffed||200|", starts[7]),
+            format!("{}|as in a WET file|||text/plain", starts[8]),
         ];
         let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
-        let reject = format!("{}||http_status", starts[4]);
+        let rejects = [format!("{}||media_type", starts[2]), format!("{}||http_status", starts[4])];
+        let rejects: Vec<&str> = rejects.iter().map(String::as_str).collect();
         let settings = "columns = { title = \"string\", http_status = \"integer\", content_type = \"string\" }";
         let columns = ["position", "text", "title", "http_status", "content_type"];
-        check("a.warc", &file, settings, &columns, &documents, &[&reject]);
+        check("a.warc", &file, settings, &columns, &documents, &rejects);
         // As crawlers pack them: a gzip member for each record.
         let packed: Vec<u8> = records().iter().flat_map(|record| gzip(record)).collect();
-        check("a.warc.gz", &packed, settings, &columns, &documents, &[&reject]);
-        check("a.warc.zst", &zstd::encode_all(&file[..], 1).unwrap(), settings, &columns, &documents, &[&reject]);
+        check("a.warc.gz", &packed, settings, &columns, &documents, &rejects);
+        check("a.warc.zst", &zstd::encode_all(&file[..], 1).unwrap(), settings, &columns, &documents, &rejects);
+        check("a.warc.wet.gz", &gzip(&records()[8]), "", &["text"], &["as in a WET file"], &[]);
         check(
             "a.warc",
             &records()[6],
@@ -296,6 +314,16 @@ pub mod tests {
             &["http://a.b/c|2026-01-02T03:04:05Z|{\"encoding\":\"utf-8\",\"content_type\":\"text/plain\"}|"],
             &[],
         );
+    }
+
+    #[test]
+    fn what_holds_no_document_is_counted() {
+        let lab = Lab::new(&[("a.warc", &records().concat())]);
+        lab.run("[[step]]\nstage = \"import\"\npaths = [\"a.warc\"]", 1).unwrap();
+        let manifest = &lab.artifact("import").manifest;
+        assert_eq!((manifest.count("records"), manifest.count("records_skipped")), (7, 4));
+        let details = lab.rows("import", "rejects", &["detail"]);
+        assert_eq!(details[0], "the content is `image/png`, neither HTML nor plain text");
     }
 
     #[test]
