@@ -158,7 +158,7 @@ fn shards_of_another_workspace_are_fetched_and_checked() {
         let done = site.mill(&["plan", "z.toml"]);
         assert!(done.code == 2 && done.stderr.contains(part), "{}", done.stderr);
     };
-    check("s3://bucket/mails", "shards are fetched from folders alone");
+    check("s3://bucket/mails", "artifacts are fetched from folders alone");
     check("runs/x/steps/import", "holds documents, no tokens");
     check("runs/none", "is no artifact: it has no manifest.json");
 }

@@ -220,7 +220,8 @@ impl Write for HashingWriter {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use arrow::array::Int64Array;
 

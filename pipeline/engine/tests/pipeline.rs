@@ -366,7 +366,7 @@ fn wrong_configs_are_refused_with_place_and_choices() {
     );
     check(
         "[[step]]\nstage = \"keep\"",
-        "x.toml:2:1: step `keep`: the input `documents` needs a step above that makes documents, and there is none; stages that do: `read-lines`, `keep`, `publish`",
+        "x.toml:2:1: step `keep`: the input `documents` needs a step above that makes documents, and there is none; stages that do: `read-lines`, `keep`",
     );
     let twice = CONFIG.replacen(
         "[[step]]\nstage = \"keep\"",

@@ -184,6 +184,7 @@ mod tests {
             steps.clusters               7 columns
             steps.counts                 4 columns
             steps.documents              9 columns
+            steps.examples               4 columns
             steps.rejects                14 columns
             steps.scores                 9 columns
             steps.spans                  7 columns

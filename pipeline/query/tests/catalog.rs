@@ -259,7 +259,7 @@ fn only_queries() {
         "select * from txets",
         "table",
         expect![[r#"
-            error: unknown table `txets`, did you mean `texts`?; of 14 tables the nearest: `texts`, `texts.rejects`, `texts.clusters`, `texts.documents`, `steps`, `files`, `steps.examples`, `runs`, `steps.spans`, `steps.counts` (`information_schema.tables` has all)
+            error: unknown table `txets`, did you mean `texts`?; of 14 tables the nearest: `texts`, `texts.rejects`, `texts.clusters`, `texts.documents`, `steps`, `steps.examples`, `files`, `steps.spans`, `steps.counts`, `steps.scores` (`information_schema.tables` has all)
         "#]],
     );
     check(

@@ -359,7 +359,7 @@ mod tests {
             &["repeated_lines|1|6", "repeated_lines|2|7"],
             &["3|empty_text|all of it occurred before"],
         );
-        check(&["a b\nc d", "a b\n\nx\n\nc d"], line, &["a b\nc d", "x"], &["repeated_lines|2|9"], &[]);
+        check(&["a b\nc d", "a b\n\nx\n\nc d"], line, &["a b\nc d", "x"], &["repeated_lines|2|10"], &[]);
         check(&["a b\nx\na b\nx"], line, &["a b\nx\nx"], &["repeated_lines|1|4"], &[]);
         check(&["one", "one", " one\n\n\none"], line, &["one", "one", " one\n\n\none"], &[], &[]);
         let paragraph = "words_min = 2\nunit = \"paragraph\"";

@@ -437,7 +437,7 @@ fn answers_are_cut_out_of_their_contexts() {
     let metrics = read(&world.dir("reader").join("metrics/part-00000.parquet"));
     assert!(floats(&metrics, "accuracy").last().unwrap() > &0.9);
     let predicted = |more: Value| {
-        let mut settings = json!({"answer": asked, "batch_size": 7, "max_answer_tokens": 3});
+        let mut settings = json!({"batch_size": 7, "max_answer_tokens": 3});
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let settings: Predict = serde_json::from_value(settings).unwrap();
         let inputs = [("model", "reader"), ("tokens", "questions"), ("documents", "documents")];
