@@ -33,7 +33,8 @@ const OTHERS_TOKENS_MAX: usize = 1 << 22;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Objective {
-    /// Whether it follows the first or comes from another document (BERT).
+    /// Whether it follows the first or comes from another document (BERT): half and half, but a single sentence that is left always gets
+    /// another document's behind it, as in BERT's script, so that short documents have more of those.
     #[default]
     NextSentence,
     /// Whether the two follow one another in this order or were swapped (ALBERT).
