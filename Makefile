@@ -44,7 +44,7 @@ test-all: libtorch
 
 # The dev profile, as for clippy: the two share what they have checked.
 test-data-only: prerequisites
-	cargo check --locked --no-default-features
+	cargo check --locked --no-default-features --features remote
 
 format: prerequisites
 	cargo fmt --all --check

@@ -697,7 +697,7 @@ pub(crate) mod tests {
         check("paths = [\"a.jsonl\"]\nwindow_bytes_max = 1000", "`window_bytes_max` is 1000");
         check("paths = [\"-\"]", "`paths` names `-`, the standard input, which has no extension; give `format`: jsonl,");
         #[cfg(not(feature = "remote"))]
-        check("paths = [\"s3://bucket/a.jsonl\"]", "reads no object stores; build it with `--features remote`");
+        check("paths = [\"s3://bucket/a.jsonl\"]", "was built without object stores; build it with the feature `remote`");
         check("paths = [\"a.jsonl\"]\nencoding = \"UTF-16LE\"", "`auto` reads text files");
         check("paths = [\"a.jsonl\"]\nencoding = \"ebcdic\"", "expected one of `auto`, `utf-8`");
         check("paths = [\"*.xyz\"]", "the extension names no format");

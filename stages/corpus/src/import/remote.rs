@@ -24,7 +24,7 @@ pub fn is_address(path: &str) -> bool {
 /// Brings what an address names, or all objects that match it, into `folder`.
 pub fn fetch(address: &str, folder: &Path) -> Result<Vec<Fetched>> {
     if !cfg!(feature = "remote") {
-        bail!("`{address}`: this `mill` reads no object stores; build it with `--features remote`, or download the file");
+        bail!("`{address}`: this `mill` was built without object stores; build it with the feature `remote`, which is on by default, or download the file");
     }
     let (fixed, pattern) = divide(address);
     let url = Url::parse(fixed).with_context(|| format!("`{address}` is no address"))?;
