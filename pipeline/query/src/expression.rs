@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 use engine::{list, suggest};
 
 use crate::errors::explain;
-use crate::functions::takes_file;
+use crate::functions::file_arguments;
 
 /// The canonical form: one spacing, no comments, unquoted names in lower case. Fails with a message for the user if the expression cannot
 /// be parsed, calls an unknown function, or may differ from run to run. Columns are not checked: they are known when a table is.
@@ -40,7 +40,7 @@ fn parse(expression: &str) -> Result<Expr> {
     }
 }
 
-/// Puts content hashes in the place of names of files (`files`: name → hash): the second argument of the functions that read one.
+/// Puts content hashes in the place of names of files (`files`: name → hash): the arguments behind the text of functions that read some.
 pub fn bind_files(expression: &str, files: &BTreeMap<String, String>) -> Result<String> {
     let mut expr = parse(expression)?;
     match VisitMut::visit(&mut expr, &mut BindFiles { files }) {
@@ -59,35 +59,33 @@ impl VisitorMut for BindFiles<'_> {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         let name = function.name.to_string();
-        if !takes_file(&name) {
-            return ControlFlow::Continue(());
-        }
         let FunctionArguments::List(arguments) = &mut function.args else { return ControlFlow::Continue(()) };
-        let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = arguments.args.get_mut(1) else {
-            return ControlFlow::Break(format!(
-                "`{name}`: its second argument is the name of a file, as a constant: `{name}(text, 'lid')`"
-            ));
-        };
-        let Value::SingleQuotedString(file) = &mut value.value else {
-            return ControlFlow::Break(format!("`{name}`: the name of a file is a text: '{value}'"));
-        };
-        let names = || self.files.keys().map(String::as_str);
-        match self.files.get(file) {
-            Some(hash) => *file = hash.clone(),
-            None if self.files.is_empty() => {
+        for place in 1..=file_arguments(&name) {
+            let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = arguments.args.get_mut(place) else {
+                let what = ["second", "third"][place - 1];
                 return ControlFlow::Break(format!(
-                    "`{name}` needs the file `{file}`: give it to the step, files = {{ {file} = \"models/…\" }}"
+                    "`{name}`: its {what} argument is the name of a file, as a constant: `{name}(text, 'lid')`"
                 ));
-            }
-            None => {
-                return ControlFlow::Break(format!(
-                    "`{name}`: no file `{file}`{}; `files` names {}",
-                    suggest(file, names()),
-                    list(names())
-                ));
+            };
+            let Value::SingleQuotedString(file) = &mut value.value else {
+                return ControlFlow::Break(format!("`{name}`: the name of a file is a text: '{value}'"));
+            };
+            match self.files.get(file) {
+                Some(hash) => *file = hash.clone(),
+                None => return ControlFlow::Break(self.missing(&name, file)),
             }
         }
         ControlFlow::Continue(())
+    }
+}
+
+impl BindFiles<'_> {
+    fn missing(&self, function: &str, file: &str) -> String {
+        if self.files.is_empty() {
+            return format!("`{function}` needs the file `{file}`: give it to the step, files = {{ {file} = \"models/…\" }}");
+        }
+        let names = || self.files.keys().map(String::as_str);
+        format!("`{function}`: no file `{file}`{}; `files` names {}", suggest(file, names()), list(names()))
     }
 }
 
@@ -182,6 +180,8 @@ mod tests {
             &["lid", "lm"],
             "fasttext_probability(text, 'hash-of-lid', 'lid') > 0.5 AND arpa_perplexity(text, 'hash-of-lm') < 9",
         );
+        check("log_importance(text, 'lid', 'lm')", &["lid", "lm"], "log_importance(text, 'hash-of-lid', 'hash-of-lm')");
+        check("log_importance(text, 'lm', 'lid')", &["lm"], "`log_importance`: no file `lid`; `files` names `lm`");
         check("word_count(text)", &[], "word_count(text)");
         check("token_count(text, 'tok')", &[], "`token_count` needs the file `tok`: give it to the step, files = { tok = \"models/…\" }");
         check("token_count(text, 'tok')", &["toc", "lm"], "`token_count`: no file `tok`, did you mean `toc`?; `files` names `lm`, `toc`");

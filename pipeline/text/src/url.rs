@@ -9,14 +9,7 @@ const TRACKING: [&str; 12] =
 /// `host/path?query` without scheme, user, `www.`, the scheme's own port, fragment, tracking parameters and slashes at the path's end; the host
 /// in lower case. Path and query keep their case, order and escapes, for servers tell those apart.
 pub fn url_normal(url: &str) -> String {
-    let url = url.trim();
-    let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => (scheme, rest),
-        _ => ("", url.strip_prefix("//").unwrap_or(url)),
-    };
-    let rest = rest.split('#').next().unwrap_or(rest);
-    let host_end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (host, rest) = rest.split_at(host_end);
+    let (scheme, host, rest) = divide(url);
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut out = host_normal(host, scheme);
     out.push_str(path.trim_end_matches('/'));
@@ -27,6 +20,29 @@ pub fn url_normal(url: &str) -> String {
         mark = '&';
     }
     out
+}
+
+/// The host in lower case, without user, port and `www.`.
+pub(crate) fn url_host(url: &str) -> String {
+    let (scheme, host, _) = divide(url);
+    let host = host_normal(host, scheme);
+    match host.rsplit_once(':') {
+        // An address of IPv6 has its colons within brackets.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name.trim_end_matches('.').to_string(),
+        _ => host,
+    }
+}
+
+/// Scheme (empty where there is none), host with user and port, and the rest without its fragment.
+fn divide(url: &str) -> (&str, &str, &str) {
+    let url = url.trim();
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => (scheme, rest),
+        _ => ("", url.strip_prefix("//").unwrap_or(url)),
+    };
+    let rest = rest.split('#').next().unwrap_or(rest);
+    let (host, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    (scheme, host, rest)
 }
 
 fn host_normal(host: &str, scheme: &str) -> String {

@@ -34,7 +34,8 @@ pub struct Clean {
     /// Names of rewrites and signals of the profile that are left out.
     #[serde(default)]
     pub without: Vec<String>,
-    /// Model files below the root by names that expressions use: `files = { lid = "models/lid.176.ftz" }`, then `fasttext_label(text, 'lid')`.
+    /// Files below the root by names that expressions use, of models or lists: `files = { lid = "models/lid.176.ftz", stop = "lists/en.txt" }`, then
+    /// `fasttext_label(text, 'lid')` and `listed_word_ratio(text, 'stop')`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
     /// Content hashes of the files.

@@ -52,7 +52,7 @@ mod xxh3;
 
 use datafusion::logical_expr::ScalarUDF;
 
-pub use model_files::{ModelFiles, model_functions, takes_file};
+pub use model_files::{ModelFiles, file_arguments, model_functions};
 
 /// Every function of ours. A new one is a file, a `mod` line above and a line here.
 pub fn functions() -> Vec<ScalarUDF> {

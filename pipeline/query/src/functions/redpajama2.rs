@@ -1,12 +1,13 @@
 //! `redpajama2(text)`: the quality signals of RedPajama v2 that a text alone gives, in one pass.
 //!
-//! Fields are named like its annotations without `rps_doc_`. Its signals per line become shares of lines or means over lines. Not here: what
-//! needs a web address, word lists or models (blocklists, stop words, perplexity, importance weights, classifiers), and MinHash signatures.
+//! Fields are named like its annotations without `rps_doc_`. Its signals per line become shares of lines or means over lines. What needs
+//! word lists, an address or models are functions of their own (`listed_phrase_count`, `listed_word_ratio`, `listed_host`, `log_importance`,
+//! `fasttext_probability`, `arpa_perplexity`); MinHash signatures are `dedup`'s.
 
 use std::borrow::Cow;
 
+use text::redpajama::{is_word_character, normalize, raw_words};
 use text::{Ngrams, characters};
-use unicode_normalization::{UnicodeNormalization, is_nfd};
 
 use super::record::{Record, RecordField, share};
 
@@ -51,13 +52,6 @@ fn redpajama2(text: &str, values: &mut [Option<f64>]) {
     normalized(&normal, values);
     raw(text, values);
     lines(text, values);
-}
-
-/// Without ASCII punctuation, in lower case and decomposed; white space stays, for words are split at it.
-fn normalize(text: &str) -> String {
-    let plain: String = text.chars().filter(|c| !c.is_ascii_punctuation()).collect();
-    let lower = plain.to_lowercase();
-    if lower.is_ascii() || is_nfd(&lower) { lower } else { lower.nfd().collect() }
 }
 
 fn normalized(normal: &str, values: &mut [Option<f64>]) {
@@ -107,24 +101,6 @@ fn raw(text: &str, values: &mut [Option<f64>]) {
     values[17] = Some(sentences as f64);
     let brackets = text.bytes().filter(|byte| matches!(byte, b'{' | b'}')).count() as u64;
     values[18] = Some(share(brackets, characters(text) as u64).unwrap_or(0.0));
-}
-
-/// Runs of word characters and runs of what is neither that nor white space.
-fn raw_words(text: &str) -> impl Iterator<Item = &str> {
-    text.split_whitespace().flat_map(|chunk| {
-        let mut rest = chunk;
-        std::iter::from_fn(move || {
-            let is_word = is_word_character(rest.chars().next()?);
-            let end = rest.find(|c| is_word_character(c) != is_word).unwrap_or(rest.len());
-            let (run, behind) = rest.split_at(end);
-            rest = behind;
-            Some(run)
-        })
-    })
-}
-
-fn is_word_character(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
 }
 
 /// Signals of lines, which end with their line feed.

@@ -6,11 +6,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use futures::TryStreamExt;
 use glob::{MatchOptions, Pattern};
 use object_store::path::Path as Location;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
 
 /// An object that lies in the workspace, with its path below the fixed part of the pattern.
@@ -24,7 +24,9 @@ pub fn is_address(path: &str) -> bool {
 /// Brings what an address names, or all objects that match it, into `folder`.
 pub fn fetch(address: &str, folder: &Path) -> Result<Vec<Fetched>> {
     if !cfg!(feature = "remote") {
-        bail!("`{address}`: this `mill` was built without object stores; build it with the feature `remote`, which is on by default, or download the file");
+        bail!(
+            "`{address}`: this `mill` was built without object stores; build it with the feature `remote`, which is on by default, or download the file"
+        );
     }
     let (fixed, pattern) = divide(address);
     let url = Url::parse(fixed).with_context(|| format!("`{address}` is no address"))?;
@@ -33,8 +35,7 @@ pub fn fetch(address: &str, folder: &Path) -> Result<Vec<Fetched>> {
     }
     let credentials = std::env::vars().filter(|(name, _)| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix)));
     let plain = (url.scheme() == "http").then(|| ("allow_http".to_string(), "true".to_string()));
-    let (store, location) = object_store::parse_url_opts(&url, credentials.chain(plain))
-        .with_context(|| format!("`{address}` cannot be opened; schemes: s3, gs, az, http, https"))?;
+    let (store, location) = object_store::parse_url_opts(&url, credentials.chain(plain)).map_err(|error| refused(address, error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the download")?;
     runtime.block_on(load(store.as_ref(), address, location, pattern, folder))
 }
@@ -50,19 +51,35 @@ fn divide(address: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// What is wrong, and what to do. The error's own text holds that of its causes.
+fn refused(address: &str, error: Error) -> anyhow::Error {
+    let prefix = match address.split("://").next() {
+        _ if matches!(error, Error::NotFound { .. }) => return anyhow!("`{address}`: there is no such object"),
+        Some("s3" | "s3a") => "AWS",
+        Some("gs") => "GOOGLE",
+        Some("az" | "adl" | "azure" | "abfs" | "abfss") => "AZURE",
+        Some("http" | "https") => return anyhow!("`{address}` cannot be read: {error}"),
+        _ => return anyhow!("`{address}` cannot be read; schemes: s3, gs, az, http, https"),
+    };
+    anyhow!(
+        "`{address}` cannot be read: {error}; credentials come from the variables {prefix}_… of the environment, \
+         {prefix}_SKIP_SIGNATURE=true is for what is public"
+    )
+}
+
 async fn load(store: &dyn ObjectStore, address: &str, location: Location, pattern: Option<&str>, folder: &Path) -> Result<Vec<Fetched>> {
-    let failed = || format!("reading `{address}`; are the credentials in the environment?");
+    let failed = |error| refused(address, error);
     let mut found: Vec<(ObjectMeta, String)> = Vec::new();
     match pattern {
         None => {
             let name = location.filename().with_context(|| format!("`{address}` names no object"))?.to_string();
-            found.push((store.head(&location).await.with_context(failed)?, name));
+            found.push((store.head(&location).await.map_err(failed)?, name));
         }
         Some(text) => {
             let pattern = Pattern::new(text).with_context(|| format!("`{address}` is no valid pattern"))?;
             let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
             let mut objects = store.list(Some(&location));
-            while let Some(object) = objects.try_next().await.with_context(failed)? {
+            while let Some(object) = objects.try_next().await.map_err(failed)? {
                 let below =
                     object.location.prefix_match(&location).map(|parts| parts.map(|part| part.as_ref().to_string()).collect::<Vec<_>>());
                 let relative = below.unwrap_or_default().join("/");
@@ -94,9 +111,9 @@ async fn download(store: &dyn ObjectStore, address: &str, object: &ObjectMeta, f
         return Ok(path);
     }
     let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
-    let mut bytes = store.get(&object.location).await.with_context(failed)?.into_stream();
+    let mut bytes = store.get(&object.location).await.map_err(|error| refused(address, error))?.into_stream();
     let mut loaded = 0;
-    while let Some(chunk) = bytes.try_next().await.with_context(failed)? {
+    while let Some(chunk) = bytes.try_next().await.map_err(|error| refused(address, error))? {
         file.write_all(&chunk).with_context(failed)?;
         loaded += chunk.len() as u64;
     }
@@ -139,7 +156,7 @@ mod tests {
         assert_eq!((newer[0] == found[0], newer[1] == found[1]), (true, false));
         assert_eq!(std::fs::read(&newer[1].0).unwrap(), b"new");
         assert!(get(Some("*.csv"), "data").unwrap_err().to_string().contains("matches no object"));
-        assert!(format!("{:#}", get(None, "data/missing").unwrap_err()).contains("s3://b/data"));
+        assert_eq!(format!("{:#}", get(None, "data/missing").unwrap_err()), "`s3://b/data`: there is no such object");
     }
 
     #[test]
@@ -180,6 +197,8 @@ mod tests {
             assert_eq!(std::fs::read(&fetched[0].0).unwrap(), b"{\"text\":\"one\"}");
         }
         assert_eq!(gets.load(Ordering::SeqCst), 1);
-        assert!(fetch("https://127.0.0.1/*.jsonl", folder.path()).unwrap_err().to_string().contains("do not list"));
+        let message = |address: &str| format!("{:#}", fetch(address, folder.path()).unwrap_err());
+        assert!(message("https://127.0.0.1/*.jsonl").contains("do not list"));
+        assert_eq!(message("ftp://127.0.0.1/a.jsonl"), "`ftp://127.0.0.1/a.jsonl` cannot be read; schemes: s3, gs, az, http, https");
     }
 }

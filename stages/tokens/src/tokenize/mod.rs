@@ -229,7 +229,7 @@ fn default_short_probability() -> f64 {
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
     const ABOUT: &'static str = "Turns documents into shards of tokens: packed, with labels or tags, questions with answers, sources with targets, or pairs of sentences.";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents), Port::one("tokenizer", Kind::Tokenizer)];
     const OUTPUT: Kind = Kind::Tokens;
 

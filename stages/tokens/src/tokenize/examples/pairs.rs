@@ -5,8 +5,11 @@
 //! from another document instead, and the sentences that were to be there begin the next row. With `sentence-order` (ALBERT), half of the rows have
 //! their segments swapped. What is too long is cut token by token, at either end of the longer segment.
 //!
-//! Choices are functions of the seed, the document's id, the row's number within the document, and what is chosen. Other documents are those of
-//! the same file and split within some hundreds of documents, so that nothing but them is kept in memory.
+//! A sentence that is left alone can only get another document's behind it. BERT's script lets such rows come on top of the half, which short
+//! documents turn into two thirds; here each of them is made good by the next row of the same file and split that can keep its own sentences.
+//!
+//! Choices are functions of the seed, the document's id, the row's number within the document, and what is chosen, but for that balance. Other
+//! documents are those of the same file and split within some hundreds of documents, so that nothing but them is kept in memory.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -33,8 +36,8 @@ const OTHERS_TOKENS_MAX: usize = 1 << 22;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Objective {
-    /// Whether it follows the first or comes from another document (BERT): half and half, but a single sentence that is left always gets
-    /// another document's behind it, as in BERT's script, so that short documents have more of those.
+    /// Whether it follows the first or comes from another document (BERT): half and half. A single sentence that is left always gets another
+    /// document's behind it, and a later row its own in return, as far as there are such.
     #[default]
     NextSentence,
     /// Whether the two follow one another in this order or were swapped (ALBERT).
@@ -83,25 +86,31 @@ impl Sentences {
     }
 }
 
-/// By split, the documents that second segments come from.
-type Others = BTreeMap<String, VecDeque<Arc<Sentences>>>;
+/// What is remembered of a split within a file.
+#[derive(Default)]
+struct Before {
+    /// The documents that second segments come from.
+    others: VecDeque<Arc<Sentences>>,
+    /// Rows that had to borrow their second segment and are not made good yet.
+    owed: u64,
+}
 
 pub(super) fn run(job: &Job) -> Result<()> {
     job.draft.fact("classes", job.settings.objective.classes())?;
     job.draft.fact("objective", job.settings.objective)?;
     job.draft.fact("segments", true)?;
-    write(job, &[&job.settings.text], &COLUMNS, |others: &mut Others, batch| {
+    write(job, &[&job.settings.text], &COLUMNS, |splits: &mut BTreeMap<String, Before>, batch| {
         let documents = encode(job, batch)?;
-        for (row, document) in documents.iter().enumerate().filter(|(_, document)| !document.sentences.is_empty()) {
-            others.entry(batch.split(row).to_string()).or_default().push_back(document.clone());
+        for (row, document) in documents.iter().enumerate() {
+            let before = splits.entry(batch.split(row).to_string()).or_default();
+            before.others.extend((!document.sentences.is_empty()).then(|| document.clone()));
         }
-        let none = VecDeque::new();
         let outcome = |(row, document): (usize, &Arc<Sentences>)| {
-            let others = others.get(batch.split(row)).unwrap_or(&none);
-            Ok(Pairs { job, document, others, row: 0 }.outcome())
+            let Before { others, owed } = splits.entry(batch.split(row).to_string()).or_default();
+            Ok(Pairs { job, document, others, owed, row: 0 }.outcome())
         };
-        let outcomes = documents.par_iter().enumerate().map(outcome).collect();
-        for others in others.values_mut() {
+        let outcomes = documents.iter().enumerate().map(outcome).collect();
+        for Before { others, .. } in splits.values_mut() {
             let mut tokens: usize = others.iter().map(|document| document.tokens()).sum();
             while others.len() > OTHERS_MAX || (tokens > OTHERS_TOKENS_MAX && others.len() > 1) {
                 tokens -= others.pop_front().map_or(0, |document| document.tokens());
@@ -139,6 +148,7 @@ struct Pairs<'a> {
     job: &'a Job<'a>,
     document: &'a Sentences,
     others: &'a VecDeque<Arc<Sentences>>,
+    owed: &'a mut u64,
     row: u64,
 }
 
@@ -174,12 +184,19 @@ impl Pairs<'_> {
                 length => from + 1 + below(self.random(Choice::Cut, 0), length as u64 - 1) as usize,
             };
             let second_class = unit(self.random(Choice::Label, 0)) < 0.5;
-            let borrows = has_others && (to - from == 1 || second_class);
+            let borrows = has_others && self.borrows(to - from == 1, second_class);
             from = self.push(&mut stored, [from, middle, to], target, borrows, second_class);
             self.row += 1;
         }
         stored.cut = all + FRAME * stored.rows.len() - stored.tokens;
         Outcome::Stored(stored)
+    }
+
+    /// Whether a row takes its second segment from another document: a row of one sentence must, which the next one that need not makes good.
+    fn borrows(&mut self, must: bool, chosen: bool) -> bool {
+        let makes_good = !must && *self.owed > 0;
+        *self.owed = *self.owed + u64::from(must) - u64::from(makes_good);
+        must || (chosen && !makes_good)
     }
 
     /// The sentence after the last one of the row that begins with sentence `from`. Where a row cannot borrow a second segment, it has two
