@@ -205,7 +205,8 @@ fn log_importance(files: Arc<ModelFiles>) -> ScalarUDF {
     let options = &[("wanted", Kind::Text), ("samples", Kind::Text)];
     of_file("log_importance", about, options, DataType::Float64, Arc::clone(&files), move |wanted, options| {
         let samples = files.find(text_of(&options[0]))?;
-        (wanted.grams()?, samples.grams()?);
+        wanted.grams()?;
+        samples.grams()?;
         Ok(Bound::Number(Box::new(move |text| Some(wanted.grams().ok()?.log_ratio(samples.grams().ok()?, text)))))
     })
 }
