@@ -7,11 +7,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use glob::{MatchOptions, Pattern};
 use object_store::path::Path as Location;
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
+
+/// How many objects are loaded at once.
+const DOWNLOADS: usize = 8;
 
 /// An object that lies in the workspace, with its path below the fixed part of the pattern.
 pub type Fetched = (PathBuf, String);
@@ -93,11 +96,11 @@ async fn load(store: &dyn ObjectStore, address: &str, location: Location, patter
         bail!("`{address}` matches no object");
     }
     found.sort_by(|a, b| a.1.cmp(&b.1));
-    let mut fetched = Vec::new();
-    for (object, relative) in found {
-        fetched.push((download(store, address, &object, folder).await?, relative));
-    }
-    Ok(fetched)
+    let fetched = found.iter().map(|(object, relative)| async {
+        let path = download(store, address, object, folder).await?;
+        Ok((path, relative.clone()))
+    });
+    futures::stream::iter(fetched).buffered(DOWNLOADS).try_collect().await
 }
 
 /// The file that holds this version of an object.
