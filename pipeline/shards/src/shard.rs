@@ -168,6 +168,15 @@ impl ShardSet {
         }
     }
 
+    /// The batches of all shards in their order.
+    pub(crate) fn batches(&self) -> Result<Vec<&RecordBatch>> {
+        let mut batches = Vec::new();
+        for shard in &self.shards {
+            batches.extend(&shard.open(self.is_ours)?.batches);
+        }
+        Ok(batches)
+    }
+
     /// The batch that holds a row, and the row's place in it.
     pub(crate) fn locate(&self, row: u64) -> Result<(&RecordBatch, usize)> {
         if row >= self.rows() {
