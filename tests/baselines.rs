@@ -117,6 +117,31 @@ fn wrong_combinations_are_refused_while_planning() {
     check((texts, "inputs = { tokens = \"translate\", tokenizer = \"wordpiece\" }"), expected);
 }
 
+/// Names of steps say nothing of tokens that come from elsewhere.
+#[test]
+fn tokens_of_another_workspace_are_known_by_their_tokenizer() {
+    let pairs = [import("pairs", "help-zh-en.jsonl.zst", &["en"]).replace("paths", "text = \"zh\"\npaths"), split("pairs", 0.9)].concat();
+    let bpe = |size| tokenizer("bpe", "byte-level-bpe", size, "pairs_split");
+    let lines = "prompt = \"text\"\ntarget = \"en\"\nsequence_length = 128";
+    let site = site(&[pairs.clone(), bpe(2000), tokens("texts", "complete", ["pairs_split", "bpe"], lines)].concat());
+    site.ok(&["run", "x.toml", "--quiet"]);
+    let run = |steps: &[String], inputs: &str| {
+        let fetch = step("fetch", "texts", "path = \"runs/x/steps/texts\"");
+        let baseline = step("baseline", "copy", &format!("method = \"copy\"\nlimit = 20\ninputs = {{ tokens = \"texts\"{inputs} }}"));
+        site.write("y.toml", [fetch, steps.concat(), baseline].concat());
+        site.mill(&["run", "y.toml", "--quiet"])
+    };
+    let imported = step("import-tokenizer", "foreign", "file = \"runs/x/steps/bpe/tokenizer.json\"");
+    let done = run(std::slice::from_ref(&imported), ", tokenizer = \"foreign\"");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let done = run(&[pairs, bpe(1000)], ", tokenizer = \"bpe\"");
+    let expected = "the tokens of step `texts` were made with another tokenizer than that of step `bpe` (2000 and 1000 ids), so their ids stand for other texts; give theirs";
+    assert!(done.code == 1 && done.stderr.contains(expected), "{}: {}", done.code, done.stderr);
+    let done = run(&[], "");
+    let expected = "method = \"copy\" writes texts with the tokenizer of step `texts`; add inputs = { tokenizer = \"STEP\" }";
+    assert!(done.code == 1 && done.stderr.contains(expected), "{}: {}", done.code, done.stderr);
+}
+
 /// Rows, golds and texts of the model's predictions are the baseline's, so that `score` compares them.
 #[cfg(feature = "model")]
 #[test]

@@ -3,8 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::manifest::Manifest;
-use crate::stage::Inputs;
-use crate::{Artifact, Kind};
+use crate::{Artifact, Inputs, Kind};
 
 /// Refuses an artifact whose documents, bytes or tokens do not add up.
 pub(crate) fn check(manifest: &Manifest, inputs: &Inputs) -> Result<()> {

@@ -5,23 +5,24 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::manifest::{FileManifest, Identity, Usage};
-use crate::part::TableWriter;
-use crate::stage::Inputs;
-use crate::{Artifact, Context, Part, PartWriter, workers};
+use crate::manifest::{self, FileManifest, Identity, Manifest, TableManifest, Usage};
+use crate::part_writer::TableWriter;
+use crate::table_file::{describe_file, schema_of};
+use crate::{Artifact, Context, Inputs, Part, PartWriter, files, workers};
 
 const JOURNAL: &str = "journal.jsonl";
 const SCRATCH: &str = "scratch";
 /// A process that writes into the draft from outside holds an advisory lock on this file.
 pub const LOCK: &str = "lock";
 /// The phase of [`Draft::parts`] in the journal.
-pub(crate) const PARTS: &str = "";
+const PARTS: &str = "";
 
 /// An artifact in the making. All methods take `&self` and may be called from any thread.
 pub struct Draft {
@@ -31,28 +32,31 @@ pub struct Draft {
 }
 
 #[derive(Default)]
-pub(crate) struct State {
-    pub(crate) schemas: BTreeMap<String, SchemaRef>,
-    pub(crate) done: HashMap<(String, usize), Line>,
-    pub(crate) counts: BTreeMap<String, i64>,
-    pub(crate) facts: BTreeMap<String, Value>,
-    pub(crate) rows: HashMap<String, u64>,
-    pub(crate) volatile: Vec<String>,
-    pub(crate) foreign: Vec<String>,
+struct State {
+    schemas: BTreeMap<String, SchemaRef>,
+    done: HashMap<(String, usize), Line>,
+    counts: BTreeMap<String, i64>,
+    facts: BTreeMap<String, Value>,
+    rows: HashMap<String, u64>,
+    volatile: Vec<String>,
+    foreign: Vec<String>,
     resumed: HashSet<(String, usize)>,
 }
 
 /// A finished part in the journal.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Line {
-    pub(crate) phase: String,
-    pub(crate) part: usize,
-    pub(crate) files: Vec<FileManifest>,
-    pub(crate) counts: BTreeMap<String, i64>,
+struct Line {
+    phase: String,
+    part: usize,
+    files: Vec<FileManifest>,
+    counts: BTreeMap<String, i64>,
     /// The start of the system in which scratch was written, when it was not synced: after another one it may be lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) boot: Option<String>,
+    boot: Option<String>,
 }
+
+/// What a part wrote into tables, and its counts.
+type Written = (Vec<FileManifest>, BTreeMap<String, i64>);
 
 impl Draft {
     /// Opens the draft in `dir`, with the parts that an earlier run finished.
@@ -60,7 +64,7 @@ impl Draft {
         let dir = dir.into();
         std::fs::create_dir_all(&dir).with_context(|| format!("creating `{}`; is the workspace writable?", dir.display()))?;
         let mut state = State::default();
-        let boot = workers::boot();
+        let boot = boot();
         let journal = std::fs::read_to_string(dir.join(JOURNAL)).unwrap_or_default();
         // A line cut off by a kill is no finished part.
         for line in journal.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
@@ -83,7 +87,7 @@ impl Draft {
         &self.key
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -137,7 +141,7 @@ impl Draft {
     /// Runs `work` for every part that is not finished yet, up to `ctx.threads` at once. Rows go to the artifact's tables.
     pub fn parts(&self, ctx: &Context, plan: &[Part], work: impl Fn(usize, &mut PartWriter) -> Result<()> + Sync) -> Result<()> {
         let schemas = self.state().schemas.clone();
-        workers::each(self, ctx, PARTS, plan, |index| {
+        self.each(ctx, PARTS, plan, |index| {
             let mut part = PartWriter::new(&self.dir, index, &schemas);
             work(index, &mut part)?;
             part.finish()
@@ -148,7 +152,7 @@ impl Draft {
     pub fn task(&self, ctx: &Context, phase: &str, plan: &[Part], work: impl Fn(usize, &Path) -> Result<()> + Sync) -> Result<()> {
         let folder = self.dir.join(SCRATCH).join(phase);
         std::fs::create_dir_all(&folder).with_context(|| format!("creating `{}`", folder.display()))?;
-        workers::each(self, ctx, phase, plan, |index| {
+        self.each(ctx, phase, plan, |index| {
             work(index, &self.scratch_path(phase, index))?;
             Ok((Vec::new(), BTreeMap::new()))
         })
@@ -159,8 +163,32 @@ impl Draft {
         self.dir.join(SCRATCH).join(phase).join(format!("part-{index:05}"))
     }
 
+    /// Runs `work` for every part of a phase that the journal does not hold, and notes it there. Files of tables are synced before; scratch files
+    /// are not where the journal can tell that the system was started anew since.
+    fn each(&self, ctx: &Context, phase: &str, plan: &[Part], work: impl Fn(usize) -> Result<Written> + Sync) -> Result<()> {
+        let todo: Vec<usize> = {
+            let state = self.state();
+            (0..plan.len()).filter(|index| !state.done.contains_key(&(phase.to_string(), *index))).collect()
+        };
+        workers::each(ctx, plan, &todo, work, |part, written| self.settle(phase, part, written))
+    }
+
+    /// Brings a finished part to the disk and notes it.
+    fn settle(&self, phase: &str, part: usize, (files, counts): Written) -> Result<()> {
+        let scratch = (phase != PARTS).then(|| self.scratch_path(phase, part));
+        let boot = scratch.as_ref().and_then(|_| boot());
+        for path in files.iter().map(|file| self.dir.join(&file.path)).chain(scratch) {
+            let file = File::open(&path).with_context(|| format!("phase `{phase}` wrote no `{}`", path.display()))?;
+            if boot.is_none() {
+                file.sync_all().with_context(|| format!("syncing `{}`", path.display()))?;
+            }
+        }
+        let synced = boot.is_none();
+        self.note(Line { phase: phase.to_string(), part, files, counts, boot }, synced)
+    }
+
     /// Appends a finished part to the journal.
-    pub(crate) fn note(&self, line: Line, synced: bool) -> Result<()> {
+    fn note(&self, line: Line, synced: bool) -> Result<()> {
         let mut state = self.state();
         let path = self.dir.join(JOURNAL);
         let mut text = serde_json::to_string(&line)?;
@@ -179,10 +207,60 @@ impl Draft {
     pub(crate) fn finish(self, identity: Identity, inputs: &Inputs, target: &Path, usage: &Usage) -> Result<Artifact> {
         self.write_empty_tables()?;
         let usage = Usage { parts_resumed: self.state().resumed.len() as u64, ..usage.clone() };
-        let manifest = crate::artifact::describe(&self, identity, usage)?;
+        let manifest = self.describe(identity, usage)?;
         crate::balance::check(&manifest, inputs)?;
-        crate::artifact::write_manifest(&self.dir, &manifest)?;
+        manifest.write(&self.dir)?;
         publish(&self.dir, target)
+    }
+
+    /// Describes every data file. Hashes noted by parts are used, other files are read once.
+    fn describe(&self, identity: Identity, usage: Usage) -> Result<Manifest> {
+        let mut relative = Vec::new();
+        files::walk(&self.dir, "", &mut relative)?;
+        relative.retain(|path| !is_bookkeeping(path));
+        relative.sort();
+        let state = self.state();
+        let noted: BTreeMap<&str, &FileManifest> =
+            state.done.values().flat_map(|line| &line.files).map(|file| (file.path.as_str(), file)).collect();
+        let mut files = Vec::new();
+        for path in &relative {
+            let mut file = match noted.get(path.as_str()) {
+                Some(file) => (*file).clone(),
+                None => {
+                    let foreign = state.foreign.iter().any(|prefix| path.starts_with(prefix.as_str()));
+                    let absolute = self.dir.join(path);
+                    File::open(&absolute).and_then(|file| file.sync_all()).with_context(|| format!("syncing `{}`", absolute.display()))?;
+                    describe_file(&self.dir, path, state.rows.get(path).copied(), foreign)?
+                }
+            };
+            file.volatile = state.volatile.iter().any(|prefix| path.starts_with(prefix.as_str()));
+            files.push(file);
+        }
+        let mut counts = state.counts.clone();
+        for (name, n) in state.done.values().flat_map(|line| &line.counts) {
+            *counts.entry(name.clone()).or_default() += n;
+        }
+        let mut fingerprint = blake3::Hasher::new();
+        for file in files.iter().filter(|file| !file.volatile) {
+            fingerprint.update(file.path.as_bytes()).update(b"\0").update(file.blake3.as_bytes()).update(b"\n");
+        }
+        Ok(Manifest {
+            format: manifest::FORMAT,
+            kind: identity.kind,
+            step: identity.step,
+            stage: identity.stage,
+            version: identity.version,
+            key: identity.key,
+            key_parts: identity.key_parts,
+            fingerprint: fingerprint.finalize().to_hex().to_string(),
+            tables: describe_tables(&self.dir, &files, &state.schemas)?,
+            files,
+            counts,
+            facts: state.facts.clone(),
+            usage,
+            finished: SystemTime::now().duration_since(UNIX_EPOCH).map(|time| time.as_secs()).unwrap_or(0),
+            program: concat!("mill ", env!("CARGO_PKG_VERSION")).to_string(),
+        })
     }
 
     fn write_empty_tables(&self) -> Result<()> {
@@ -196,6 +274,25 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+fn describe_tables(dir: &Path, files: &[FileManifest], declared: &BTreeMap<String, SchemaRef>) -> Result<BTreeMap<String, TableManifest>> {
+    let mut tables: BTreeMap<String, TableManifest> = BTreeMap::new();
+    for file in files {
+        let Some(name) = &file.table else { continue };
+        if !tables.contains_key(name) {
+            let schema = match declared.get(name) {
+                Some(schema) => schema.clone(),
+                None => schema_of(&dir.join(&file.path))?,
+            };
+            let columns = schema.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
+            tables.insert(name.clone(), TableManifest { rows: 0, bytes: 0, columns });
+        }
+        let table = tables.get_mut(name).expect("inserted above");
+        table.rows += file.rows;
+        table.bytes += file.bytes;
+    }
+    Ok(tables)
 }
 
 /// Clears the bookkeeping of a draft whose manifest stands and renames it. A kill in between leaves a draft that this finishes.
@@ -215,10 +312,16 @@ pub(crate) fn publish(draft: &Path, target: &Path) -> Result<Artifact> {
 }
 
 /// Whether a file of the draft's folder is bookkeeping and not data.
-pub(crate) fn is_bookkeeping(relative: &str) -> bool {
+fn is_bookkeeping(relative: &str) -> bool {
     relative == JOURNAL
         || relative == LOCK
-        || relative == crate::manifest::FILE
+        || relative == manifest::FILE
         || relative.starts_with("scratch/")
         || relative.starts_with('.')
+}
+
+/// What is the same as long as the system runs, where it tells.
+fn boot() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_string())
 }

@@ -188,6 +188,30 @@ fn fixed_part(root: &Path, patterns: &[String]) -> PathBuf {
     folders.reduce(|a, b| a.components().zip(b.components()).take_while(|(x, y)| x == y).map(|(x, _)| x).collect()).unwrap_or_default()
 }
 
+/// Relative paths of all files below `dir`, `/` separated.
+pub(crate) fn walk(dir: &Path, prefix: &str, out: &mut Vec<String>) -> Result<()> {
+    let entries = std::fs::read_dir(dir.join(prefix)).with_context(|| format!("listing `{}`", dir.join(prefix).display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("listing `{}`", dir.display()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let relative = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        if entry.file_type()?.is_dir() {
+            walk(dir, &relative, out)?;
+        } else {
+            out.push(relative);
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of all files below a folder; none of one that does not exist.
+pub(crate) fn bytes_below(dir: &Path) -> u64 {
+    let mut files = Vec::new();
+    // A file that goes while it is looked at counts nothing.
+    let _ = walk(dir, "", &mut files);
+    files.iter().filter_map(|file| Some(std::fs::metadata(dir.join(file)).ok()?.len())).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

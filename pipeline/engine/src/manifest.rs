@@ -1,7 +1,8 @@
 //! `manifest.json`: what an artifact is, where it came from and what its files must be. Written last; without it there is no artifact.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -112,6 +113,16 @@ impl Manifest {
             );
         }
         Ok(Some(manifest))
+    }
+
+    /// Writes it into a folder at once, so that there is all of it or none.
+    pub(crate) fn write(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(FILE);
+        let temporary = dir.join(".manifest");
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        let written = File::create(&temporary).and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()));
+        written.and_then(|()| std::fs::rename(&temporary, &path)).with_context(|| format!("writing `{}`", path.display()))
     }
 
     /// Rows of a table, 0 when the artifact has no such table.

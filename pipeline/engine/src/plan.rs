@@ -380,7 +380,7 @@ impl Plan {
     pub fn disk_needed(&self, steps: &[usize]) -> u64 {
         let steps = || steps.iter().map(|index| &self.steps[*index]);
         let left = |step: &PlannedStep| {
-            let draft = crate::artifact::bytes_below(&self.workspace.draft_dir(&step.name, &step.key));
+            let draft = crate::files::bytes_below(&self.workspace.draft_dir(&step.name, &step.key));
             (step.disk.kept + step.disk.scratch).saturating_sub(draft)
         };
         let kept: u64 = steps().map(|step| left(step).min(step.disk.kept)).sum();

@@ -10,9 +10,8 @@ use crate::draft::LOCK;
 use crate::journal::Journal;
 use crate::manifest::Identity;
 use crate::plan::{Plan, PlannedStep, Selection, Status};
-use crate::stage::Inputs;
 use crate::usage::{Meter, free_disk};
-use crate::{Artifact, Context, Draft, GateFailed, Manifest};
+use crate::{Artifact, Context, Draft, GateFailed, Inputs, Manifest};
 
 /// The fact by which a stage says which of its bounds are not kept. Whenever a run comes by such an artifact, it fails there.
 pub const FAILED_GATES: &str = "failed_gates";

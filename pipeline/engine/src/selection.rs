@@ -12,8 +12,7 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use parquet::arrow::arrow_reader::RowSelection;
 
-use crate::artifact::{open_parquet, read_parquet, schema_of as parquet_schema};
-use crate::{Table, TableFile};
+use crate::table_file::{TableFile, open_parquet, read_parquet, schema_of as parquet_schema};
 
 /// The column of row numbers.
 const ROW: &str = "row";
@@ -30,8 +29,7 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    pub(crate) fn new(store: &Path, from: &Table, file: usize, declared: &Schema, added: &RecordBatch) -> Result<Selection> {
-        let file = from.files.get(file).with_context(|| format!("table `{}` has no file {file}", from.name))?;
+    pub(crate) fn new(store: &Path, file: &TableFile, declared: &Schema, added: &RecordBatch) -> Result<Selection> {
         let of = file.data().strip_prefix(store).unwrap_or(file.data());
         let of = of.to_str().with_context(|| format!("path `{}` is not UTF-8", of.display()))?.to_string();
         let added = added.schema();
@@ -102,9 +100,9 @@ fn read_selection(file: &TableFile) -> Result<RecordBatch> {
     Ok(concat_batches(&parquet_schema(&file.path)?, &batches)?)
 }
 
-/// The rows of a selection: its own columns beside those of the file that it points to. Holds its own columns in memory.
+/// The rows of a selection: its own columns beside those of the file that it points to, in the order of the table's. Holds its own in memory.
 pub(crate) fn read(
-    table: &Table,
+    table: &Schema,
     file: &TableFile,
     columns: Option<&[&str]>,
     batch_rows: usize,
@@ -118,7 +116,7 @@ pub(crate) fn read(
     let selected = RowSelection::from_consecutive_ranges(ranges(numbers.values()).into_iter(), total);
     let own = own.project(&(1..own.num_columns()).collect::<Vec<_>>())?;
     let is_wanted = |name: &str| columns.is_none_or(|columns| columns.contains(&name));
-    let fields: Vec<_> = table.schema.fields().iter().filter(|field| is_wanted(field.name())).cloned().collect();
+    let fields: Vec<_> = table.fields().iter().filter(|field| is_wanted(field.name())).cloned().collect();
     let schema = Arc::new(Schema::new(fields));
     let of_rows: Vec<&str> =
         schema.fields().iter().map(|field| field.name().as_str()).filter(|name| own.schema().index_of(name).is_err()).collect();

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Artifact, Context, Draft, InputFile, Kind, Site};
+use crate::{Artifact, Context, Draft, Inputs, Kind, Site};
 
 /// A step of the pipeline: a struct of settings with one verb. It does only its own work; the engine does the bookkeeping.
 ///
@@ -91,42 +91,6 @@ impl Port {
     /// A list of inputs of one kind.
     pub const fn many(name: &'static str, kind: Kind) -> Port {
         Port { name, kind, optional: false, many: true, through: None, unless: None }
-    }
-}
-
-/// What a running stage reads: the artifacts on its ports and the files it asked for in `prepare`.
-pub struct Inputs {
-    pub(crate) artifacts: Vec<(String, Artifact)>,
-    pub(crate) files: Vec<InputFile>,
-}
-
-impl Inputs {
-    /// For tests of a stage alone.
-    pub fn new(artifacts: Vec<(String, Artifact)>, files: Vec<InputFile>) -> Inputs {
-        Inputs { artifacts, files }
-    }
-
-    /// The artifact on a port that is not optional.
-    pub fn artifact(&self, port: &str) -> Result<&Artifact> {
-        self.artifact_opt(port).with_context(|| format!("no step is connected to the input `{port}`"))
-    }
-
-    pub fn artifact_opt(&self, port: &str) -> Option<&Artifact> {
-        self.artifacts.iter().find(|(name, _)| name == port).map(|(_, artifact)| artifact)
-    }
-
-    pub fn artifacts(&self, port: &str) -> Vec<&Artifact> {
-        self.artifacts.iter().filter(|(name, _)| name == port).map(|(_, artifact)| artifact).collect()
-    }
-
-    /// Input files in the order of their relative paths.
-    pub fn files(&self) -> &[InputFile] {
-        &self.files
-    }
-
-    /// All artifacts with their ports.
-    pub fn all(&self) -> &[(String, Artifact)] {
-        &self.artifacts
     }
 }
 

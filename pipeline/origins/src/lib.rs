@@ -1,13 +1,16 @@
-//! The documents that tokens are of: what `predict` and `baseline` put beside predictions, and the questions and gold answers they read there.
+//! What tokens are of: the tokenizer whose ids they hold, and the documents, of which `predict` and `baseline` put columns beside predictions and
+//! read questions and gold answers.
 
 mod documents;
 mod questions;
+mod whose;
 
 use anyhow::{Result, bail};
 use engine::Site;
 
 pub use documents::{Documents, users_columns};
 pub use questions::{AnswerColumns, Questions};
+pub use whose::{check_model, check_tokenizer, check_tokens};
 
 /// Refuses documents on the port `documents` that are not those of the tokens on the port `tokens`, and named columns without documents.
 pub fn check(site: &Site, columns: bool) -> Result<()> {

@@ -20,9 +20,10 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use engine::workspace::Workspace;
-use engine::{Artifact, Kind, list, nearest, schema, suggest};
+use engine::{Artifact, list, nearest, schema, suggest};
 
 use crate::errors::explain;
+use crate::examples;
 use crate::listing::provider;
 use crate::overview;
 use crate::session::Session;
@@ -38,9 +39,6 @@ const SPANS: [(&str, DataType); 5] = [
     ("start", DataType::Int64),
     ("length", DataType::Int64),
 ];
-
-/// The columns of `steps.examples`.
-const EXAMPLES: [(&str, DataType); 2] = [("document", schema::ID), ("length", DataType::Int64)];
 
 /// More tables than this are not listed in an error.
 const TABLES_NAMED: usize = 10;
@@ -203,7 +201,7 @@ impl<'a> Catalog<'a> {
         self.add_union("clusters", &schema::clusters(), artifacts)?;
         self.add_union("spans", &spans, artifacts)?;
         self.add_union("scores", &schema::scores(), artifacts)?;
-        self.add_examples(artifacts)?;
+        self.add(Some("steps"), "examples", examples::table(artifacts)?)?;
         self.add(Some("steps"), "counts", overview::counts(artifacts)?)
     }
 
@@ -222,28 +220,6 @@ impl<'a> Catalog<'a> {
             }
         }
         self.add_view(table, schema, parts)
-    }
-
-    /// The rows of examples: their documents, and how many tokens they have.
-    fn add_examples(&mut self, artifacts: &[(String, Artifact)]) -> Result<()> {
-        let schema = Schema::new(EXAMPLES.map(|(name, data_type)| Field::new(name, data_type, true)).to_vec());
-        let mut parts = Vec::new();
-        for (index, (step, artifact)) in artifacts.iter().enumerate() {
-            if artifact.manifest.kind != Kind::Tokens || !artifact.manifest.tables.contains_key("tokens") {
-                continue;
-            }
-            let own = artifact.table("tokens")?.schema;
-            if ["id", "tokens"].iter().all(|name| own.index_of(name).is_ok()) {
-                // The labels of a translation are tokens of their own, all others are of the tokens there.
-                let target = artifact.fact::<String>("layout").is_ok_and(|layout| layout == "translate");
-                let length = if target { "cardinality(tokens) + cardinality(labels)" } else { "cardinality(tokens)" };
-                let number = index + 1;
-                parts.push(format!(
-                    "select {number} as number, '{step}' as step, id as document, cast({length} as bigint) as length from \"{step}\".\"tokens\""
-                ));
-            }
-        }
-        self.add_view("examples", &schema, parts)
     }
 
     /// A view `steps.TABLE` of these queries; of none, its columns without rows.

@@ -5,6 +5,7 @@
 
 pub mod catalog;
 mod errors;
+mod examples;
 pub mod expression;
 mod functions;
 mod ids;

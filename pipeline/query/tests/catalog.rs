@@ -6,9 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, ListArray, RecordBatch, StringArray, new_null_array};
-use arrow::datatypes::Int32Type;
-use arrow::ipc::writer::FileWriter;
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, new_null_array};
 use engine::stage::run_alone;
 use engine::workspace::Workspace;
 use engine::{Artifact, Context, Draft, Inputs, Kind, Part, Port, Quiet, Sql, Stage, schema};
@@ -16,6 +14,8 @@ use expect_test::{Expect, expect};
 use query::{Catalog, Format, Session, Settings, run_queries, shipped, shipped_names};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use shards::Width;
+use shards::examples::{Example, Kind as ColumnKind, Value, Writer};
 
 /// Stands for `import`: three texts, two files, one reject.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -349,18 +349,12 @@ impl Stage for Examples {
     const OUTPUT: Kind = Kind::Tokens;
 
     fn run(&self, _: &Context, _: &Inputs, draft: &Draft) -> anyhow::Result<()> {
-        let ids: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter([[0; 16], [16; 16], [16; 16]].into_iter())?);
-        let lists = |lengths: [i32; 3]| -> ArrayRef {
-            let lists = lengths.map(|length| Some((0..length).map(Some).collect::<Vec<_>>()));
-            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists))
-        };
-        let columns = [("id", ids), ("tokens", lists([5, 3, 4])), ("labels", lists([1, 1, 2]))];
-        let batch = RecordBatch::try_from_iter(columns)?;
         let relative = "tokens/split=train/shard-00000.arrow";
-        let mut writer = FileWriter::try_new(std::fs::File::create(draft.file(relative)?)?, &batch.schema())?;
-        writer.write(&batch)?;
-        writer.finish()?;
-        draft.rows(relative, 3);
+        let mut writer = Writer::create(&draft.file(relative)?, &[("labels", ColumnKind::Int32s)], Width::U16)?;
+        for (id, tokens, labels) in [(0, 5, 1), (16, 3, 1), (16, 4, 2)] {
+            writer.push(Example { id: [id; 16], tokens: vec![7; tokens], values: vec![Value::Int32s(vec![7; labels])] })?;
+        }
+        draft.rows(relative, writer.finish()?);
         draft.fact("layout", "translate")
     }
 }
@@ -375,10 +369,26 @@ fn the_funnel_counts_documents_of_examples() {
     run_alone(&Examples {}, &ctx, &Inputs::new(Vec::new(), Vec::new()), &store).unwrap();
     workspace.link("examples", &store).unwrap();
     let catalog = Catalog::open(&session, &workspace).unwrap();
-    let mut out = Vec::new();
-    run_queries(&catalog, shipped("funnel").unwrap(), Format::Csv, &mut out).unwrap();
-    let out = String::from_utf8(out).unwrap();
+    let csv = |sql: &str| {
+        let mut out = Vec::new();
+        run_queries(&catalog, sql, Format::Csv, &mut out).map(|()| String::from_utf8(out).unwrap())
+    };
+    let out = csv(shipped("funnel").unwrap()).unwrap();
     assert!(out.contains(",texts,web,3,1,22,\n") && out.contains(",examples,web,2,0,,16\n"), "{out}");
+
+    // The lengths are those of the lists.
+    let rows = csv("select step, document, length from steps.examples").unwrap();
+    let counted = "select 'examples' as step, id as document, cardinality(tokens) + cardinality(labels) as length from examples";
+    assert_eq!(rows, csv(counted).unwrap());
+    assert_eq!(rows.lines().map(|row| row.rsplit(',').next().unwrap()).collect::<Vec<_>>(), ["length", "6", "4", "6"]);
+    assert_eq!(csv("select count(*) as n from steps.examples where length > 4").unwrap(), "n\n2\n");
+
+    // A shard that was cut is named.
+    let shard = store.join("tokens/split=train/shard-00000.arrow");
+    let bytes = std::fs::read(&shard).unwrap();
+    std::fs::write(&shard, &bytes[..bytes.len() - 8]).unwrap();
+    let error = csv(shipped("funnel").unwrap()).unwrap_err().to_string();
+    assert!(error.contains("shard-00000.arrow` is damaged or cut short; run `tokenize` again with --force"), "{error}");
 }
 
 #[test]

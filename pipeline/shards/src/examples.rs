@@ -192,6 +192,20 @@ impl Reader {
         Ok(batch.column(1).as_list::<i32>().value_length(index) as usize)
     }
 
+    /// The documents of each batch of rows, and how many values every row has in these columns of lists. The values themselves are not read.
+    pub fn lengths(&self, lists: &[&str]) -> Result<Vec<(ArrayRef, Vec<i64>)>> {
+        let batch = |batch: &RecordBatch| {
+            let mut lengths = vec![0; batch.num_rows()];
+            for name in lists {
+                let list = batch.column_by_name(name).and_then(|column| column.as_list_opt::<i32>());
+                let offsets = list.with_context(|| format!("these shards have no lists in a column `{name}`"))?.value_offsets();
+                lengths.iter_mut().zip(offsets.windows(2)).for_each(|(length, ends)| *length += i64::from(ends[1] - ends[0]));
+            }
+            Ok((Arc::clone(batch.column(0)), lengths))
+        };
+        self.set.batches()?.into_iter().map(batch).collect()
+    }
+
     /// The document of a row.
     pub fn id(&self, row: u64) -> Result<[u8; 16]> {
         let (batch, index) = self.set.locate(row)?;
@@ -312,6 +326,12 @@ mod tests {
         let mut labels = Vec::new();
         reader.append_labels(7, &mut labels).unwrap();
         assert_eq!(labels, [-100, -99, -98]);
+        let lengths = reader.lengths(&["tokens", "labels"]).unwrap();
+        assert_eq!(lengths.iter().map(|(ids, lengths)| (ids.len(), lengths.len())).collect::<Vec<_>>(), [(1024, 1024), (1024, 1024), (452, 452)]);
+        let (ids, lengths) = &lengths[1];
+        assert_eq!(ids.as_fixed_size_binary().value(3), u128::from(1027u32).to_le_bytes());
+        assert_eq!(lengths[..4], [5, 1 + 1, 2 + 2, 3 + 3]);
+        assert_eq!(reader.lengths(&["tokens", "words"]).unwrap_err().to_string(), "these shards have no lists in a column `words`");
         let error = reader.value(0, "words").unwrap_err().to_string();
         assert!(error.starts_with("these shards have no column `words`; columns: `id`, `tokens`, `other`"), "{error}");
     }

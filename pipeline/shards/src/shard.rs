@@ -1,8 +1,9 @@
 //! One shard: an uncompressed Arrow IPC file, written batch by batch, mapped into memory for reading, opened at first use. Or a Parquet file, which
 //! is written alike, but not read here: its rows cannot be reached one by one.
 
+use std::error::Error;
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -57,9 +58,9 @@ impl ShardWriter {
         let failed = || format!("writing `{}`", path.display());
         let writer = if is_parquet(path) {
             let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-            Format::Parquet(Box::new(ArrowWriter::try_new(file, schema.clone(), Some(properties)).with_context(failed)?))
+            Format::Parquet(Box::new(ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(bare).with_context(failed)?))
         } else {
-            Format::Arrow(Box::new(FileWriter::try_new(file, schema).with_context(failed)?))
+            Format::Arrow(Box::new(FileWriter::try_new(file, schema).map_err(bare).with_context(failed)?))
         };
         Ok(ShardWriter { path: path.to_path_buf(), writer, waiting: 0 })
     }
@@ -68,7 +69,7 @@ impl ShardWriter {
         let failed = || format!("writing `{}`", self.path.display());
         match &mut self.writer {
             Format::Arrow(writer) => {
-                writer.write(batch).with_context(failed)?;
+                writer.write(batch).map_err(bare).with_context(failed)?;
                 self.waiting += batch.get_array_memory_size();
                 if self.waiting >= BEGIN_BYTES {
                     begin_to_write(writer.get_ref().get_ref());
@@ -77,9 +78,9 @@ impl ShardWriter {
                 Ok(())
             }
             Format::Parquet(writer) => {
-                writer.write(batch).with_context(failed)?;
+                writer.write(batch).map_err(bare).with_context(failed)?;
                 if writer.in_progress_size() >= ROW_GROUP_BYTES {
-                    writer.flush().with_context(failed)?;
+                    writer.flush().map_err(bare).with_context(failed)?;
                 }
                 Ok(())
             }
@@ -89,12 +90,19 @@ impl ShardWriter {
     pub(crate) fn finish(self) -> Result<()> {
         let failed = || format!("writing `{}`", self.path.display());
         let file = match self.writer {
-            Format::Arrow(writer) => writer.into_inner().with_context(failed)?,
-            Format::Parquet(writer) => writer.into_inner().with_context(failed)?,
+            Format::Arrow(writer) => writer.into_inner().map_err(bare).with_context(failed)?,
+            Format::Parquet(writer) => writer.into_inner().map_err(bare).with_context(failed)?,
         };
         begin_to_write(&file.into_inner().map_err(|error| error.into_error()).with_context(failed)?);
         Ok(())
     }
+}
+
+/// The operating system's own error, which Arrow's and Parquet's would say twice. As in the engine, which this crate does not know.
+fn bare(error: impl Error + Send + Sync + 'static) -> anyhow::Error {
+    let error = anyhow::Error::new(error);
+    let number = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
+    number.map_or(error, |number| io::Error::from_raw_os_error(number).into())
 }
 
 /// Has the system write what it holds of a file, without waiting for it: whoever syncs the file later then waits less.
@@ -168,6 +176,15 @@ impl ShardSet {
         }
     }
 
+    /// The batches of all shards in their order.
+    pub(crate) fn batches(&self) -> Result<Vec<&RecordBatch>> {
+        let mut batches = Vec::new();
+        for shard in &self.shards {
+            batches.extend(&shard.open(self.is_ours)?.batches);
+        }
+        Ok(batches)
+    }
+
     /// The batch that holds a row, and the row's place in it.
     pub(crate) fn locate(&self, row: u64) -> Result<(&RecordBatch, usize)> {
         if row >= self.rows() {
@@ -214,4 +231,30 @@ impl Shard {
 pub fn rows_of(path: &Path) -> Result<u64> {
     let batches = map(path, None).with_context(|| format!("shard `{}` is damaged or cut short", path.display()))?;
     Ok(batches.iter().map(|batch| batch.num_rows() as u64).sum())
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        // More than buffers hold, however it is packed.
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values((0..1_000_000).map(|n: i64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64))));
+        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        for name in ["shard-00000.arrow", "shard-00000.parquet"] {
+            let path = folder.path().join(name);
+            std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+            let mut writer = ShardWriter::create(&path, &batch.schema()).unwrap();
+            let written = writer.write(&batch);
+            let error = written.and_then(|()| writer.finish()).unwrap_err();
+            assert_eq!(format!("{error:#}"), format!("writing `{}`: No space left on device (os error 28)", path.display()));
+        }
+    }
 }

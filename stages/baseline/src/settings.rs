@@ -144,19 +144,17 @@ impl Stage for Baseline {
         self.check()?;
         origins::check(site, self.columns.is_some())?;
         let Some(tokens) = site.upstream("tokens") else { return Ok(()) };
-        // Only `tokenize` makes examples; what other stages bring is packed.
-        let layout = tokens.settings["layout"].as_str().unwrap_or("packed");
+        let layout = match tokens.settings["layout"].as_str() {
+            Some(layout) => layout,
+            // What `fetch` brings shows when it is there.
+            None if tokens.stage == "fetch" => return Ok(()),
+            None => "packed",
+        };
         let method = self.method_for(&tokens.name, layout)?;
         let used = tokens.inputs.iter().filter(|(port, _)| port == "tokenizer").flat_map(|(_, steps)| steps).next();
         let ours = site.connected("tokenizer").first();
         match (method.writes_text(), ours, used) {
-            (true, ours, Some(used)) if ours != Some(used) => {
-                bail!(
-                    "method = \"{}\" writes texts with the tokenizer of step `{}`; add inputs = {{ tokenizer = \"{used}\" }}",
-                    method.name(),
-                    tokens.name
-                )
-            }
+            (true, ours, Some(used)) if ours.is_none_or(|ours| differ(site, ours, used)) => bail!(writes_texts(method, &tokens.name, used)),
             (false, Some(ours), _) => {
                 bail!("method = \"{}\" needs no tokenizer; leave out tokenizer = \"{ours}\"", method.name())
             }
@@ -175,14 +173,35 @@ impl Stage for Baseline {
         draft.fact("split", &self.split)?;
         let rows = Split::open(tokens, &self.split, self.limit)?;
         let work = Work { settings: self, ctx, tokens, layout: &layout, documents: inputs.artifact_opt("documents"), rows, draft };
+        let tokenizer = || {
+            let step = &tokens.manifest.step;
+            let tokenizer = inputs.artifact_opt("tokenizer").with_context(|| writes_texts(method, step, "STEP"))?;
+            origins::check_tokenizer(std::slice::from_ref(tokens), tokenizer).map(|()| tokenizer)
+        };
         match method {
             Method::Linear => labels::run(&work, &label_type),
             Method::FrequentTag => tags::run(&work),
             Method::SlidingWindow => answers::run(&work),
-            Method::Copy => texts::run(&work, inputs.artifact("tokenizer")?, None),
-            Method::Lead => texts::run(&work, inputs.artifact("tokenizer")?, Some(self.sentences)),
+            Method::Copy => texts::run(&work, tokenizer()?, None),
+            Method::Lead => texts::run(&work, tokenizer()?, Some(self.sentences)),
         }
     }
+}
+
+/// Whether two steps learn different tokenizers. Where one is imported, only its hash tells.
+fn differ(site: &Site, one: &str, other: &str) -> bool {
+    match (site.step(one), site.step(other)) {
+        (Some(one), Some(other)) if one.stage == "learn-tokenizer" && other.stage == one.stage => {
+            one.settings != other.settings || one.inputs != other.inputs
+        }
+        _ => false,
+    }
+}
+
+/// What is said where the tokenizer of a step's tokens is not connected.
+fn writes_texts(method: Method, step: &str, tokenizer: &str) -> String {
+    let method = method.name();
+    format!("method = \"{method}\" writes texts with the tokenizer of step `{step}`; add inputs = {{ tokenizer = \"{tokenizer}\" }}")
 }
 
 impl Baseline {

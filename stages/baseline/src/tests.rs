@@ -83,6 +83,28 @@ fn run(tokens: &Tokens, settings: Json, threads: usize) -> Result<(Vec<RecordBat
     Ok((batches, predictions))
 }
 
+/// Writes a tokenizer of three words for tests.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Words {
+    words: [String; 3],
+}
+
+impl Stage for Words {
+    const NAME: &'static str = "learn-tokenizer";
+    const ABOUT: &'static str = "Writes a tokenizer for tests.";
+    const VERSION: u32 = 1;
+    const INPUTS: &'static [Port] = &[];
+    const OUTPUT: Kind = Kind::Tokenizer;
+
+    fn run(&self, _: &Context, _: &Inputs, draft: &Draft) -> Result<()> {
+        let [a, b, c] = &self.words;
+        let model = json!({"type": "WordLevel", "vocab": {a: 0, b: 1, c: 2}, "unk_token": a});
+        let text = json!({"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "model": model}).to_string();
+        draft.fact("vocab_size", 3)?;
+        Ok(std::fs::write(draft.file("tokenizer.json")?, text)?)
+    }
+}
+
 fn facts(more: Json) -> Json {
     let mut facts = json!({"layout": "classify", "vocab_size": 40, "label_type": "class", "segments": false, "cls_id": 30, "sep_id": 31});
     facts.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -261,6 +283,40 @@ fn words_get_their_most_frequent_tag_and_unknown_ones_that_of_all() {
     let shares = batches[0].column_by_name("probabilities").unwrap().as_list::<i32>().value(0);
     assert_eq!(shares.as_primitive::<Float32Type>().values().to_vec(), [2.0 / 3.0, 0.5, 1.0 / 3.0]);
     assert_eq!(predictions.fact::<String>("scheme").unwrap(), "iob2");
+}
+
+/// As many words, so the hash alone tells tokenizers apart.
+#[test]
+fn copies_are_written_with_the_tokenizer_of_the_tokens() {
+    let (ctx, folder) = (context(1), tempfile::tempdir().unwrap());
+    let none = Inputs::new(vec![], vec![]);
+    let tokenizer = |name: &str, words: [&str; 3]| {
+        run_alone(&Words { words: words.map(str::to_string) }, &ctx, &none, &folder.path().join(name)).unwrap()
+    };
+    let (ours, other) = (tokenizer("ours", ["one", "two", "three"]), tokenizer("other", ["eins", "zwei", "drei"]));
+    let tokens = Tokens {
+        facts: json!({"layout": "translate", "vocab_size": 3, "tokenizer": ours.hash_of("tokenizer.json").unwrap()}),
+        columns: vec![("labels".into(), String::new())],
+        shards: vec![("test".into(), vec![(vec![0, 2], vec![json!([1])])])],
+    };
+    let tokens = run_alone(&tokens, &ctx, &none, &folder.path().join("tokens")).unwrap();
+    let run = |name: &str, tokenizer: Option<Artifact>| {
+        let connected = tokenizer.map(|tokenizer| ("tokenizer".to_string(), tokenizer));
+        let inputs = Inputs::new([("tokens".to_string(), tokens.clone())].into_iter().chain(connected).collect(), vec![]);
+        let baseline: Baseline = serde_json::from_value(json!({})).unwrap();
+        run_alone(&baseline, &ctx, &inputs, &folder.path().join(name)).map_err(|error| format!("{error:#}"))
+    };
+    let predictions = run("right", Some(ours)).unwrap();
+    let batch = predictions.table("predictions").unwrap().read(0, None, 10).unwrap().next().unwrap().unwrap();
+    assert_eq!((strings(&batch, "prediction"), strings(&batch, "reference")), (vec!["one three".to_string()], vec!["two".to_string()]));
+    assert_eq!(
+        run("wrong", Some(other)).unwrap_err(),
+        "the tokens of step `tokenize` were made with another tokenizer than that of step `learn-tokenizer`, so their ids stand for other texts; give theirs: inputs = { tokenizer = \"STEP\" }, and for tokens of another workspace first take its tokenizer.json over with stage = \"import-tokenizer\""
+    );
+    assert_eq!(
+        run("none", None).unwrap_err(),
+        "method = \"copy\" writes texts with the tokenizer of step `tokenize`; add inputs = { tokenizer = \"STEP\" }"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use engine::Artifact;
 
-use crate::{Head, LabelType, NetworkConfig, Objective, whose};
+use crate::{Head, LabelType, NetworkConfig, Objective};
 
 /// The facts of tokens artifacts that are read as one.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,7 +37,7 @@ pub struct Facts {
 impl Facts {
     /// The facts of one artifact or of several that agree in all of them.
     pub fn read(tokens: &[Artifact]) -> Result<Facts> {
-        whose::check_tokens(tokens)?;
+        origins::check_tokens(tokens)?;
         let mut all: Option<Facts> = None;
         for artifact in tokens {
             let facts = Facts::of(artifact)?;

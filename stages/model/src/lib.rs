@@ -28,7 +28,6 @@ pub mod seq2seq;
 mod sources;
 mod start;
 mod train;
-mod whose;
 
 use engine::{StageEntry, entry};
 
@@ -50,7 +49,6 @@ pub use seq2seq::{Denoise, Seq2seq};
 pub use sources::{Curriculum, Masking, Shuffle};
 pub use start::{Files, TOKENIZERS};
 pub use train::{Precision, Train};
-pub use whose::{check_model, check_tokenizer};
 
 /// The stages of this crate.
 pub fn stages() -> Vec<StageEntry> {

@@ -39,7 +39,7 @@ pub fn predict(job: &Job, settings: &Predict, worker: &mut Worker) -> Result<Opt
     let facts = Facts::read(std::slice::from_ref(&tokens))?;
     let data = Rows::open(std::slice::from_ref(&tokens), &facts, &settings.split)?;
     let model = job.artifact("model")?;
-    model::check_model(&tokens, &model)?;
+    origins::check_model(&tokens, &model)?;
     let folder = model.dir.join(folder::MODEL);
     let device = device(&job.device, 0)?;
     switch(device, false, false)?;

@@ -46,7 +46,7 @@ pub struct Run {
 pub fn prepare(job: &Job, settings: &Train, device: Device, ranks: Ranks) -> Result<Run> {
     let tokens = job.artifacts("tokens")?;
     let facts = Facts::read(&tokens)?;
-    model::check_tokenizer(&tokens, &job.artifact("tokenizer")?)?;
+    origins::check_tokenizer(&tokens, &job.artifact("tokenizer")?)?;
     let rows = Arc::new(Rows::open(&tokens, &facts, &settings.split)?);
     let valid = if facts.has_split(&settings.valid_split) { Some(Rows::open(&tokens, &facts, &settings.valid_split)?) } else { None };
     let start = start::find(job, settings)?;

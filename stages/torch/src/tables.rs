@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use engine::error::bare;
 use model::Job;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -70,17 +71,38 @@ impl Writer {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .build();
-        let writer = ArrowWriter::try_new(File::create(&path).with_context(failed)?, schema, Some(properties))?;
+        let file = File::create(&path).with_context(failed)?;
+        let writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(bare).with_context(failed)?;
         Ok(Writer { path, writer })
     }
 
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch).with_context(|| format!("writing `{}`", self.path.display()))
+        self.writer.write(batch).map_err(bare).with_context(|| format!("writing `{}`", self.path.display()))
     }
 
     /// Writes the rest and syncs the file.
     pub fn finish(self) -> Result<()> {
         let failed = || format!("writing `{}`", self.path.display());
-        self.writer.into_inner().with_context(failed)?.sync_all().with_context(failed)
+        self.writer.into_inner().map_err(bare).with_context(failed)?.sync_all().with_context(failed)
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use arrow::array::Int64Array;
+    use arrow::datatypes::DataType;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_once() {
+        let draft = tempfile::tempdir().unwrap();
+        let path = path(draft.path(), "metrics", 0);
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let column = Column(Field::new("step", DataType::Int64, false), Arc::new(Int64Array::from_iter_values(0..1000)));
+        let error = write(draft.path(), "metrics", vec![column]).unwrap_err();
+        assert_eq!(format!("{error:#}"), format!("writing `{}`: No space left on device (os error 28)", path.display()));
     }
 }

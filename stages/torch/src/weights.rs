@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use engine::error::bare;
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors, View};
 use tch::{Device, Kind, Tensor};
@@ -47,7 +48,8 @@ impl View for Contiguous {
 pub fn save(path: &Path, named: &[(String, Tensor)], metadata: HashMap<String, String>) -> Result<()> {
     let views = named.iter().map(|(name, tensor)| (name, Contiguous::of(tensor)));
     let temporary = path.with_extension("tmp");
-    safetensors::serialize_to_file(views, Some(metadata), &temporary).with_context(|| format!("writing `{}`", temporary.display()))?;
+    let written = safetensors::serialize_to_file(views, Some(metadata), &temporary).map_err(bare);
+    written.with_context(|| format!("writing `{}`", temporary.display()))?;
     replace(&temporary, path)
 }
 

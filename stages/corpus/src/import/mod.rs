@@ -216,7 +216,7 @@ impl Stage for Import {
             }
             rows.finish(&seen)
         })?;
-        seen.warn(ctx, plan.len(), &shape.columns);
+        seen.warn(ctx, plan.len(), &shape, &source);
         Ok(())
     }
 }
@@ -672,6 +672,20 @@ pub(crate) mod tests {
         lab.run(&format!("{step}\nfields = {{ label = \"lable\" }}"), 1).unwrap();
         let told = "`columns`: no record has a value in its field `lable`, so the column `label` is null in every document";
         assert_eq!(lab.warnings(), [told]);
+    }
+
+    #[test]
+    fn a_source_that_no_record_names_is_told() {
+        let check = |lines: &[u8], expected: &[&str]| {
+            let lab = Lab::new(&[("web/a.jsonl", lines)]);
+            lab.run("[[step]]\nstage = \"import\"\npaths = [\"web/a.jsonl\"]\nsource_field = \"from\"", 1).unwrap();
+            assert_eq!(lab.warnings(), expected);
+        };
+        let told = "`source_field`: no record has text in its field `from`, so the source of every document is `web`";
+        check(b"{\"text\":\"one\",\"form\":\"mail\"}\n{\"text\":\"two\",\"from\":7}\n", &[told]);
+        check(b"{\"text\":\"one\"}\n{\"text\":\"two\",\"from\":\"mail\"}\n", &[]);
+        // Where there is no document, nothing is missing.
+        check(b"{\"text\":\"\"}\n", &[]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use engine::{Context, PartWriter, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Shape;
 use crate::rejects::{Reject, Rejects};
 
 const BATCH_ROWS: usize = 4096;
@@ -119,7 +120,7 @@ pub struct Record<'a> {
     pub source: Option<&'a str>,
 }
 
-/// Which of the user's columns have a value anywhere, over all parts of a step.
+/// Whether the user's columns and the field of the source have a value anywhere, over all parts of a step.
 #[derive(Default)]
 pub struct Seen(Mutex<Values>);
 
@@ -127,17 +128,22 @@ pub struct Seen(Mutex<Values>);
 struct Values {
     parts: usize,
     documents: bool,
+    sources: bool,
     columns: Vec<bool>,
 }
 
 impl Seen {
-    /// Warns of columns that are null in every document; `parts` are all of the step, of which a resumed one does not see those before.
-    pub fn warn(&self, ctx: &Context, parts: usize, columns: &[Column]) {
+    /// Warns of fields that no document had; `parts` are all of the step, of which a resumed one does not see those before.
+    pub fn warn(&self, ctx: &Context, parts: usize, shape: &Shape, source: &str) {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let empty = columns.iter().zip(&seen.columns).filter(|(_, filled)| !**filled);
-        for (column, _) in empty.filter(|_| seen.documents && seen.parts == parts) {
-            let (name, field) = (&column.name, &column.field);
+        if !seen.documents || seen.parts != parts {
+            return;
+        }
+        for (Column { name, field, .. }, _) in shape.columns.iter().zip(&seen.columns).filter(|(_, filled)| !**filled) {
             ctx.warn(&format!("`columns`: no record has a value in its field `{field}`, so the column `{name}` is null in every document"));
+        }
+        if let Some(field) = shape.source_field.as_ref().filter(|_| !seen.sources) {
+            ctx.warn(&format!("`source_field`: no record has text in its field `{field}`, so the source of every document is `{source}`"));
         }
     }
 }
@@ -164,8 +170,9 @@ pub struct Rows<'a, 'w> {
     extras: StringBuilder,
     rows: usize,
     bytes: usize,
-    /// Whether there was a document yet.
+    /// Whether there was a document yet, and one that names its source.
     documents: bool,
+    sourced: bool,
     rejects: Rejects,
 }
 
@@ -192,6 +199,7 @@ impl<'a, 'w> Rows<'a, 'w> {
             rows: 0,
             bytes: 0,
             documents: false,
+            sourced: false,
             rejects: Rejects::new("import"),
         }
     }
@@ -243,6 +251,7 @@ impl<'a, 'w> Rows<'a, 'w> {
         }
         self.extras.append_option(Some(record.extra).filter(|extra| !extra.is_empty()));
         self.documents = true;
+        self.sourced |= record.source.is_some();
         self.rows += 1;
         self.bytes += record.text.len() + record.extra.len();
         if self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
@@ -298,6 +307,7 @@ impl<'a, 'w> Rows<'a, 'w> {
         let mut seen = seen.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.parts += 1;
         seen.documents |= self.documents;
+        seen.sources |= self.sourced;
         seen.columns.resize(self.filled.len(), false);
         seen.columns.iter_mut().zip(self.filled).for_each(|(all, filled)| *all |= filled);
         Ok(())

@@ -2,7 +2,7 @@
 //! `mill-model` reads, so that a wrong row is an error now and not after hours.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -10,6 +10,7 @@ use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::{Decoder, infer_json_schema_from_iterator};
+use engine::error::bare;
 use engine::{Context, list};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -294,6 +295,7 @@ fn ordered(data_type: &DataType) -> DataType {
 
 /// The file while it is written.
 struct Writer {
+    path: PathBuf,
     writer: ArrowWriter<File>,
     schema: Arc<Schema>,
     decoder: Decoder,
@@ -312,8 +314,9 @@ impl Writer {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .build();
-        let writer = ArrowWriter::try_new(File::create(path).with_context(failed)?, schema.clone(), Some(properties))?;
-        Ok(Writer { writer, schema, decoder, ids: Vec::new(), rows: 0 })
+        let file = File::create(path).with_context(failed)?;
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(bare).with_context(failed)?;
+        Ok(Writer { path: path.to_path_buf(), writer, schema, decoder, ids: Vec::new(), rows: 0 })
     }
 
     fn push(&mut self, id: [u8; 16], item: Value) -> Result<()> {
@@ -327,13 +330,13 @@ impl Writer {
         let Some(batch) = self.decoder.flush()? else { return Ok(()) };
         let ids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(self.ids.drain(..).map(Some), 16)?;
         let columns = std::iter::once(Arc::new(ids) as ArrayRef).chain(batch.columns().iter().cloned()).collect();
-        self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
-        Ok(())
+        let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
+        self.writer.write(&batch).map_err(bare).with_context(|| format!("writing `{}`", self.path.display()))
     }
 
     fn finish(mut self) -> Result<u64> {
         self.flush()?;
-        self.writer.close()?;
+        self.writer.close().map_err(bare).with_context(|| format!("writing `{}`", self.path.display()))?;
         Ok(self.rows)
     }
 }

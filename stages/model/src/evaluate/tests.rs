@@ -32,6 +32,22 @@ fn items(settings: &str, file: &str, content: &str) -> Result<Vec<Value>> {
     Ok(serde_json::from_slice(&writer.into_inner())?)
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.jsonl");
+    std::fs::write(&file, json!({"q": "?", "c": {"text": ["yes", "no"]}, "gold": 1}).to_string()).unwrap();
+    let mut settings: Evaluate = serde_json::from_str(CHOICES).unwrap();
+    (settings.dataset, settings.files) = (vec!["x.jsonl".into()], vec![["x.jsonl".into(), String::new()]]);
+    settings.complete().unwrap();
+    let input = InputFile { path: file, relative: "x.jsonl".into(), bytes: 0, hash: String::new() };
+    let path = dir.path().join("items.parquet");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let error = settings.write_items(&engine::testing::context(1), &Inputs::new(Vec::new(), vec![input]), &path).unwrap_err();
+    assert_eq!(format!("{error:#}"), format!("writing `{}`: No space left on device (os error 28)", path.display()));
+}
+
 fn check(settings: &str, file: &str, content: &str, expected: Expect) {
     let found = items(settings, file, content);
     let lines = found.map(|rows| rows.iter().map(|row| format!("{row}\n")).collect::<String>());

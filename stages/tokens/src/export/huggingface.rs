@@ -19,6 +19,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::root_as_message;
 use arrow::ipc::writer::StreamWriter;
+use engine::error::bare;
 use engine::{Draft, list};
 use serde_json::{Value, json};
 
@@ -103,7 +104,9 @@ impl Writer<'_> {
         if self.open.is_none() {
             let path = self.draft.file(&self.unnamed(self.files.len()))?;
             let file = File::create(&path).with_context(|| format!("creating `{}`", path.display()))?;
-            self.open = Some((path, StreamWriter::try_new_buffered(file, &self.schema)?));
+            let writer = StreamWriter::try_new_buffered(file, &self.schema).map_err(bare);
+            let writer = writer.with_context(|| format!("writing `{}`", path.display()))?;
+            self.open = Some((path, writer));
             self.files.push(Totals::default());
         }
         let lengths = OffsetBuffer::from_lengths(rows.iter().map(|row| row.tokens.len()));
@@ -128,7 +131,7 @@ impl Writer<'_> {
         let (path, writer) = self.open.as_mut().expect("opened above");
         if !rows.is_empty() {
             let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
-            writer.write(&batch).with_context(|| format!("writing `{}`", path.display()))?;
+            writer.write(&batch).map_err(bare).with_context(|| format!("writing `{}`", path.display()))?;
         }
         if full { self.close() } else { Ok(()) }
     }
@@ -136,8 +139,8 @@ impl Writer<'_> {
     fn close(&mut self) -> Result<()> {
         let Some((path, mut writer)) = self.open.take() else { return Ok(()) };
         let failed = || format!("writing `{}`", path.display());
-        writer.finish().with_context(failed)?;
-        let buffer = writer.into_inner().with_context(failed)?;
+        writer.finish().map_err(bare).with_context(failed)?;
+        let buffer = writer.into_inner().map_err(bare).with_context(failed)?;
         let file = buffer.into_inner().map_err(|error| error.into_error()).with_context(failed)?;
         file.sync_all().with_context(failed)
     }

@@ -42,7 +42,7 @@ impl Whose<'_> {
 }
 
 /// Refuses tokens that were made with different tokenizers.
-pub(crate) fn check_tokens(tokens: &[Artifact]) -> Result<()> {
+pub fn check_tokens(tokens: &[Artifact]) -> Result<()> {
     let mut all = tokens.iter().map(Whose::of_tokens);
     let Some(first) = all.next() else { return Ok(()) };
     match all.find(|other| !other.fits(&first)) {
