@@ -83,16 +83,16 @@ pub type Records = Box<dyn Iterator<Item = Result<Record>>>;
 /// Objects with their numbers in the file.
 type Numbered = Box<dyn Iterator<Item = Result<(u64, Value)>>>;
 
-/// The rows of files, one file after another.
-pub fn of_files(files: &[InputFile], format: Option<Format>) -> Records {
+/// The rows of files, one file after another; of StereoSet's file all, or those of a split.
+pub fn of_files(files: &[InputFile], format: Option<Format>, split: Option<String>) -> Records {
     let files = files.to_vec();
-    Box::new(files.into_iter().flat_map(move |file| match of_file(&file, format) {
+    Box::new(files.into_iter().flat_map(move |file| match of_file(&file, format, split.as_deref()) {
         Ok(records) => records,
         Err(error) => Box::new(std::iter::once(Err(error.context(format!("reading `{}`", file.path.display()))))),
     }))
 }
 
-fn of_file(file: &InputFile, format: Option<Format>) -> Result<Records> {
+fn of_file(file: &InputFile, format: Option<Format>, split: Option<&str>) -> Result<Records> {
     let (unit, values): (&'static str, Numbered) = match format.map_or_else(|| Format::of(&file.path), Ok)? {
         Format::Jsonl => ("line", Box::new(lines(open(&file.path)?))),
         Format::Json => ("item", numbered(serde_json::from_reader(open(&file.path)?).context("it is no list of JSON objects")?)),
@@ -103,7 +103,7 @@ fn of_file(file: &InputFile, format: Option<Format>) -> Result<Records> {
             let batches = builder.with_batch_size(BATCH_ROWS).build()?;
             ("row", of_batches(batches.map(|batch| Ok(batch?))))
         }
-        Format::Stereoset => ("item", numbered(stereoset::rows(&serde_json::from_reader(open(&file.path)?).context("it is no JSON")?)?)),
+        Format::Stereoset => ("item", numbered(stereoset::rows(&serde_json::from_reader(open(&file.path)?).context("it is no JSON")?, split)?)),
     };
     let (source, relative): (Arc<str>, Arc<str>) = (format!("`{}`", file.relative).into(), file.relative.as_str().into());
     Ok(Box::new(values.zip(0u64..).map(move |(read, row)| {
@@ -220,7 +220,7 @@ mod tests {
             Ok(record) => format!("{}: {}", record.place(), record.value),
             Err(error) => format!("error: {error:#}"),
         };
-        of_files(&[file], None).map(told).collect()
+        of_files(&[file], None, None).map(told).collect()
     }
 
     #[test]
