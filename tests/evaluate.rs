@@ -2,85 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Site, sample};
-
-/// A tiny model, and the tasks below it.
-const CONFIG: &str = r#"
-[[step]]
-stage = "import"
-paths = ["in/mails.jsonl.zst"]
-
-[[step]]
-stage = "split"
-parts = { train = 0.9, test = 0.1 }
-
-[[step]]
-stage = "learn-tokenizer"
-kind = "byte-level-bpe"
-vocabulary_size = 500
-
-[[step]]
-stage = "tokenize"
-sequence_length = 64
-
-[[step]]
-stage = "train"
-name = "gpt"
-model = { family = "gpt", layers = 1, width = 16, heads = 2 }
-steps = 10
-batch_size = 8
-
-[[step]]
-stage = "evaluate"
-name = "choose"
-task = "tasks/choose.toml"
-
-[[step]]
-stage = "score"
-name = "choose_score"
-slices = ["subject"]
-
-[[step]]
-stage = "evaluate"
-name = "written"
-task = "tasks/choose.toml"
-output = "generate"
-doc_to_target = "{choices[0]}"
-max_new_tokens = 8
-inputs = { model = "gpt" }
-
-[[step]]
-stage = "score"
-name = "written_score"
-inputs = { predictions = "written" }
-
-[[step]]
-stage = "evaluate"
-name = "rolled"
-output = "rolling"
-doc_to_target = "{text}"
-split = "test"
-limit = 20
-inputs = { model = "gpt", documents = "split" }
-
-[[step]]
-stage = "score"
-name = "rolled_score"
-metrics = ["bits-per-byte", "word-perplexity", "token-accuracy"]
-inputs = { predictions = "rolled" }
-
-[[step]]
-stage = "evaluate"
-name = "pairs"
-dataset = ["tasks/pairs.csv"]
-format = "crows-pairs"
-inputs = { model = "gpt" }
-
-[[step]]
-stage = "score"
-name = "pairs_score"
-inputs = { predictions = "pairs" }
-"#;
+use crate::harness::{Site, split, step, tokenizer, tokens};
 
 const TASK: &str = r#"
 dataset = ["tasks/choose.jsonl"]
@@ -96,12 +18,57 @@ unconditional = true
 metrics = ["acc", "acc-mutual-info"]
 "#;
 
+const TEXTS: &str = r#"
+output = "generate"
+doc_to_target = "{choices[0]}"
+max_new_tokens = 8
+"#;
+
+const ROLLING: &str = r#"
+output = "rolling"
+doc_to_target = "{text}"
+split = "test"
+limit = 20
+"#;
+
+const PAIRS: &str = r#"
+dataset = ["tasks/pairs.csv"]
+format = "crows-pairs"
+"#;
+
+/// A tiny model.
+fn model() -> String {
+    [
+        step("import", "mails", "paths = [\"in/mails.jsonl.zst\"]"),
+        split("mails", 0.9),
+        tokenizer("bpe", "byte-level-bpe", 500, "mails_split"),
+        tokens("tokens", "packed", ["mails_split", "bpe"], "sequence_length = 64"),
+        step("train", "gpt", "model = { family = \"gpt\", layers = 1, width = 16, heads = 2 }\nsteps = 10\nbatch_size = 8"),
+    ]
+    .concat()
+}
+
+/// A step that asks the model, and its scores.
+fn scored(name: &str, evaluate: &str, score: &str) -> String {
+    let scores = step("score", &format!("{name}_score"), &format!("{score}\ninputs = {{ predictions = \"{name}\" }}"));
+    step("evaluate", name, evaluate) + &scores
+}
+
 fn site() -> Site {
-    // The keys of choices are no keys of texts, so one of the tasks has them in the step.
-    let config = CONFIG.replace("task = \"tasks/choose.toml\"\n\n", &format!("task = \"tasks/choose.toml\"\n{CHOICES}\n"));
-    let site = Site::new(&config);
-    std::fs::create_dir(site.path().join("in")).unwrap();
-    std::fs::copy(sample("mails/mails.jsonl.zst"), site.path().join("in/mails.jsonl.zst")).unwrap();
+    // The keys of choices are no keys of texts, so the steps have them and not the file.
+    let task = |keys: &str| format!("task = \"tasks/choose.toml\"\n{keys}inputs = {{ model = \"gpt\" }}");
+    let config = [
+        model(),
+        scored("choose", &task(CHOICES), "slices = [\"subject\"]"),
+        scored("written", &task(TEXTS), ""),
+        scored(
+            "rolled",
+            &format!("{ROLLING}inputs = {{ model = \"gpt\", documents = \"mails_split\" }}"),
+            "metrics = [\"bits-per-byte\", \"word-perplexity\", \"token-accuracy\"]",
+        ),
+        scored("pairs", &format!("{PAIRS}inputs = {{ model = \"gpt\" }}"), ""),
+    ];
+    let site = Site::with_samples(&config.concat(), &["mails/mails"]);
     site.write("tasks/choose.toml", TASK);
     site.write("tasks/choose.jsonl", include_str!("../configs/evaluate/choose-example.jsonl"));
     site.write(
@@ -143,7 +110,7 @@ fn a_task_file_becomes_scores() {
 
     // Documents keep their ids, so that predictions of them can be joined.
     assert_eq!(
-        site.value("select count(*) from rolled r join split s on r.id = s.id where s.split = 'test' and r.bytes = octet_length(s.text)"),
+        site.value("select count(*) from rolled r join mails_split s on r.id = s.id where s.split = 'test' and r.bytes = octet_length(s.text)"),
         20
     );
     let rates = site.sql("select sum(nll) / sum(bytes) / ln(2) as bits from rolled");
@@ -159,13 +126,12 @@ fn a_task_file_becomes_scores() {
     assert!(site.to_run().is_empty());
     site.write("tasks/choose.toml", TASK.replace("Question:", "Q:"));
     assert_eq!(site.to_run().into_iter().map(|(step, _)| step).collect::<Vec<_>>(), ["choose", "choose_score", "written", "written_score"]);
-    site.write("y.toml", format!("workspace = \"runs/y\"\n[[step]]\nstage = \"evaluate\"\nfrom = \"runs/x/steps/gpt/model\"\ntask = \"tasks/choose.toml\"\n{CHOICES}"));
+    let of_folder = format!("from = \"runs/x/steps/gpt/model\"\ntask = \"tasks/choose.toml\"\n{CHOICES}");
+    site.write("y.toml", format!("workspace = \"runs/y\"\n{}", step("evaluate", "choose", &of_folder)));
     site.write("tasks/choose.toml", TASK);
     site.ok(&["run", "y.toml", "--quiet"]);
-    let of = |config: &str, step: &str| {
-        site.ok(&["sql", config, "--format", "json", "-c", &format!("select id, log_likelihoods from {step}")]).stdout
-    };
-    assert_eq!(of("y.toml", "evaluate"), of("x.toml", "choose"));
+    let of = |config: &str| site.ok(&["sql", config, "--format", "json", "-c", "select id, log_likelihoods from choose"]).stdout;
+    assert_eq!(of("y.toml"), of("x.toml"));
 }
 
 #[test]
@@ -173,11 +139,7 @@ fn wrong_tasks_are_refused_while_planning() {
     let site = site();
     let refused = |task: &str, expected: &str| {
         site.write("tasks/wrong.toml", task);
-        site.write(
-            "z.toml",
-            CONFIG.split("[[step]]\nstage = \"evaluate\"").next().unwrap().to_string()
-                + "[[step]]\nstage = \"evaluate\"\ntask = \"tasks/wrong.toml\"\n",
-        );
+        site.write("z.toml", model() + &step("evaluate", "wrong", "task = \"tasks/wrong.toml\""));
         let done = site.mill(&["plan", "z.toml"]);
         assert_eq!(done.code, 2, "{}{}", done.stdout, done.stderr);
         assert!(done.stderr.contains(expected), "{}", done.stderr);

@@ -43,6 +43,12 @@ pub trait Sql: Send + Sync {
 
     /// Tells where the file with this content hash lies, before an expression with it is evaluated.
     fn provide_file(&self, _hash: &str, _path: &Path) {}
+
+    /// Opens the files with hashes in an expression, so that one that cannot be used is an error before there is work.
+    fn open_files(&self, expression: &str) -> Result<()> {
+        let _ = expression;
+        Ok(())
+    }
 }
 
 /// Receives progress of the running step. Implementations must be cheap and thread-safe.

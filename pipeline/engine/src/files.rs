@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -18,6 +18,18 @@ pub struct InputFile {
     pub bytes: u64,
     /// BLAKE3 of the content, in hexadecimal.
     pub hash: String,
+}
+
+impl InputFile {
+    /// The content, unpacked if the name ends with `.gz` or `.zst`.
+    pub fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        let file = File::open(&self.path)?;
+        Ok(match self.path.extension().and_then(|extension| extension.to_str()) {
+            Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
+            Some("zst") => Box::new(zstd::Decoder::new(file)?),
+            _ => Box::new(file),
+        })
+    }
 }
 
 /// Size and BLAKE3 of a file.
@@ -235,6 +247,21 @@ mod tests {
         assert!(find(&["data/*.csv"]).unwrap_err().to_string().contains("matches no file"));
         let folder = find(&["data/en/"]).unwrap_err().to_string();
         assert_eq!(folder, "`data/en/` is a folder; name the files in it, for example `data/en/**/*.jsonl`");
+    }
+
+    #[test]
+    fn packed_files_are_unpacked_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        io::Write::write_all(&mut gzip, b"text").unwrap();
+        let (gzip, zstd) = (gzip.finish().unwrap(), zstd::encode_all(&b"text"[..], 0).unwrap());
+        // A file of several members is one text.
+        for (name, bytes, expected) in [("a.txt", b"text".to_vec(), "text"), ("a.gz", gzip.repeat(2), "texttext"), ("a.zst", zstd, "text")] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let file = InputFile { path, relative: name.into(), bytes: 0, hash: String::new() };
+            assert_eq!(io::read_to_string(file.open().unwrap()).unwrap(), expected, "{name}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use datafusion::logical_expr::Volatility;
 use datafusion::sql::parser::DFParserBuilder;
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value, VisitMut, VisitorMut,
+    visit_expressions,
 };
 use engine::{list, suggest};
 
@@ -87,6 +88,26 @@ impl BindFiles<'_> {
         let names = || self.files.keys().map(String::as_str);
         format!("`{function}`: no file `{file}`{}; `files` names {}", suggest(file, names()), list(names()))
     }
+}
+
+/// The calls in an expression that read a file, for an empty text. What is no constant behind the text is left for the rows to tell.
+pub fn file_calls(expression: &str) -> Result<Vec<String>> {
+    let mut calls = Vec::new();
+    let _: ControlFlow<()> = visit_expressions(&parse(expression)?, |expr| {
+        if let Expr::Function(function) = expr
+            && file_arguments(&function.name.to_string()) > 0
+            && let FunctionArguments::List(arguments) = &function.args
+        {
+            let constant = |argument: &FunctionArg| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => Some(value.to_string()),
+                _ => None,
+            };
+            let constants: Option<Vec<String>> = arguments.args.iter().skip(1).map(constant).collect();
+            calls.extend(constants.map(|constants| format!("{}('', {})", function.name, constants.join(", "))));
+        }
+        ControlFlow::Continue(())
+    });
+    Ok(calls)
 }
 
 struct Canonical<'a> {
@@ -190,6 +211,17 @@ mod tests {
             &["tok"],
             "`token_count`: its second argument is the name of a file, as a constant: `token_count(text, 'lid')`",
         );
+    }
+
+    #[test]
+    fn calls_that_read_a_file_stand_alone() {
+        let check = |expression: &str, expected: &[&str]| assert_eq!(super::file_calls(expression).unwrap(), expected);
+        check(
+            "fasttext_probability(lower(text), 'a', 'it''s') > 0.5 and arpa_perplexity(text, 'b') < 9",
+            &["fasttext_probability('', 'a', 'it''s')", "arpa_perplexity('', 'b')"],
+        );
+        check("token_count(fasttext_label(text, 'a'), 'b')", &["token_count('', 'b')", "fasttext_label('', 'a')"]);
+        check("fasttext_probability(text, 'a', label) + word_count(text)", &[]);
     }
 
     #[test]

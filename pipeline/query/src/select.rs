@@ -13,7 +13,7 @@ use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 
 use crate::errors::explain;
-use crate::expression::{bind_files, canonical};
+use crate::expression::{bind_files, canonical, file_calls};
 use crate::listing::provider;
 use crate::session::{BATCH_ROWS, Session};
 
@@ -64,6 +64,10 @@ impl Sql for Session {
 
     fn provide_file(&self, hash: &str, path: &Path) {
         self.models().provide(hash, path);
+    }
+
+    fn open_files(&self, expression: &str) -> Result<()> {
+        file_calls(expression)?.iter().try_for_each(|call| self.collect(&self.context(), &format!("select {call}")).map(drop))
     }
 }
 

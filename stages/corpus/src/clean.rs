@@ -128,7 +128,7 @@ impl Clean {
         rewrites.chain(self.signals.iter().map(|signal| (signal.name.as_str(), signal.sql.as_str())))
     }
 
-    /// The same stage with content hashes for the names of files; their places become known to SQL.
+    /// The same stage with content hashes for the names of files; their places become known to SQL, which opens them.
     fn bound(&self, ctx: &Context, inputs: &Inputs) -> Result<Clean> {
         for hash in self.file_hashes.values() {
             let files = inputs.files();
@@ -140,6 +140,9 @@ impl Clean {
         let mut bound = Clean { rewrites: self.rewrites.clone(), signals: self.signals.clone(), ..Clean::default() };
         for sql in bound.rewrites.iter_mut().map(|rewrite| &mut rewrite.sql).chain(bound.signals.iter_mut().map(|signal| &mut signal.sql)) {
             *sql = bind(sql)?;
+        }
+        for (name, sql) in bound.expressions() {
+            ctx.sql().open_files(sql).with_context(|| format!("`{name}`"))?;
         }
         Ok(bound)
     }
@@ -396,6 +399,8 @@ mod tests {
         lab.write("models/two.arpa", b"mmap lm http://kheafield.com/code format version 5\n");
         let message = format!("{:#}", lab.run(&config("lm"), 1).unwrap_err());
         assert!(message.contains("two.arpa` is no readable ARPA file: it is a binary KenLM file"), "{message}");
+        // Before the first part is read.
+        assert!(message.contains("`b`: `arpa_perplexity`: `") && !message.contains("reading"), "{message}");
     }
 
     #[test]

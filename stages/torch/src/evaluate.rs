@@ -3,6 +3,7 @@
 //! Texts are cut into tokens, windows and requests as lm-evaluation-harness cuts them; every row is, before the first one goes through the
 //! model, so that what cannot be asked is an error at once.
 
+mod blank;
 mod choices;
 mod contrasts;
 mod items;

@@ -3,7 +3,7 @@
 //! An evaluation set is no corpus: what cannot be read in it is an error that names the place, for an item left out would go unsearched.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -114,7 +114,7 @@ impl Items {
     }
 
     fn read_jsonl(&mut self, ctx: &Context, first: usize, file: &InputFile, seen: &mut [bool]) -> Result<()> {
-        let mut reader = BufReader::with_capacity(1 << 17, open(&file.path)?);
+        let mut reader = BufReader::with_capacity(1 << 17, file.open()?);
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
@@ -200,15 +200,6 @@ impl Items {
 /// Whether a file of an evaluation set is Parquet; all others are JSON Lines.
 pub fn is_parquet(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
-}
-
-fn open(path: &Path) -> Result<Box<dyn Read>> {
-    let file = File::open(path)?;
-    Ok(match path.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
-        Some("zst") => Box::new(zstd::Decoder::new(file)?),
-        _ => Box::new(file),
-    })
 }
 
 /// The value of a field; dots go into objects.

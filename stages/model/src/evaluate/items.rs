@@ -28,6 +28,8 @@ pub const FILE: &str = "items.parquet";
 pub const PLACE: &str = "@place";
 /// The text of `rolling`.
 pub const TEXT: &str = "@text";
+/// The text with a blank of `contrast`.
+pub const CONTEXT: &str = "@context";
 const BATCH_ROWS: usize = 1024;
 /// Rows of a row group: parts of predictions begin anywhere.
 const ROW_GROUP_ROWS: usize = 4096;
@@ -125,7 +127,7 @@ impl Task<'_> {
                     "`direction` is `{}`; directions: `stereo`, `antistereo`",
                     direction.unwrap_or_default()
                 );
-                json!({"texts": texts, "direction": direction, "target": self.fact("target", record)?})
+                json!({"texts": texts, "direction": direction, "target": self.fact("target", record)?, CONTEXT: self.fact("context", record)?})
             }
         };
         match item {
@@ -253,7 +255,8 @@ impl Output {
             }
             Output::Rolling => vec![field(TEXT, DataType::Utf8, false)],
             Output::Contrast => {
-                vec![field("texts", texts(), false), field("direction", DataType::Utf8, true), field("target", DataType::Utf8, true)]
+                let facts = ["direction", "target", CONTEXT].map(|name| field(name, DataType::Utf8, true));
+                std::iter::once(field("texts", texts(), false)).chain(facts).collect()
             }
         };
         fields.push(field(PLACE, DataType::Utf8, false));

@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use engine::{Context, Draft, InputFile, Inputs, Kind, Port, Site, Stage};
 
 use crate::{Family, Job, Task, launch, start};
-use records::Records;
+use records::{Format, Records};
 
 pub use settings::{Evaluate, Output};
 
@@ -43,7 +43,10 @@ impl Evaluate {
         match (documents, self.dataset.is_empty()) {
             (None, true) => bail!("`dataset` is missing: give files, or documents of a step above with inputs = {{ documents = \"…\" }}"),
             (Some(step), false) => bail!("give either `dataset` or the input documents = \"{step}\""),
-            (None, false) => ensure!(self.split.is_none(), "`split` is for the input `documents`; a file has no splits"),
+            (None, false) => ensure!(
+                self.split.is_none() || self.format == Some(Format::Stereoset),
+                "`split` is for the input `documents` and for format = \"stereoset\"; another file has no splits"
+            ),
             (Some(_), true) => ensure!(self.format.is_none(), "`format` is for files; documents have their columns"),
         }
         let find = |site: &mut Site, key: &str, paths: &[String]| -> Result<Vec<InputFile>> {
@@ -54,7 +57,7 @@ impl Evaluate {
         let (rows, examples) = (find(site, "dataset", &self.dataset)?, find(site, "fewshot_dataset", &self.fewshot_dataset)?);
         let task = items::Task::new(self, output)?;
         for (key, files) in [("dataset", &rows), ("fewshot_dataset", &examples)].into_iter().filter(|(_, files)| !files.is_empty()) {
-            let columns = columns(records::of_files(files, self.format)).with_context(|| format!("`{key}`"))?;
+            let columns = columns(self.of_files(files)).with_context(|| format!("`{key}`"))?;
             task.check(&columns.iter().map(String::as_str).collect::<Vec<_>>()).with_context(|| format!("`{key}`"))?;
         }
         let [rows, examples] = [rows, examples].map(|files| files.into_iter().map(|file| [file.relative, file.hash]).collect());
@@ -77,10 +80,24 @@ impl Evaluate {
         }
     }
 
+    /// Refuses texts that a masked model cannot compare.
+    fn check_masked(&self) -> Result<()> {
+        ensure!(
+            self.unrelated.is_none() || self.context.is_some(),
+            "`unrelated`: masked models are scored as CrowS-Pairs scores them, by the tokens that two texts share; leave it out, or give a `context` whose `BLANK` the texts fill, or evaluate a model of the family gpt"
+        );
+        ensure!(
+            self.format != Some(Format::Stereoset) || self.split.as_deref() == Some(stereoset::INTRASENTENCE),
+            "masked models are asked of the word at `BLANK`, which the split `{0}` of StereoSet has; set split = \"{0}\", or evaluate a model of the family gpt",
+            stereoset::INTRASENTENCE
+        );
+        Ok(())
+    }
+
     /// Renders all rows into a file for `mill-model`; settings must be complete. Gives how many there are.
     pub fn write_items(&self, ctx: &Context, inputs: &Inputs, path: &Path) -> Result<u64> {
         let examples = (!self.fewshot_files.is_empty()).then(|| found(inputs, &self.fewshot_files)).transpose()?;
-        let examples = examples.map(|files| records::of_files(&files, self.format));
+        let examples = examples.map(|files| self.of_files(&files));
         let output = self.output.context("`output` is missing")?;
         items::Task::new(self, output)?.write(ctx, path, || self.records(inputs), examples)
     }
@@ -89,8 +106,12 @@ impl Evaluate {
     fn records(&self, inputs: &Inputs) -> Result<Records> {
         match inputs.artifact_opt("documents") {
             Some(documents) => records::of_documents(documents, self.split.clone()),
-            None => Ok(records::of_files(&found(inputs, &self.files)?, self.format)),
+            None => Ok(self.of_files(&found(inputs, &self.files)?)),
         }
+    }
+
+    fn of_files(&self, files: &[InputFile]) -> Records {
+        records::of_files(files, self.format, self.split.clone())
     }
 }
 
@@ -136,10 +157,8 @@ impl Stage for Evaluate {
             None => site.upstream("model").and_then(|step| serde_json::from_value(step.settings["network"]["family"].clone()).ok()),
         };
         family.map_or(Ok(()), |family| Evaluate::check_family(family, output))?;
-        if family == Some(Family::Bert) && self.unrelated.is_some() {
-            bail!(
-                "`unrelated`: masked models are scored as CrowS-Pairs scores them, by the tokens that two texts share; leave it out, or evaluate a model of the family gpt"
-            );
+        if family == Some(Family::Bert) {
+            self.check_masked()?;
         }
         self.find_files(site, output)
     }

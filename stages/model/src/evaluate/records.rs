@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use anyhow::{Context as _, Result, bail};
 use arrow::array::RecordBatch;
@@ -15,6 +16,7 @@ use arrow::json::writer::JsonArray;
 use engine::{Artifact, InputFile};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemars::JsonSchema;
+use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -83,27 +85,27 @@ pub type Records = Box<dyn Iterator<Item = Result<Record>>>;
 /// Objects with their numbers in the file.
 type Numbered = Box<dyn Iterator<Item = Result<(u64, Value)>>>;
 
-/// The rows of files, one file after another.
-pub fn of_files(files: &[InputFile], format: Option<Format>) -> Records {
+/// The rows of files, one file after another; of StereoSet's file all, or those of a split.
+pub fn of_files(files: &[InputFile], format: Option<Format>, split: Option<String>) -> Records {
     let files = files.to_vec();
-    Box::new(files.into_iter().flat_map(move |file| match of_file(&file, format) {
+    Box::new(files.into_iter().flat_map(move |file| match of_file(&file, format, split.as_deref()) {
         Ok(records) => records,
         Err(error) => Box::new(std::iter::once(Err(error.context(format!("reading `{}`", file.path.display()))))),
     }))
 }
 
-fn of_file(file: &InputFile, format: Option<Format>) -> Result<Records> {
+fn of_file(file: &InputFile, format: Option<Format>, split: Option<&str>) -> Result<Records> {
     let (unit, values): (&'static str, Numbered) = match format.map_or_else(|| Format::of(&file.path), Ok)? {
-        Format::Jsonl => ("line", Box::new(lines(open(&file.path)?))),
-        Format::Json => ("item", numbered(serde_json::from_reader(open(&file.path)?).context("it is no list of JSON objects")?)),
-        Format::Csv | Format::CrowsPairs => ("line", delimited(open(&file.path)?, b',')?),
-        Format::Tsv => ("line", delimited(open(&file.path)?, b'\t')?),
+        Format::Jsonl => ("line", Box::new(lines(file.open()?))),
+        Format::Json => ("item", numbered(elements(file.open()?))),
+        Format::Csv | Format::CrowsPairs => ("line", delimited(file.open()?, b',')?),
+        Format::Tsv => ("line", delimited(file.open()?, b'\t')?),
         Format::Parquet => {
             let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path)?).context("it is no readable Parquet file")?;
             let batches = builder.with_batch_size(BATCH_ROWS).build()?;
             ("row", of_batches(batches.map(|batch| Ok(batch?))))
         }
-        Format::Stereoset => ("item", numbered(stereoset::rows(&serde_json::from_reader(open(&file.path)?).context("it is no JSON")?)?)),
+        Format::Stereoset => ("item", numbered(stereoset::rows(&serde_json::from_reader(file.open()?).context("it is no JSON")?, split)?.into_iter().map(Ok))),
     };
     let (source, relative): (Arc<str>, Arc<str>) = (format!("`{}`", file.relative).into(), file.relative.as_str().into());
     Ok(Box::new(values.zip(0u64..).map(move |(read, row)| {
@@ -154,16 +156,6 @@ fn from_hex(text: &str) -> Option<[u8; 16]> {
     u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32).map(u128::to_be_bytes)
 }
 
-/// Unpacks what is packed.
-fn open(path: &Path) -> Result<Box<dyn Read>> {
-    let file = File::open(path)?;
-    Ok(match path.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
-        Some("zst") => Box::new(zstd::Decoder::new(file)?),
-        _ => Box::new(file),
-    })
-}
-
 /// Lines that are not blank, by their numbers from 1.
 fn lines(read: Box<dyn Read>) -> impl Iterator<Item = Result<(u64, Value)>> {
     let lines = BufReader::with_capacity(1 << 17, read).split(b'\n').zip(1..);
@@ -173,8 +165,37 @@ fn lines(read: Box<dyn Read>) -> impl Iterator<Item = Result<(u64, Value)>> {
     })
 }
 
-fn numbered(values: Vec<Value>) -> Numbered {
-    Box::new((1..).zip(values).map(Ok))
+fn numbered(values: impl IntoIterator<Item = Result<Value>> + 'static) -> Numbered {
+    Box::new((1..).zip(values).map(|(number, value)| Ok((number, value?))))
+}
+
+/// The elements of a list, which is read while they are taken.
+fn elements(read: Box<dyn Read + Send>) -> Receiver<Result<Value>> {
+    let (sender, elements) = sync_channel(BATCH_ROWS);
+    // A visitor hands elements on and cannot be asked for the next, so it has a thread of its own. Who takes no more lets it end.
+    std::thread::spawn(move || {
+        let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 17, read));
+        let read = json.deserialize_seq(Elements(&sender)).and_then(|()| json.end());
+        read.or_else(|error| sender.send(Err(error).context("it is no list of JSON objects")))
+    });
+    elements
+}
+
+struct Elements<'a>(&'a SyncSender<Result<Value>>);
+
+impl<'de> Visitor<'de> for Elements<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("a list of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(element) = list.next_element()? {
+            self.0.send(Ok(element)).map_err(A::Error::custom)?;
+        }
+        Ok(())
+    }
 }
 
 /// Every value as text; columns without a name, such as numbers of rows, are left out.
@@ -220,7 +241,7 @@ mod tests {
             Ok(record) => format!("{}: {}", record.place(), record.value),
             Err(error) => format!("error: {error:#}"),
         };
-        of_files(&[file], None).map(told).collect()
+        of_files(&[file], None, None).map(told).collect()
     }
 
     #[test]
@@ -240,8 +261,27 @@ mod tests {
         };
         error("a.jsonl", "{\"q\": 1}\n{", "`a.jsonl`: line 2 is no JSON: EOF");
         error("a.jsonl", "[1]\n", "`a.jsonl`, line 1 is no JSON object");
+        error("a.json", "{\"q\": 1}", "`a.json`: it is no list of JSON objects: invalid type: map, expected a list of objects");
+        error("a.json", "[{\"q\": 1},\n {\"q\" 2}]", "`a.json`: it is no list of JSON objects: expected `:` at line 2 column 7");
+        error("a.json", "[{\"q\": 1}", "`a.json`: it is no list of JSON objects: EOF while parsing a list at line 1 column 9");
+        error("a.json", "[{\"q\": 1}] x", "`a.json`: it is no list of JSON objects: trailing characters at line 1 column 12");
+        error("a.json", "[1]", "`a.json`, item 1 is no JSON object");
         error("a.csv", "q,a\n1\n", "`a.csv`: CSV error: record 1 (line: 2, byte: 4)");
         error("a.md", "", "reading `");
+    }
+
+    #[test]
+    fn a_list_is_read_while_its_elements_are_taken() {
+        struct Endless(std::iter::Cycle<std::slice::Iter<'static, u8>>);
+        impl Read for Endless {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                buffer.iter_mut().zip(&mut self.0).for_each(|(to, from)| *to = *from);
+                Ok(buffer.len())
+            }
+        }
+        let list = b"[{\"q\": 0}".as_slice().chain(Endless(b",{\"q\":1}".iter().cycle()));
+        let taken: Vec<(u64, Value)> = numbered(elements(Box::new(list))).take(3).map(Result::unwrap).collect();
+        assert_eq!(taken, [(1, json!({"q": 0})), (2, json!({"q": 1})), (3, json!({"q": 1}))]);
     }
 
     #[test]

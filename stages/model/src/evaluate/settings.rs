@@ -34,7 +34,7 @@ pub struct Evaluate {
     /// `jsonl`, `json`, `csv`, `tsv`, `parquet`, or the published files of `crows-pairs` and `stereoset`; as names of files end unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
-    /// The split of the input `documents`; all of them unless given.
+    /// The split of the input `documents`, or `intrasentence` or `intersentence` of the file of StereoSet; all of them unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
     /// What the model is asked: `multiple-choice`, `generate`, `rolling` (log-likelihoods of texts) or `contrast` (of texts that differ in whom
@@ -92,7 +92,12 @@ pub struct Evaluate {
     /// The term that the texts are about, for the metric stereoset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// Whether log-likelihoods of `contrast` are means over tokens, as StereoSet compares them, and no sums.
+    /// The text with `BLANK` in place of the word by which the texts differ. Masked models are then asked of this word alone, as StereoSet asks
+    /// them, and not of the tokens that two texts share, as CrowS-Pairs does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// Whether log-likelihoods of `contrast` are means over tokens, as StereoSet compares them, and no sums. Those of a word at `BLANK` are the
+    /// logarithm of its tokens' mean probability.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_token: Option<bool>,
     /// Texts end before the first of these; before an empty line unless given.
@@ -177,7 +182,7 @@ const OF_OUTPUTS: [(&[Output], &[&str]); 5] = [
     (&[Output::MultipleChoice, Output::Generate, Output::Rolling], &["doc_to_target"]),
     (&[Output::MultipleChoice], &["doc_to_choice", "choice_labels", "unconditional"]),
     (&[Output::Generate], &["stop", "max_new_tokens", "beams", "temperature", "top_k", "top_p"]),
-    (&[Output::Contrast], &["stereotype", "anti_stereotype", "unrelated", "direction", "target", "per_token"]),
+    (&[Output::Contrast], &["stereotype", "anti_stereotype", "unrelated", "direction", "target", "context", "per_token"]),
 ];
 
 impl Output {
@@ -256,13 +261,15 @@ impl Evaluate {
     /// Keys that follow from a published format.
     fn take_format(&mut self) {
         let columns = match self.format {
-            Some(Format::CrowsPairs) => ["{sent_more}", "{sent_less}", "", "{stereo_antistereo}", ""],
-            Some(Format::Stereoset) => ["{stereotype}", "{anti_stereotype}", "{unrelated}", "", "{target}"],
+            Some(Format::CrowsPairs) => ["{sent_more}", "{sent_less}", "", "{stereo_antistereo}", "", ""],
+            Some(Format::Stereoset) => ["{stereotype}", "{anti_stereotype}", "{unrelated}", "", "{target}", "{context}"],
             _ => return,
         };
         self.output.get_or_insert(Output::Contrast);
-        let keys = [&mut self.stereotype, &mut self.anti_stereotype, &mut self.unrelated, &mut self.direction, &mut self.target];
-        for (key, template) in keys.into_iter().zip(columns).filter(|(_, template)| !template.is_empty()) {
+        let texts = [&mut self.stereotype, &mut self.anti_stereotype, &mut self.unrelated];
+        let facts = [&mut self.direction, &mut self.target, &mut self.context];
+        let keys = texts.into_iter().chain(facts);
+        for (key, template) in keys.zip(columns).filter(|(_, template)| !template.is_empty()) {
             key.get_or_insert_with(|| template.into());
         }
         if self.format == Some(Format::Stereoset) {
@@ -307,6 +314,7 @@ impl Evaluate {
             ("unrelated", &self.unrelated),
             ("direction", &self.direction),
             ("target", &self.target),
+            ("context", &self.context),
         ];
         let one = one.into_iter().filter_map(|(key, template)| Some((key, template.as_ref()?)));
         let many = [("doc_to_choice", &self.doc_to_choice), ("choice_labels", &self.choice_labels)];
@@ -362,8 +370,8 @@ mod tests {
         );
         let clusters = completed(r#"{"format": "stereoset"}"#, "").unwrap();
         assert_eq!(
-            (clusters.output, clusters.target.as_deref(), clusters.per_token),
-            (Some(Output::Contrast), Some("{target}"), Some(true))
+            (clusters.output, clusters.target.as_deref(), clusters.context.as_deref(), clusters.per_token),
+            (Some(Output::Contrast), Some("{target}"), Some("{context}"), Some(true))
         );
     }
 

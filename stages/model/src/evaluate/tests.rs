@@ -132,6 +132,45 @@ fn counterfactual_texts_may_have_a_direction() {
 }
 
 #[test]
+fn clusters_of_stereoset_come_with_the_text_around_the_word() {
+    let sentences = |texts: [&str; 3]| {
+        let labels = ["stereotype", "anti-stereotype", "unrelated"];
+        labels.iter().zip(texts).map(|(label, text)| json!({"gold_label": label, "sentence": text})).collect::<Vec<_>>()
+    };
+    let cluster = |context: &str, texts| json!({"id": "1", "target": "he", "bias_type": "gender", "context": context, "sentences": sentences(texts)});
+    let file = json!({"data": {
+        "intersentence": [cluster("Who?", ["He.", "She.", "Fish."])],
+        "intrasentence": [cluster("He is BLANK.", ["He is so.", "He is not.", "He is fish."])],
+    }});
+    check(
+        r#"{"format": "stereoset", "split": "intrasentence", "columns": []}"#,
+        "x.json",
+        &file.to_string(),
+        expect![[r#"
+            {"texts":["He is so.","He is not.","He is fish."],"target":"he","@context":"He is BLANK.","@place":"`x.json`, item 1"}
+        "#]],
+    );
+}
+
+#[test]
+fn masked_models_compare_two_texts_or_fill_a_blank() {
+    let check = |settings: &str, expected: &str| {
+        let mut settings: Evaluate = serde_json::from_str(settings).unwrap();
+        settings.complete().unwrap();
+        let found = settings.check_masked().err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{found}");
+    };
+    check(r#"{"format": "crows-pairs"}"#, "");
+    check(r#"{"format": "stereoset", "split": "intrasentence"}"#, "");
+    let blank = "masked models are asked of the word at `BLANK`, which the split `intrasentence` of StereoSet has;";
+    check(r#"{"format": "stereoset"}"#, blank);
+    check(r#"{"format": "stereoset", "split": "intersentence"}"#, blank);
+    let texts = r#"{"output": "contrast", "stereotype": "{a}", "anti_stereotype": "{b}", "unrelated": "{c}""#;
+    check(&format!("{texts}}}"), "`unrelated`: masked models are scored as CrowS-Pairs scores them");
+    check(&format!("{texts}, \"context\": \"{{d}}\"}}"), "");
+}
+
+#[test]
 fn wrong_rows_are_named() {
     let refused = |content: &str, expected: Expect| check(CHOICES, "x.jsonl", content, expected);
     refused("", expect!["error: the dataset has no rows"]);

@@ -14,6 +14,8 @@ use super::{Dtype, Found, Limits, Sink, Written};
 const NPY_MAGIC: &[u8; 8] = b"\x93NUMPY\x01\x00";
 /// NumPy leaves room for this many digits of the length, so that an array can grow in place.
 const NPY_DIGITS: usize = 21;
+/// Most tokens of a vocabulary whose ids are uint16.
+pub(super) const NANOGPT_TOKENS: usize = 1 << 16;
 /// Ids that are read at once.
 const CHUNK: usize = 1 << 18;
 
@@ -26,17 +28,16 @@ pub(super) struct Writer {
 }
 
 /// A `.bin` of uint16, whose name for the split `valid` is `val.bin`: that is what nanoGPT's train.py opens.
-pub(super) fn create_nanogpt(draft: &Draft, folder: &str, split: &str, vocabulary_size: usize) -> Result<Writer> {
-    check_nanogpt(vocabulary_size)?;
+pub(super) fn create_nanogpt(draft: &Draft, folder: &str, split: &str) -> Result<Writer> {
     let split = if split == "valid" { "val" } else { split };
     create(draft, format!("{folder}/{split}.bin"), Dtype::Uint16)
 }
 
 /// Refuses a vocabulary whose ids nanoGPT cannot hold.
 pub(super) fn check_nanogpt(vocabulary_size: usize) -> Result<()> {
-    if Dtype::unsigned_for(vocabulary_size) != Dtype::Uint16 {
+    if vocabulary_size > NANOGPT_TOKENS {
         bail!(
-            "nanoGPT reads ids as uint16, and the vocabulary has {vocabulary_size} tokens; take format = \"npy\", or a tokenizer of at most 65536 tokens"
+            "nanoGPT reads ids as uint16, and the vocabulary has {vocabulary_size} tokens; take format = \"npy\", or a tokenizer of at most {NANOGPT_TOKENS} tokens"
         );
     }
     Ok(())

@@ -128,9 +128,15 @@ impl Stage for Export {
             bail!("step `{}` writes Parquet shards, which `export` does not read; tokenize with format = \"arrow\" for it", step.name);
         }
         let tokenizer = step.inputs.iter().find(|(port, _)| port == "tokenizer").and_then(|(_, steps)| site.step(steps.first()?));
-        // Of a tokenizer that is learned; the size of others shows when the step runs.
-        if let (Format::Nanogpt, Some(size)) = (self.format, tokenizer.and_then(|step| step.settings["vocabulary_size"].as_u64())) {
-            flat::check_nanogpt(size as usize)?;
+        // A learned tokenizer never has more tokens than it was asked for; the size of others shows when the step runs.
+        if let (Format::Nanogpt, Some(tokenizer)) = (self.format, tokenizer)
+            && let Some(most) = tokenizer.settings["vocabulary_size"].as_u64().filter(|most| *most > flat::NANOGPT_TOKENS as u64)
+        {
+            bail!(
+                "nanoGPT reads ids as uint16, and step `{}` may learn {most} tokens; set its vocabulary_size to at most {}, or take format = \"npy\"",
+                tokenizer.name,
+                flat::NANOGPT_TOKENS
+            );
         }
         let layout = step.settings["layout"].as_str().unwrap_or("packed");
         self.check(layout, step.settings["label_type"].as_str(), step.settings["text_pair"].is_string())
@@ -140,6 +146,9 @@ impl Stage for Export {
         let tokens = inputs.artifact("tokens")?;
         let layout: String = tokens.fact("layout")?;
         let vocabulary_size: usize = tokens.fact("vocab_size")?;
+        if self.format == Format::Nanogpt {
+            flat::check_nanogpt(vocabulary_size)?;
+        }
         let label_type: Option<String> = tokens.fact("label_type").unwrap_or_default();
         self.check(&layout, label_type.as_deref(), tokens.fact("segments").unwrap_or(false))?;
         if tokens.fact("weights").unwrap_or(false) {
@@ -209,7 +218,7 @@ impl Export {
     ) -> Result<Box<dyn Sink + 'a>> {
         Ok(match self.format {
             Format::Megatron => Box::new(megatron::create(draft, FOLDER, split, totals, vocabulary_size)?),
-            Format::Nanogpt => Box::new(flat::create_nanogpt(draft, FOLDER, split, vocabulary_size)?),
+            Format::Nanogpt => Box::new(flat::create_nanogpt(draft, FOLDER, split)?),
             Format::Npy => Box::new(flat::create_npy(draft, FOLDER, split, totals, vocabulary_size)?),
             Format::Mds => Box::new(mds::create(draft, FOLDER, split, vocabulary_size)),
             Format::Huggingface => Box::new(huggingface::create(draft, FOLDER, split, layout, classes)),

@@ -301,6 +301,10 @@ fn wide_vocabularies_take_wide_types() {
             let exported = export(&tokens, 1, format, &dir.path().join(format)).unwrap();
             assert_eq!(read(format, &exported.dir.join("files/train")).unwrap(), (1, 3));
         }
+        // What does not go is said before anything is read.
+        if vocabulary_size > 1 << 16 {
+            std::fs::remove_file(&tokens.table("tokens").unwrap().files[0].path).unwrap();
+        }
         export(&tokens, 1, "nanogpt", &dir.path().join("nanogpt")).map(drop)
     };
     check(65_499, "<u2", 8).unwrap();

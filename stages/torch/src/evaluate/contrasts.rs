@@ -1,10 +1,11 @@
-//! Counterfactual texts: how likely each is. Causal models say so of whole texts; masked ones of the tokens that both texts of a pair share, each
-//! hidden alone, as the script of CrowS-Pairs does (Nangia et al. 2020).
+//! Counterfactual texts: how likely each is. Causal models say so of whole texts; masked ones of the word that fills a blank ([`super::blank`]), or
+//! of the tokens that both texts of a pair share, each hidden alone, as the script of CrowS-Pairs does (Nangia et al. 2020).
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use arrow::array::Float64Array;
+use model::evaluate::items::CONTEXT;
 use model::{Family, Report};
 use serde_json::json;
 
@@ -27,6 +28,7 @@ impl Work<'_> {
         }
         let mut report = self.report("contrast", requests, &Cut::default());
         let likelihood = match (self.masked(), self.settings.per_token == Some(true)) {
+            _ if self.fills_blank() => "logarithm of the mean probability of the tokens at the blank, each without those after it",
             (true, false) => "sum over shared tokens, each masked alone",
             (true, true) => "mean over shared tokens, each masked alone",
             (false, false) => "sum over tokens",
@@ -40,13 +42,22 @@ impl Work<'_> {
         self.model.loaded.config.family == Family::Bert
     }
 
+    /// Whether a word is asked of, and not the tokens around it.
+    fn fills_blank(&self) -> bool {
+        self.masked() && self.settings.context.is_some()
+    }
+
     fn contrasts_of(&self, part: &Part, worker: &mut Worker) -> Result<Option<Vec<Column>>> {
         let (rows, requests) = self.rows_of(part)?;
         let Some(sums) = self.ask(part, rows, requests, worker)? else { return Ok(None) };
         let texts = requests / part.len().max(1);
         let value = |request: usize| {
-            let sum = &sums[request];
-            if self.settings.per_token == Some(true) { sum.log_likelihood / sum.tokens.max(1) as f64 } else { sum.log_likelihood }
+            let (sum, tokens) = (&sums[request], sums[request].tokens.max(1) as f64);
+            match self.settings.per_token {
+                _ if self.fills_blank() => (sum.probability / tokens).ln(),
+                Some(true) => sum.log_likelihood / tokens,
+                _ => sum.log_likelihood,
+            }
         };
         let of = |place: usize| (0..part.len()).map(move |row| Some(value(row * texts + place))).collect::<Float64Array>();
         Ok(Some(NAMES.into_iter().take(texts).enumerate().map(|(place, name)| column(name, Arc::new(of(place)))).collect()))
@@ -55,8 +66,13 @@ impl Work<'_> {
     /// What goes through the network, and how many texts there are, as many of each row.
     fn rows_of(&self, part: &Part) -> Result<(Vec<Row>, usize)> {
         let (mut rows, mut requests) = (Vec::new(), 0);
+        let contexts = part.texts(CONTEXT)?;
         for (row, texts) in part.lists("texts")?.into_iter().enumerate() {
-            let found = if self.masked() { self.hidden(&texts, requests) } else { self.whole(&texts, requests) };
+            let found = match self.masked() {
+                true if self.fills_blank() => self.filled(contexts.value(row), &texts, requests),
+                true => self.hidden(&texts, requests),
+                false => self.whole(&texts, requests),
+            };
             rows.extend(found.with_context(|| part.place(row))?);
             requests += texts.len();
         }
@@ -73,16 +89,20 @@ impl Work<'_> {
         texts.iter().zip(first..).map(row).collect()
     }
 
-    fn check_length(&self, text: &str, tokens: usize) -> Result<()> {
+    pub(super) fn check_length(&self, text: &str, tokens: usize) -> Result<()> {
         let positions = self.positions();
         ensure!(tokens > 0, "text `{text}` has no token");
         ensure!(tokens <= positions, "text `{text}` has {tokens} tokens, the model takes at most {positions}");
         Ok(())
     }
 
+    pub(super) fn mask(&self) -> Result<i64> {
+        Ok(i64::from(self.model.tokenizer.special().mask.context("the tokenizer has no mask token")?))
+    }
+
     /// Both texts of a pair, once for each token that they share, with that one hidden.
     fn hidden(&self, texts: &[String], first: usize) -> Result<Vec<Row>> {
-        let mask = i64::from(self.model.tokenizer.special().mask.context("the tokenizer has no mask token")?);
+        let mask = self.mask()?;
         let (before, after) = self.model.frame()?;
         let framed = |text: &String| {
             let ids = [before.clone(), self.model.encode(text)?, after.clone()].concat();

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Builder, ListBuilder, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Field;
-use model::evaluate::items::{PLACE, TEXT};
+use model::evaluate::items::{CONTEXT, PLACE, TEXT};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::tables::Column;
@@ -81,7 +81,7 @@ impl Part {
         let schema = self.batch.schema();
         let column = |index: usize| Column(schema.field(index).clone(), self.batch.column(index).clone());
         let users = schema.index_of(PLACE).unwrap_or(schema.fields().len());
-        let asked = (0..users).filter(|index| schema.field(*index).name() != TEXT);
+        let asked = (0..users).filter(|index| ![TEXT, CONTEXT].contains(&schema.field(*index).name().as_str()));
         asked.map(column).chain(said).chain((users + 1..schema.fields().len()).map(column)).collect()
     }
 }

@@ -34,6 +34,8 @@ pub struct Target {
 pub struct Sum {
     /// In nats.
     pub log_likelihood: f64,
+    /// The sum of the tokens' probabilities.
+    pub probability: f64,
     pub tokens: i64,
     /// Tokens that were the likeliest of all.
     pub correct: i64,
@@ -71,6 +73,7 @@ pub fn sums(
         for ((target, nll), correct) in targets.into_iter().zip(nll).zip(correct) {
             let sum = &mut sums[target.request];
             sum.log_likelihood -= nll;
+            sum.probability += (-nll).exp();
             sum.tokens += 1;
             sum.correct += i64::from(correct);
         }

@@ -1,4 +1,5 @@
-//! Evaluation sets against lm-evaluation-harness and the script of CrowS-Pairs (tests/golden/evaluate.py), for any batch size and number of threads.
+//! Evaluation sets against lm-evaluation-harness and the script of CrowS-Pairs (tests/golden/evaluate.py), for any batch size and number of threads;
+//! words that fill a blank against probabilities that are asked of the network one by one.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use arrow::datatypes::Float64Type;
 use engine::{InputFile, Inputs};
 use model::{Evaluate, Job, NetworkConfig, Report, Task};
 use serde_json::{Value, json};
-use tch::Device;
+use tch::{Device, Kind};
 
 use super::alone;
 use super::jobs::{floats, read_parts, strings, worker};
@@ -15,6 +16,7 @@ use super::networks::by_formula;
 use crate::evaluate::rolling::windows;
 use crate::evaluate::{evaluate, shared};
 use crate::parameters::Parameters;
+use crate::logits::{Input, logits};
 use crate::{folder, models};
 
 fn golden() -> Value {
@@ -34,6 +36,11 @@ fn model(dir: &Path, case: &Value, names: Value) -> PathBuf {
     std::fs::write(tokenizer.join("tokenizer_config.json"), names.to_string()).unwrap();
     folder::save(&dir.join("model"), &config, &parameters, &tokenizer).unwrap();
     dir.join("model")
+}
+
+fn masked(dir: &Path, case: &Value) -> PathBuf {
+    let names = json!({"cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]", "pad_token": "[PAD]", "unk_token": "[UNK]"});
+    model(dir, case, names)
 }
 
 /// A job in a draft of its own, with its rows rendered.
@@ -165,8 +172,7 @@ fn pseudo_log_likelihoods_are_those_of_crows_pairs() {
     let _alone = alone();
     let case = &golden()["masked"];
     let dir = tempfile::tempdir().unwrap();
-    let names = json!({"cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]", "pad_token": "[PAD]", "unk_token": "[UNK]"});
-    let folder = model(dir.path(), case, names);
+    let folder = masked(dir.path(), case);
     let pairs = case["pairs"].as_array().unwrap();
     for batch_size in [1, 6] {
         let settings = json!({"output": "contrast", "stereotype": "{more}", "anti_stereotype": "{less}", "batch_size": batch_size});
@@ -176,6 +182,54 @@ fn pseudo_log_likelihoods_are_those_of_crows_pairs() {
             assert_close(less, &pair["log_likelihoods"][1], &pair.to_string());
         }
     }
+}
+
+#[test]
+fn a_word_that_fills_a_blank_has_the_mean_probability_of_its_tokens() {
+    let _alone = alone();
+    let mut case = golden()["masked"].clone();
+    // With words of several tokens.
+    let vocabulary = case["tokenizer"]["model"]["vocab"].clone();
+    case["tokenizer"]["model"] =
+        json!({"type": "WordPiece", "vocab": vocabulary, "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 99});
+    let dir = tempfile::tempdir().unwrap();
+    let folder = masked(dir.path(), &case);
+    let loaded = folder::load(&folder, Device::Cpu).unwrap();
+    let probability = |tokens: &str, token: &str| {
+        let id = |token: &str| vocabulary[token].as_i64().unwrap();
+        let place = tokens.split(' ').position(|token| token == "[MASK]").unwrap() as i64;
+        let input = Input { ids: vec![tokens.split(' ').map(id).collect()], segments: None, target: None };
+        logits(&loaded, &input).unwrap().0.softmax(-1, Kind::Double).double_value(&[0, place, id(token)])
+    };
+    let score = |probabilities: &[f64]| json!((probabilities.iter().sum::<f64>() / probabilities.len() as f64).ln());
+    let expected = [
+        score(&[probability("[CLS] the [MASK] is bad at home [SEP]", "doctor"), probability("[CLS] the doctor [MASK] is bad at home [SEP]", "##s")]),
+        score(&[probability("[CLS] the [MASK] is bad at home [SEP]", "she")]),
+        score(&[
+            probability("[CLS] the [MASK] is bad at home [SEP]", "nurse"),
+            probability("[CLS] the nurse [MASK] is bad at home [SEP]", "##s"),
+            probability("[CLS] the nurse ##s [MASK] is bad at home [SEP]", "##ed"),
+        ]),
+    ];
+    let row = |context: &str| json!({"context": context, "a": "the doctors is bad at home", "b": "the she is bad at home", "c": "the \"nursesed\" is bad"});
+    let rows = [row("the BLANK is bad at home"), row("the BLANK is bad at home")];
+    let settings = |batch_size: u64| {
+        json!({"output": "contrast", "stereotype": "{a}", "anti_stereotype": "{b}", "unrelated": "{c}", "context": "{context}", "batch_size": batch_size})
+    };
+    for batch_size in [1, 5] {
+        let (found, report) = evaluated(dir.path(), &folder, settings(batch_size), &rows).unwrap();
+        for (name, expected) in ["stereotype", "anti_stereotype", "unrelated"].iter().zip(&expected) {
+            floats(&found, name).into_iter().for_each(|found| assert_close(found, expected, name));
+        }
+        assert!(found.num_rows() == 2 && found.column_by_name("@context").is_none());
+        assert_eq!(
+            report.facts["likelihood"],
+            "logarithm of the mean probability of the tokens at the blank, each without those after it"
+        );
+    }
+    let error = evaluated(dir.path(), &folder, settings(1), &[rows[0].clone(), row("the blank")]).unwrap_err();
+    let expected = "`rows.jsonl`, line 2: masked models are asked of one `BLANK` in `context`, which is `the blank`";
+    assert_eq!(format!("{error:#}"), expected);
 }
 
 #[test]
