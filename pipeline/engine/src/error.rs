@@ -52,7 +52,7 @@ mod tests {
         let full = || File::options().write(true).open("/dev/full").unwrap();
         let mut parquet = ArrowWriter::try_new(full(), batch.schema(), None).unwrap();
         let parquet = parquet.write(&batch).and_then(|()| parquet.flush()).unwrap_err();
-        let arrow = StreamWriter::try_new(full(), &batch.schema()).unwrap_err();
+        let arrow = StreamWriter::try_new(full(), &batch.schema()).err().unwrap();
         for error in [bare(parquet), bare(arrow)] {
             assert_eq!(format!("{error:#}"), "No space left on device (os error 28)");
         }
