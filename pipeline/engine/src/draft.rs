@@ -313,11 +313,7 @@ pub(crate) fn publish(draft: &Path, target: &Path) -> Result<Artifact> {
 
 /// Whether a file of the draft's folder is bookkeeping and not data.
 fn is_bookkeeping(relative: &str) -> bool {
-    relative == JOURNAL
-        || relative == LOCK
-        || relative == manifest::FILE
-        || relative.starts_with("scratch/")
-        || relative.starts_with('.')
+    relative == JOURNAL || relative == LOCK || relative == manifest::FILE || relative.starts_with("scratch/") || relative.starts_with('.')
 }
 
 /// What is the same as long as the system runs, where it tells.

@@ -1,4 +1,4 @@
-//! Input files: globs below the root, and content hashes that are cached by size, modification time and inode.
+//! Input files: globs below the root, and content hashes that are cached by size, modification time and inode. Files below a folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};

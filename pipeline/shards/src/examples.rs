@@ -327,7 +327,10 @@ mod tests {
         reader.append_labels(7, &mut labels).unwrap();
         assert_eq!(labels, [-100, -99, -98]);
         let lengths = reader.lengths(&["tokens", "labels"]).unwrap();
-        assert_eq!(lengths.iter().map(|(ids, lengths)| (ids.len(), lengths.len())).collect::<Vec<_>>(), [(1024, 1024), (1024, 1024), (452, 452)]);
+        assert_eq!(
+            lengths.iter().map(|(ids, lengths)| (ids.len(), lengths.len())).collect::<Vec<_>>(),
+            [(1024, 1024), (1024, 1024), (452, 452)]
+        );
         let (ids, lengths) = &lengths[1];
         assert_eq!(ids.as_fixed_size_binary().value(3), u128::from(1027u32).to_le_bytes());
         assert_eq!(lengths[..4], [5, 1 + 1, 2 + 2, 3 + 3]);

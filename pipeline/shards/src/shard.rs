@@ -246,7 +246,8 @@ mod tests {
     fn a_full_disk_is_told_once() {
         let folder = tempfile::tempdir().unwrap();
         // More than buffers hold, however it is packed.
-        let column: ArrayRef = Arc::new(Int64Array::from_iter_values((0..1_000_000).map(|n: i64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64))));
+        let column: ArrayRef =
+            Arc::new(Int64Array::from_iter_values((0..1_000_000).map(|n: i64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64))));
         let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
         for name in ["shard-00000.arrow", "shard-00000.parquet"] {
             let path = folder.path().join(name);
