@@ -70,7 +70,8 @@ fn what_settings_tell_is_said_while_planning() {
     check("", "label = \"x\"", "", "`label` is a setting of layout = \"classify\" alone");
     let export = "[[step]]\nstage = \"export\"\nformat = \"nanogpt\"\n";
     check("vocabulary_size = 65536", "", export, "");
-    let too_many = "nanoGPT reads ids as uint16, and step `learn_tokenizer` may learn 65537 tokens; set its vocabulary_size to at most 65536";
+    let too_many =
+        "nanoGPT reads ids as uint16, and step `learn_tokenizer` may learn 65537 tokens; set its vocabulary_size to at most 65536";
     check("vocabulary_size = 65537", "", export, too_many);
     check("", "", &train("masking = \"words\""), "`masking` says which tokens are hidden, and the objective `causal` hides none");
     let phases = "curriculum = [{ from_step = 0, weights = { tokenize = 1 } }, { from_step = 10, weights = { tokenize = 1 } }]";

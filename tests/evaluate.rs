@@ -110,7 +110,9 @@ fn a_task_file_becomes_scores() {
 
     // Documents keep their ids, so that predictions of them can be joined.
     assert_eq!(
-        site.value("select count(*) from rolled r join mails_split s on r.id = s.id where s.split = 'test' and r.bytes = octet_length(s.text)"),
+        site.value(
+            "select count(*) from rolled r join mails_split s on r.id = s.id where s.split = 'test' and r.bytes = octet_length(s.text)"
+        ),
         20
     );
     let rates = site.sql("select sum(nll) / sum(bytes) / ln(2) as bits from rolled");

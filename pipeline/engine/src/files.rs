@@ -256,7 +256,8 @@ mod tests {
         io::Write::write_all(&mut gzip, b"text").unwrap();
         let (gzip, zstd) = (gzip.finish().unwrap(), zstd::encode_all(&b"text"[..], 0).unwrap());
         // A file of several members is one text.
-        for (name, bytes, expected) in [("a.txt", b"text".to_vec(), "text"), ("a.gz", gzip.repeat(2), "texttext"), ("a.zst", zstd, "text")] {
+        for (name, bytes, expected) in [("a.txt", b"text".to_vec(), "text"), ("a.gz", gzip.repeat(2), "texttext"), ("a.zst", zstd, "text")]
+        {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes).unwrap();
             let file = InputFile { path, relative: name.into(), bytes: 0, hash: String::new() };

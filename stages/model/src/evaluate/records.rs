@@ -105,7 +105,10 @@ fn of_file(file: &InputFile, format: Option<Format>, split: Option<&str>) -> Res
             let batches = builder.with_batch_size(BATCH_ROWS).build()?;
             ("row", of_batches(batches.map(|batch| Ok(batch?))))
         }
-        Format::Stereoset => ("item", numbered(stereoset::rows(&serde_json::from_reader(file.open()?).context("it is no JSON")?, split)?.into_iter().map(Ok))),
+        Format::Stereoset => {
+            let file = serde_json::from_reader(file.open()?).context("it is no JSON")?;
+            ("item", numbered(stereoset::rows(&file, split)?.into_iter().map(Ok)))
+        }
     };
     let (source, relative): (Arc<str>, Arc<str>) = (format!("`{}`", file.relative).into(), file.relative.as_str().into());
     Ok(Box::new(values.zip(0u64..).map(move |(read, row)| {

@@ -70,7 +70,7 @@ mod tests {
         assert_eq!([&rows[1]["target"], &rows[1]["kind"]], ["chess player", "intrasentence"]);
         assert_eq!(super::rows(&file, Some(INTRASENTENCE)).unwrap(), rows[1..]);
         let error = super::rows(&file, Some("intra")).unwrap_err().to_string();
-        assert_eq!(error, "there is no split `intra`; splits: `intersentence`, `intrasentence`");
+        assert_eq!(error, "there is no split `intra`, did you mean `intrasentence`?; splits: `intersentence`, `intrasentence`");
         let mut broken = file.clone();
         broken["data"]["intrasentence"][0]["sentences"][0]["gold_label"] = json!("related");
         let error = format!("{:#}", super::rows(&broken, None).unwrap_err());

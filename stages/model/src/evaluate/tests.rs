@@ -137,7 +137,8 @@ fn clusters_of_stereoset_come_with_the_text_around_the_word() {
         let labels = ["stereotype", "anti-stereotype", "unrelated"];
         labels.iter().zip(texts).map(|(label, text)| json!({"gold_label": label, "sentence": text})).collect::<Vec<_>>()
     };
-    let cluster = |context: &str, texts| json!({"id": "1", "target": "he", "bias_type": "gender", "context": context, "sentences": sentences(texts)});
+    let cluster =
+        |context: &str, texts| json!({"id": "1", "target": "he", "bias_type": "gender", "context": context, "sentences": sentences(texts)});
     let file = json!({"data": {
         "intersentence": [cluster("Who?", ["He.", "She.", "Fish."])],
         "intrasentence": [cluster("He is BLANK.", ["He is so.", "He is not.", "He is fish."])],

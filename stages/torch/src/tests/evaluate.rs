@@ -15,8 +15,8 @@ use super::jobs::{floats, read_parts, strings, worker};
 use super::networks::by_formula;
 use crate::evaluate::rolling::windows;
 use crate::evaluate::{evaluate, shared};
-use crate::parameters::Parameters;
 use crate::logits::{Input, logits};
+use crate::parameters::Parameters;
 use crate::{folder, models};
 
 fn golden() -> Value {
@@ -190,8 +190,7 @@ fn a_word_that_fills_a_blank_has_the_mean_probability_of_its_tokens() {
     let mut case = golden()["masked"].clone();
     // With words of several tokens.
     let vocabulary = case["tokenizer"]["model"]["vocab"].clone();
-    case["tokenizer"]["model"] =
-        json!({"type": "WordPiece", "vocab": vocabulary, "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 99});
+    case["tokenizer"]["model"] = json!({"type": "WordPiece", "vocab": vocabulary, "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 99});
     let dir = tempfile::tempdir().unwrap();
     let folder = masked(dir.path(), &case);
     let loaded = folder::load(&folder, Device::Cpu).unwrap();
@@ -203,7 +202,10 @@ fn a_word_that_fills_a_blank_has_the_mean_probability_of_its_tokens() {
     };
     let score = |probabilities: &[f64]| json!((probabilities.iter().sum::<f64>() / probabilities.len() as f64).ln());
     let expected = [
-        score(&[probability("[CLS] the [MASK] is bad at home [SEP]", "doctor"), probability("[CLS] the doctor [MASK] is bad at home [SEP]", "##s")]),
+        score(&[
+            probability("[CLS] the [MASK] is bad at home [SEP]", "doctor"),
+            probability("[CLS] the doctor [MASK] is bad at home [SEP]", "##s"),
+        ]),
         score(&[probability("[CLS] the [MASK] is bad at home [SEP]", "she")]),
         score(&[
             probability("[CLS] the [MASK] is bad at home [SEP]", "nurse"),
@@ -213,19 +215,14 @@ fn a_word_that_fills_a_blank_has_the_mean_probability_of_its_tokens() {
     ];
     let row = |context: &str| json!({"context": context, "a": "the doctors is bad at home", "b": "the she is bad at home", "c": "the \"nursesed\" is bad"});
     let rows = [row("the BLANK is bad at home"), row("the BLANK is bad at home")];
-    let settings = |batch_size: u64| {
-        json!({"output": "contrast", "stereotype": "{a}", "anti_stereotype": "{b}", "unrelated": "{c}", "context": "{context}", "batch_size": batch_size})
-    };
+    let settings = |batch_size: u64| json!({"output": "contrast", "stereotype": "{a}", "anti_stereotype": "{b}", "unrelated": "{c}", "context": "{context}", "batch_size": batch_size});
     for batch_size in [1, 5] {
         let (found, report) = evaluated(dir.path(), &folder, settings(batch_size), &rows).unwrap();
         for (name, expected) in ["stereotype", "anti_stereotype", "unrelated"].iter().zip(&expected) {
             floats(&found, name).into_iter().for_each(|found| assert_close(found, expected, name));
         }
         assert!(found.num_rows() == 2 && found.column_by_name("@context").is_none());
-        assert_eq!(
-            report.facts["likelihood"],
-            "logarithm of the mean probability of the tokens at the blank, each without those after it"
-        );
+        assert_eq!(report.facts["likelihood"], "logarithm of the mean probability of the tokens at the blank, each without those after it");
     }
     let error = evaluated(dir.path(), &folder, settings(1), &[rows[0].clone(), row("the blank")]).unwrap_err();
     let expected = "`rows.jsonl`, line 2: masked models are asked of one `BLANK` in `context`, which is `the blank`";
