@@ -81,9 +81,10 @@ impl Writer {
     }
 
     /// Writes the rest and syncs the file.
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(mut self) -> Result<()> {
         let failed = || format!("writing `{}`", self.path.display());
-        self.writer.into_inner().map_err(bare).with_context(failed)?.sync_all().with_context(failed)
+        self.writer.finish().map_err(bare).with_context(failed)?;
+        self.writer.inner().sync_all().with_context(failed)
     }
 }
 
