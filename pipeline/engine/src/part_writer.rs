@@ -124,18 +124,18 @@ impl TableWriter {
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> Result<FileManifest> {
-        let failed = || format!("writing `{}`", self.path.display());
-        let sink = self.writer.into_inner().map_err(bare).with_context(failed)?;
-        let (bytes, blake3) = sink.finish().with_context(failed)?;
+    pub(crate) fn finish(mut self) -> Result<FileManifest> {
+        // Not `into_inner`, which tells of a full disk in words of its own.
+        self.writer.finish().map_err(bare).with_context(|| format!("writing `{}`", self.path.display()))?;
+        let written = self.writer.inner();
         Ok(FileManifest {
             path: self.relative,
             table: Some(self.table),
             split: None,
             rows: self.rows,
             of: None,
-            bytes,
-            blake3,
+            bytes: written.bytes,
+            blake3: written.hasher.finalize().to_hex().to_string(),
             volatile: false,
         })
     }
@@ -184,11 +184,6 @@ impl HashingWriter {
     fn new(file: File) -> HashingWriter {
         HashingWriter { file: BufWriter::with_capacity(1 << 18, file), hasher: blake3::Hasher::new(), bytes: 0 }
     }
-
-    fn finish(self) -> io::Result<(u64, String)> {
-        self.file.into_inner().map_err(|error| error.into_error())?;
-        Ok((self.bytes, self.hasher.finalize().to_hex().to_string()))
-    }
 }
 
 impl Write for HashingWriter {
@@ -201,5 +196,27 @@ impl Write for HashingWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use arrow::array::Int64Array;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1000));
+        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        let path = folder.path().join("rows/part-00000.parquet");
+        std::fs::create_dir(folder.path().join("rows")).unwrap();
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let mut writer = TableWriter::create(folder.path(), "rows", 0, batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        let error = writer.finish().unwrap_err();
+        assert_eq!(format!("{error:#}"), format!("writing `{}`: No space left on device (os error 28)", path.display()));
     }
 }

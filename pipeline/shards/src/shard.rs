@@ -89,11 +89,17 @@ impl ShardWriter {
 
     pub(crate) fn finish(self) -> Result<()> {
         let failed = || format!("writing `{}`", self.path.display());
-        let file = match self.writer {
-            Format::Arrow(writer) => writer.into_inner().map_err(bare).with_context(failed)?,
-            Format::Parquet(writer) => writer.into_inner().map_err(bare).with_context(failed)?,
-        };
-        begin_to_write(&file.into_inner().map_err(|error| error.into_error()).with_context(failed)?);
+        match self.writer {
+            Format::Arrow(writer) => {
+                let file = writer.into_inner().map_err(bare).with_context(failed)?;
+                begin_to_write(&file.into_inner().map_err(|error| error.into_error()).with_context(failed)?);
+            }
+            Format::Parquet(mut writer) => {
+                // Not `into_inner`, which tells of a full disk in words of its own.
+                writer.finish().map_err(bare).with_context(failed)?;
+                begin_to_write(writer.inner().get_ref());
+            }
+        }
         Ok(())
     }
 }
@@ -245,17 +251,19 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_once() {
         let folder = tempfile::tempdir().unwrap();
-        // More than buffers hold, however it is packed.
-        let column: ArrayRef =
-            Arc::new(Int64Array::from_iter_values((0..1_000_000).map(|n: i64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64))));
-        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
-        for name in ["shard-00000.arrow", "shard-00000.parquet"] {
-            let path = folder.path().join(name);
-            std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-            let mut writer = ShardWriter::create(&path, &batch.schema()).unwrap();
-            let written = writer.write(&batch);
-            let error = written.and_then(|()| writer.finish()).unwrap_err();
-            assert_eq!(format!("{error:#}"), format!("writing `{}`: No space left on device (os error 28)", path.display()));
+        // Less, and more than buffers hold, however it is packed.
+        for rows in [1000, 1_000_000] {
+            let column: ArrayRef =
+                Arc::new(Int64Array::from_iter_values((0..rows).map(|n: i64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64))));
+            let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+            for name in ["arrow", "parquet"] {
+                let path = folder.path().join(format!("shard-{rows}.{name}"));
+                std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+                let mut writer = ShardWriter::create(&path, &batch.schema()).unwrap();
+                let written = writer.write(&batch);
+                let error = written.and_then(|()| writer.finish()).unwrap_err();
+                assert_eq!(format!("{error:#}"), format!("writing `{}`: No space left on device (os error 28)", path.display()));
+            }
         }
     }
 }
