@@ -130,6 +130,9 @@ fn plain_errors(logits: &Tensor, labels: &Tensor, smoothing: f64) -> (Tensor, Te
 
 /// Per-row negative log-likelihood (rows, f32) and whether the most likely token is the label (rows, bool); no gradients.
 pub fn evaluate(features: &Tensor, output: &Output, labels: &Tensor, kind: Kind) -> (Tensor, Tensor) {
+    if labels.numel() == 0 {
+        return (Tensor::zeros([0], (Kind::Float, features.device())), Tensor::zeros([0], (Kind::Bool, features.device())));
+    }
     tch::no_grad(|| {
         let (x, weight) = (features.to_kind(kind), output.weight.to_kind(kind));
         let bias = output.bias.map(|bias| bias.to_kind(kind));
@@ -174,5 +177,21 @@ mod tests {
         }
         let outside = errors(Tensor::zeros([1, 4], (Kind::Float, tch::Device::Cpu)), &Tensor::from_slice(&[4i64]), 0.0);
         assert!(outside.unwrap_err().to_string().contains("a label is outside of the vocabulary"));
+    }
+
+    #[test]
+    fn where_nothing_is_predicted_there_is_nothing_to_learn() {
+        let zeros = |shape: &[i64], kind| Tensor::zeros(shape, (kind, tch::Device::Cpu));
+        let weight = zeros(&[5, 3], Kind::Float).set_requires_grad(true);
+        let output = Output { weight: &weight, bias: None };
+        let (features, labels, weights) = (zeros(&[0, 3], Kind::Float), zeros(&[0], Kind::Int64), zeros(&[0], Kind::Float));
+        let (nll, correct) = evaluate(&features, &output, &labels, Kind::Float);
+        assert_eq!((nll.size(), nll.kind()), (vec![0], Kind::Float));
+        assert_eq!((correct.size(), correct.kind()), (vec![0], Kind::Bool));
+        assert_eq!(weighted(&nll, &weights), [0.0, 0.0]);
+        let goal = Goal { labels: &labels, weights: Some(&weights), scale: 1.0, smoothing: 0.1 };
+        let sums = train(&features.set_requires_grad(true), &output, &goal, Kind::Float).unwrap();
+        assert_eq!((sums.nll, sums.count, sums.tally.weighted), (0.0, 0, Some([0.0, 0.0])));
+        assert_eq!(weight.grad().abs().max().double_value(&[]), 0.0);
     }
 }

@@ -187,15 +187,16 @@ impl Run {
     }
 
     pub fn metrics(&self, step: u64, split: &str, sums: Sums, training: Option<(f64, f64)>) -> Metrics {
-        let count = sums.count.max(1) as f64;
-        let loss = sums.nll / count;
+        // Of nothing there is no mean.
+        let mean = |sum: f64| (sums.count > 0).then(|| sum / sums.count as f64);
+        let loss = mean(sums.nll);
         Metrics {
             step,
             split: split.into(),
-            loss: Some(loss),
+            loss,
             bits_per_byte: None,
-            perplexity: self.objective.predicts_tokens().then(|| loss.exp()),
-            accuracy: (training.is_none() && self.config.head != Head::Number).then(|| sums.correct as f64 / count),
+            perplexity: loss.filter(|_| self.objective.predicts_tokens()).map(f64::exp),
+            accuracy: mean(sums.correct as f64).filter(|_| training.is_none() && self.config.head != Head::Number),
             learning_rate: training.map(|(learning_rate, _)| learning_rate),
             grad_norm: training.map(|(_, grad_norm)| grad_norm),
             tokens: sums.count,

@@ -25,20 +25,23 @@ pub struct Spikes {
 }
 
 impl Spikes {
-    /// What is wrong with a step; `None` for a good one, by which the next ones are judged.
-    pub fn judge(&mut self, factor: f64, loss: f64, grad_norm: f64) -> Option<String> {
+    /// What is wrong with a step; `None` for a good one, by which the next ones are judged. A step that predicted nothing has no loss: it is
+    /// judged by its gradients alone, and no other by it.
+    pub fn judge(&mut self, factor: f64, loss: Option<f64>, grad_norm: f64) -> Option<String> {
         let usual = f64::from(self.usual);
-        let reason = if !loss.is_finite() {
-            format!("the loss is {loss}")
-        } else if !grad_norm.is_finite() {
-            format!("the gradient norm is {grad_norm}")
-        } else if factor > 0.0 && self.steps >= KNOWN_AFTER_STEPS && loss > factor * usual {
-            format!("the loss {loss:.4} is more than {factor} times the usual {usual:.4}")
-        } else {
-            self.steps += 1;
-            self.usual += (loss as f32 - self.usual) / MEMORY_STEPS.min(self.steps as f32);
-            self.in_a_row = 0;
-            return None;
+        let reason = match loss {
+            Some(loss) if !loss.is_finite() => format!("the loss is {loss}"),
+            _ if !grad_norm.is_finite() => format!("the gradient norm is {grad_norm}"),
+            Some(loss) if factor > 0.0 && self.steps >= KNOWN_AFTER_STEPS && loss > factor * usual => {
+                format!("the loss {loss:.4} is more than {factor} times the usual {usual:.4}")
+            }
+            Some(loss) => {
+                self.steps += 1;
+                self.usual += (loss as f32 - self.usual) / MEMORY_STEPS.min(self.steps as f32);
+                self.in_a_row = 0;
+                return None;
+            }
+            None => return None,
         };
         self.in_a_row += 1;
         Some(reason)
@@ -81,7 +84,7 @@ mod tests {
     #[test]
     fn losses_are_judged_by_those_before() {
         let mut spikes = Spikes::default();
-        let mut judge = |loss: f64, norm: f64| spikes.judge(2.0, loss, norm);
+        let mut judge = |loss: f64, norm: f64| spikes.judge(2.0, Some(loss), norm);
         for step in 0..20 {
             // The first losses may be anything that is finite.
             assert_eq!(judge(if step == 0 { 100.0 } else { 3.0 }, 1.0), None);
@@ -91,6 +94,11 @@ mod tests {
         assert_eq!(judge(f64::NAN, 1.0).unwrap(), "the loss is NaN");
         assert_eq!(judge(3.0, f64::INFINITY).unwrap(), "the gradient norm is inf");
         assert_eq!(spikes.in_a_row, 2);
-        assert_eq!(spikes.judge(0.0, 1e9, 1.0), None);
+        // Without a loss, nothing is known of the next ones.
+        let before = spikes;
+        assert_eq!(spikes.judge(2.0, None, 0.0), None);
+        assert_eq!(spikes, before);
+        assert_eq!(spikes.judge(2.0, None, f64::NAN).unwrap(), "the gradient norm is NaN");
+        assert_eq!(spikes.judge(0.0, Some(1e9), 1.0), None);
     }
 }

@@ -41,10 +41,15 @@ impl Tally {
         self.moments.iter_mut().zip([1.0, x, y, x * x, y * y, x * y]).for_each(|(sum, more)| *sum += more);
     }
 
-    /// The scores that the counts allow, by name. `trained` leaves out those that are only counted outside of training.
+    /// The scores that the counts allow, by name; those that are not finite are left out, as JSON has no such numbers. `trained` leaves out
+    /// those that are only counted outside of training.
     pub fn scores(&self, trained: bool) -> BTreeMap<String, f64> {
         let mut scores = BTreeMap::new();
-        let mut note = |name: &str, value: f64| scores.insert(name.to_string(), value);
+        let mut note = |name: &str, value: f64| {
+            if value.is_finite() {
+                scores.insert(name.to_string(), value);
+            }
+        };
         if self.pairs > 0 {
             note("pair_loss", self.pairs_nll / self.pairs as f64);
         }
@@ -85,5 +90,7 @@ mod tests {
         assert!((scores["pearson"] - 0.981_980_506_061_965_7).abs() < 1e-12);
         assert_eq!(tally.scores(true).into_keys().collect::<Vec<_>>(), ["pair_loss"]);
         assert!(Tally::default().scores(false).is_empty());
+        let tally = Tally { pairs: 2, pairs_nll: f64::NAN, weighted: Some([f64::INFINITY, 1.0]), ..Tally::default() };
+        assert_eq!(tally.scores(false), BTreeMap::from([("pair_accuracy".to_string(), 0.0)]));
     }
 }

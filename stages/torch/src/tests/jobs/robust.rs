@@ -222,6 +222,51 @@ fn spikes_name_their_documents() {
 }
 
 #[test]
+fn where_nothing_is_hidden_nothing_is_learned_and_there_is_no_loss() {
+    let _alone = super::super::alone();
+    let world = World::new();
+    world.packed("masked", "masked");
+    let settings = |steps: u64| json!({"model": tiny("bert"), "steps": steps, "batch_size": 2, "masked_probability": 1e-12});
+    world.train("few", settings(3), &MASKED);
+    world.train("more", settings(9), &MASKED);
+    let metrics = metrics(&world, "few");
+    assert_eq!(strings(&metrics, "split"), ["train", "train", "train", "valid"]);
+    assert_eq!(integers(&metrics, "tokens"), [0; 4]);
+    for name in ["loss", "perplexity", "accuracy"] {
+        assert!(floats(&metrics, name).iter().all(|value| value.is_nan()), "{name}");
+    }
+    let model = |draft: &str| std::fs::read(world.dir(draft).join("model/model.safetensors")).unwrap();
+    assert!(model("few") == model("more"), "decay alone is no step");
+    // One by one, many rows have nothing to predict.
+    let predicted = |size: u64| {
+        let settings = json!({"batch_size": size, "masked_probability": 0.05});
+        let (batch, _) = world.predict(&format!("predicted-{size}"), settings, &[("model", "few"), ("tokens", "masked")]);
+        (integers(&batch, "row"), integers(&batch, "tokens"))
+    };
+    assert_eq!(predicted(1), predicted(7));
+}
+
+#[test]
+fn scores_that_are_no_numbers_do_not_end_a_training_that_skips_them() {
+    let _alone = super::super::alone();
+    let world = World::new();
+    world.packed("causal", "causal");
+    let path = world.dir("causal").join("manifest.json");
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, manifest.replace("\"facts\":{", "\"facts\":{\"weights\":true,")).unwrap();
+    world.train("good", json!({"model": tiny("gpt"), "steps": 1}), &CAUSAL);
+    assert!(floats(&metrics(&world, "good"), "weighted_loss").iter().all(|loss| loss.is_finite()));
+    let from = world.dir("good").join("model");
+    let model = folder::load(&from, tch::Device::Cpu).unwrap();
+    tch::no_grad(|| model.parameters.tensors().into_iter().for_each(|mut tensor| drop(tensor.fill_(f64::NAN))));
+    folder::save(&from, &model.config, &model.parameters, &world.dir("tokenizer")).unwrap();
+    world.train("skipped", json!({"from": from, "steps": 5, "on_spike": "skip"}), &CAUSAL);
+    let metrics = metrics(&world, "skipped");
+    assert_eq!(metrics.num_rows(), 6);
+    assert!(floats(&metrics, "loss").iter().all(|loss| loss.is_nan()) && metrics.column_by_name("weighted_loss").is_none());
+}
+
+#[test]
 fn bits_per_byte_count_the_bytes_of_all_predictions() {
     let _alone = super::super::alone();
     let world = World::new();
