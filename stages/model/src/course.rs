@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use shards::{Blocks, Order};
 
 use crate::seeds::{Purpose, derive};
@@ -25,6 +25,8 @@ pub struct Course {
     mixed: bool,
     seed: u64,
     settings: Train,
+    /// Batches of all steps.
+    batches: u64,
     /// The last window that was sorted, with its number.
     sorted: Mutex<Option<(u64, Vec<Sample>)>>,
 }
@@ -52,7 +54,8 @@ impl Course {
             [] => Order::new(seed, rows.count(), shuffle)?,
             phases => Order::mixed(seed, &rows.counts(), phases, shuffle).context("`weights` and the rows of the split do not fit")?,
         };
-        Ok(Course { rows, order, mixed: !phases.is_empty(), seed, settings: settings.clone(), sorted: Mutex::default() })
+        let batches = settings.batches_before(settings.total_steps(rows.count()));
+        Ok(Course { rows, order, mixed: !phases.is_empty(), seed, settings: settings.clone(), batches, sorted: Mutex::default() })
     }
 
     pub fn rows(&self) -> &Rows {
@@ -65,7 +68,8 @@ impl Course {
     }
 
     /// The rows of batch number `batch`. Rows of equal length come in the order of samples. Of examples, the samples of a window of batches are
-    /// sorted by length and cut into batches, and these come in another order.
+    /// sorted by length and cut into batches, and these come in another order; the last window ends where the training does, so that all of its
+    /// samples are read.
     pub fn batch(&self, batch: u64) -> Result<Vec<Sample>> {
         let size = self.settings.batch_size;
         if self.settings.carry_state {
@@ -75,18 +79,21 @@ impl Course {
             return Ok((batch * size..(batch + 1) * size).map(|sample| self.sample(sample)).collect());
         }
         let (window, place) = (batch / SORTED_BATCHES, batch % SORTED_BATCHES);
-        let chunk = (shards::permute(self.seed, window, SORTED_BATCHES, place) * size) as usize;
+        let batches = SORTED_BATCHES.min(self.batches.saturating_sub(window * SORTED_BATCHES));
+        ensure!(place < batches, "batch {batch} is none of the {} batches of this training", self.batches);
+        let chunk = (shards::permute(self.seed, window, batches, place) * size) as usize;
         let mut sorted = self.sorted.lock().unwrap_or_else(PoisonError::into_inner);
         let samples = match &*sorted {
             Some((number, samples)) if *number == window => samples,
-            _ => &sorted.insert((window, self.sort(window)?)).1,
+            _ => &sorted.insert((window, self.sort(window, batches)?)).1,
         };
         Ok(samples[chunk..chunk + size as usize].to_vec())
     }
 
-    fn sort(&self, window: u64) -> Result<Vec<Sample>> {
-        let count = SORTED_BATCHES * self.settings.batch_size;
-        let samples = (window * count..(window + 1) * count).map(|sample| self.sample(sample));
+    /// The samples of a window of so many batches.
+    fn sort(&self, window: u64, batches: u64) -> Result<Vec<Sample>> {
+        let (first, size) = (window * SORTED_BATCHES, self.settings.batch_size);
+        let samples = (first * size..(first + batches) * size).map(|sample| self.sample(sample));
         let mut samples = samples.map(|sample| Ok((self.rows.length(sample.row)?, sample))).collect::<Result<Vec<_>>>()?;
         samples.sort_by_key(|(length, sample)| (*length, sample.sample));
         Ok(samples.into_iter().map(|(_, sample)| sample).collect())
@@ -125,7 +132,89 @@ fn phases(settings: &Train, rows: u64) -> Result<Vec<(u64, Vec<f64>)>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use engine::manifest::{FORMAT, FileManifest, Manifest, TableManifest, Usage};
+    use engine::{Artifact, Kind};
+    use serde_json::{Value, json};
+    use shards::Width;
+    use shards::examples::{self, Example, Writer};
+
     use super::*;
+    use crate::Facts;
+
+    /// So many texts of unequal lengths.
+    fn texts(dir: &Path, count: u64) -> Arc<Rows> {
+        let path = format!("texts-{count}.arrow");
+        let mut writer = Writer::create(&dir.join(&path), &[("label", examples::Kind::Int32)], Width::U16).unwrap();
+        for n in 0..count {
+            let (id, tokens) = (u128::from(n).to_le_bytes(), vec![5; 1 + (n * 7 % 11) as usize]);
+            writer.push(Example { id, tokens, values: vec![examples::Value::Int32(0)] }).unwrap();
+        }
+        let rows = writer.finish().unwrap();
+        let (table, split) = (Some("tokens".to_string()), Some("train".to_string()));
+        let (of, bytes, blake3) = (None, std::fs::metadata(dir.join(&path)).unwrap().len(), String::new());
+        let manifest = Manifest {
+            format: FORMAT,
+            kind: Kind::Tokens,
+            step: "tokens".into(),
+            stage: "tokenize".into(),
+            version: 1,
+            key: String::new(),
+            key_parts: Value::Null,
+            fingerprint: String::new(),
+            tables: BTreeMap::from([("tokens".to_string(), TableManifest { rows, bytes, columns: Vec::new() })]),
+            files: vec![FileManifest { path, table, split, rows, of, bytes, blake3, volatile: false }],
+            counts: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            usage: Usage::default(),
+            finished: 0,
+            program: String::new(),
+        };
+        let (classes, splits) = (Some(vec!["ham".to_string()]), vec!["train".to_string()]);
+        let facts = Facts { layout: "classify".into(), vocab_size: 10, classes, splits, ..Facts::default() };
+        Arc::new(Rows::open(&[Artifact { dir: dir.to_path_buf(), manifest }], &facts, "train").unwrap())
+    }
+
+    #[test]
+    fn epochs_read_every_text_as_often() {
+        let dir = tempfile::tempdir().unwrap();
+        for count in [1, 2, 15, 16, 17, 100, 255, 256, 257, 300, 513] {
+            let rows = texts(dir.path(), count);
+            for (epochs, size, accumulate, ramp) in [(1, 16, 1, 0), (1, 3, 1, 0), (2, 16, 1, 0), (3, 5, 4, 0), (2, 4, 3, 7), (1, 1, 1, 0)] {
+                let case = json!({"epochs": epochs, "batch_size": size, "accumulate": accumulate, "batch_ramp_steps": ramp});
+                let settings: Train = serde_json::from_value(case.clone()).unwrap();
+                let course = Course::new(&settings, 7, 11, rows.clone()).unwrap();
+                let batches = settings.batches_before(settings.total_steps(count));
+                let samples: Vec<Sample> = (0..batches).flat_map(|batch| course.batch(batch).unwrap()).collect();
+                let mut numbers: Vec<u64> = samples.iter().map(|sample| sample.sample).collect();
+                numbers.sort_unstable();
+                assert_eq!(numbers, (0..batches * size).collect::<Vec<u64>>(), "{count} rows, {case}");
+                let mut read = vec![0; count as usize];
+                // What fills up the last step is of the next epoch.
+                samples.iter().filter(|sample| sample.sample < epochs * count).for_each(|sample| read[sample.row as usize] += 1);
+                assert!(read.iter().all(|times| *times == epochs), "{count} rows, {case}: {read:?}");
+                // A course that is begun anew in the middle is the same.
+                let again = Course::new(&settings, 7, 11, rows.clone()).unwrap();
+                let last = (batches - 1) * size;
+                assert_eq!(again.batch(batches - 1).unwrap(), samples[last as usize..]);
+                assert!(course.batch(batches).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn whole_windows_are_the_same_in_courses_of_any_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = texts(dir.path(), 100);
+        let course = |steps: u64| {
+            let settings: Train = serde_json::from_value(json!({"steps": steps, "batch_size": 4})).unwrap();
+            Course::new(&settings, 7, 11, rows.clone()).unwrap()
+        };
+        let (short, long) = (course(16), course(40));
+        assert!((0..16).all(|batch| short.batch(batch).unwrap() == long.batch(batch).unwrap()));
+    }
 
     #[test]
     fn lanes_read_on_and_read_every_row() {
