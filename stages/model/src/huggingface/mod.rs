@@ -221,6 +221,13 @@ mod tests {
             let error = format!("{:#}", NetworkConfig::from_json(&config).unwrap_err());
             assert!(error.ends_with(expected), "{error}");
         };
+        let classes = || vec!["ham".to_string(), "spam".to_string()];
+        for head in [Head::Classify { classes: classes() }, Head::MultiLabel { classes: classes() }, Head::Number] {
+            let mut config = network(Style::Modernbert, head).to_json();
+            config["classifier_pooling"] = json!("mean");
+            let error = NetworkConfig::from_json(&config).unwrap_err().to_string();
+            assert_eq!(error, "config.json has classifier_pooling = \"mean\", this program supports \"cls\" alone");
+        }
         let only = "config.json has activation_function = \"relu\", this program supports \"gelu_new\" alone";
         check(Style::Gpt2, "activation_function", json!("relu"), only);
         let only = "config.json has attention_bias = true, this program supports false alone";

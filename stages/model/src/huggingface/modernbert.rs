@@ -69,7 +69,7 @@ pub fn from_json(config: &Value) -> Result<NetworkConfig> {
         demand(config, key, value)?;
     }
     let head = architectures::from_json(config, Head::Masked)?;
-    if matches!(head, Head::Classify { .. }) {
+    if head.reads_text() {
         demand(config, "classifier_pooling", json!("cls"))?;
     }
     let (width, heads) = (integer(config, "hidden_size")?, integer(config, "num_attention_heads")?);
