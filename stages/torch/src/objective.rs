@@ -126,7 +126,10 @@ pub fn learn(network: &dyn Network, batch: &Batch, scale: Scale, mode: Mode) -> 
             let of_rows = batch.weights.as_ref().map(|weights| Weights::relative(&weights.rows, scale.mean_weights[1]));
             let (loss, tally) = pairs_loss(&logits, pairs, of_rows.as_ref());
             (loss * scale.rows).f_backward()?;
-            shim::backward(&hidden, &leaf.grad())?;
+            // Of a frozen network, the heads alone learn.
+            if hidden.requires_grad() {
+                shim::backward(&hidden, &leaf.grad())?;
+            }
             Sums { tally: Tally { weighted: sums.tally.weighted, ..tally }, ..sums }
         }
         targets => {
