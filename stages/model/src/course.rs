@@ -68,8 +68,8 @@ impl Course {
     }
 
     /// The rows of batch number `batch`. Rows of equal length come in the order of samples. Of examples, the samples of a window of batches are
-    /// sorted by length and cut into batches, and these come in another order; the last window ends where the training does, so that all of its
-    /// samples are read.
+    /// sorted by length and cut into batches, and these come in another order; the last window ends where the training does, so that all of
+    /// its samples are read.
     pub fn batch(&self, batch: u64) -> Result<Vec<Sample>> {
         let size = self.settings.batch_size;
         if self.settings.carry_state {

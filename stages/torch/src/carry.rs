@@ -37,6 +37,11 @@ pub fn with(mut batch: Batch, state: &[Tensor]) -> Batch {
     batch
 }
 
+/// Begins at zero again where a step that was skipped left what is not finite: every later one would be the same.
+pub fn mend(carried: &[Tensor]) {
+    tch::no_grad(|| carried.iter().for_each(|state| state.shallow_clone().copy_(&state.nan_to_num(0.0, 0.0, 0.0))));
+}
+
 /// All rows once, in lanes of `length` rows each, of which only the last may have fewer. Rows are the samples of their own number.
 pub fn in_lanes(rows: Range<u64>, length: u64) -> impl Iterator<Item = Vec<Sample>> {
     let places = length.min(rows.end - rows.start);
@@ -52,5 +57,16 @@ mod tests {
         let batches: Vec<Vec<u64>> = in_lanes(0..10, 3).map(|batch| batch.iter().map(|sample| sample.row).collect()).collect();
         assert_eq!(batches, [vec![0, 3, 6, 9], vec![1, 4, 7], vec![2, 5, 8]]);
         assert_eq!(in_lanes(5..7, 1).map(|batch| batch.len()).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn what_is_not_finite_begins_at_zero_again() {
+        let state = Tensor::from_slice(&[1.5f32, f32::NAN, f32::INFINITY, -2.0, f32::NEG_INFINITY, f32::MAX]);
+        // One of two ranks has every second lane.
+        mend(&[state.slice(0, 0i64, None::<i64>, 2)]);
+        assert_eq!(Vec::<f32>::try_from(&state.slice(0, 0i64, None::<i64>, 2).contiguous()).unwrap(), [1.5, 0.0, 0.0]);
+        assert!(state.double_value(&[1]).is_nan());
+        mend(&[state.shallow_clone()]);
+        assert_eq!(Vec::<f32>::try_from(&state).unwrap(), [1.5, 0.0, 0.0, -2.0, 0.0, f32::MAX]);
     }
 }

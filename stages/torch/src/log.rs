@@ -26,7 +26,7 @@ pub struct Metrics {
     pub step: u64,
     /// `train` or `valid`.
     pub split: String,
-    /// Mean over the predicted tokens or the examples, in nats, all counting the same; null when it was not finite, or nothing was predicted.
+    /// Mean over the predicted tokens or the examples, in nats, all counting the same; null where not finite, or nothing was predicted.
     pub loss: Option<f64>,
     pub perplexity: Option<f64>,
     /// Of causal models with byte-level tokenizers, of the valid split.

@@ -25,8 +25,8 @@ pub struct Spikes {
 }
 
 impl Spikes {
-    /// What is wrong with a step; `None` for a good one, by which the next ones are judged. A step that predicted nothing has no loss: it is
-    /// judged by its gradients alone, and no other by it.
+    /// What is wrong with a step; `None` for a good one, by which the next ones are judged. A step that predicted nothing has no loss: it
+    /// is judged by its gradients alone, and no other by it.
     pub fn judge(&mut self, factor: f64, loss: Option<f64>, grad_norm: f64) -> Option<String> {
         let usual = f64::from(self.usual);
         let reason = match loss {
@@ -72,7 +72,11 @@ impl Spikes {
         match settings.on_spike {
             OnSpike::Skip if self.in_a_row < MOST_IN_A_ROW => Ok(()),
             OnSpike::Skip => bail!("{of}; that were {MOST_IN_A_ROW} such steps in a row: {help}"),
-            OnSpike::Stop => bail!("{of}; {help}, or go on with on_spike = \"skip\" (all documents are in {})", log.spikes_path()),
+            OnSpike::Stop => bail!(
+                "{of}; {help}, or leave such steps out with on_spike = \"skip\"; each is another setting, with which the training begins \
+                 again at its first step (all documents are in {})",
+                log.spikes_path()
+            ),
         }
     }
 }

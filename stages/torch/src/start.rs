@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use model::{Job, NetworkConfig, TOKENIZERS, Train};
+use model::{Head, Job, NetworkConfig, TOKENIZERS, Train};
 use text::Tokenizer;
 
 use crate::folder;
@@ -41,7 +41,7 @@ impl Start {
     /// Takes over the weights; only a new head keeps its random first values.
     pub fn load(&self, config: &NetworkConfig, parameters: &Parameters) -> Result<()> {
         // A head for other classes, or for another task, begins anew.
-        let other_head = self.config()?.head != config.head;
+        let other_head = !is_same(&self.config()?.head, &config.head);
         let missing = folder::load_some(&self.folder, parameters, |name| !(other_head && is_last_layer(name)))?;
         match missing.iter().find(|name| !may_be_new(name)) {
             Some(name) => bail!("the model of {} has no {name}, which this {} needs", self.name, config.family.name()),
@@ -65,7 +65,36 @@ impl Start {
     }
 }
 
+/// Whether a head tells apart what another one does. A published head for pairs has transformers' names in place of classes; its class 0 is
+/// a second segment that follows the first, as in tokens of the layout pairs.
+fn is_same(published: &Head, head: &Head) -> bool {
+    match (published, head) {
+        (Head::Pairs { classes: names }, Head::Pairs { classes }) if (0..).zip(names).all(|(id, name)| *name == format!("LABEL_{id}")) => {
+            names.len() == classes.len()
+        }
+        _ => published == head,
+    }
+}
+
 /// The layer of a head that knows the classes.
 fn is_last_layer(name: &str) -> bool {
     ["classifier.", "qa_outputs.", "score.", "cls.seq_relationship."].iter().any(|prefix| name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_for_pairs_are_the_same_under_the_names_of_transformers() {
+        let pairs = |names: &[&str]| Head::Pairs { classes: names.iter().map(|name| name.to_string()).collect() };
+        let ours = pairs(&["next", "random"]);
+        assert!(is_same(&ours, &ours) && is_same(&pairs(&["LABEL_0", "LABEL_1"]), &ours));
+        for other in [pairs(&["LABEL_0", "LABEL_1", "LABEL_2"]), pairs(&["LABEL_1", "LABEL_0"]), pairs(&["random", "next"]), Head::Masked] {
+            assert!(!is_same(&other, &ours), "{other:?}");
+        }
+        // The classes of a text may be any.
+        let texts = |names: [&str; 2]| Head::Classify { classes: names.map(String::from).to_vec() };
+        assert!(!is_same(&texts(["LABEL_0", "LABEL_1"]), &texts(["ham", "spam"])));
+    }
 }

@@ -154,6 +154,26 @@ fn the_losses_of_pairs_are_summed() {
 }
 
 #[test]
+fn every_head_learns_on_a_frozen_network() {
+    let _alone = alone();
+    for (name, _, head, facts) in cases().into_iter().filter(|(_, family, ..)| *family == Family::Bert) {
+        let batch = head_batch(&facts, &rows_of(&facts, 4));
+        for recompute in [false, true] {
+            let loaded = loaded(config(Family::Bert, head.clone()), 3);
+            let groups = json!([{"pattern": "bert.embeddings.*", "freeze": true}, {"pattern": "bert.encoder.*", "freeze": true}]);
+            let settings = settings(json!({"groups": groups}));
+            optimizer(&settings, &loaded.parameters).unwrap();
+            let scale = Scale::of(batch.predicted, 4);
+            objective::learn(loaded.network.as_ref(), &batch, scale, Mode { recompute, ..Mode::default() }).unwrap();
+            for (variable, gradient) in gradients(&loaded.parameters) {
+                let frozen = settings.groups.iter().any(|group| group.fits(&variable));
+                assert_eq!(gradient.defined(), !frozen, "{name}: {variable}");
+            }
+        }
+    }
+}
+
+#[test]
 fn padding_changes_nothing_that_heads_say() {
     let _alone = alone();
     for (name, family, head, facts) in cases().into_iter().filter(|(.., facts)| facts.layout != "pairs") {
@@ -371,6 +391,19 @@ fn pairs_of_segments_are_learned_and_predicted() {
     };
     let pooler = "bert.pooler.dense.weight";
     assert_eq!(weight("classifier", pooler), weight("pairs-model", pooler));
+    // As published, without names of the classes, it is the same head.
+    let published = world.dir("pairs-model").join(folder::MODEL);
+    let config = published.join("config.json");
+    let mut json: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+    for key in ["id2label", "label2id"] {
+        json.as_object_mut().unwrap().remove(key).unwrap();
+    }
+    std::fs::write(&config, json.to_string()).unwrap();
+    let settings = json!({"from": published, "steps": 1, "learning_rate": 1e-30});
+    world.train("again", settings, &[("tokens", "pairs"), ("tokenizer", "tokenizer")]);
+    for name in ["cls.seq_relationship.weight", "cls.seq_relationship.bias"] {
+        assert_eq!(weight("again", name), weight("pairs-model", name), "{name}");
+    }
 }
 
 #[test]

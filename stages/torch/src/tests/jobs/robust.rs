@@ -193,6 +193,7 @@ fn spikes_name_their_documents() {
     };
     let error = error_of("stop");
     assert!(error.contains("; its documents are ") && error.contains("lower learning_rate"), "{error}");
+    assert!(error.contains("with which the training begins again at its first step"), "{error}");
     let listed = std::fs::read_to_string(world.dir("stop").join("scratch/spikes.jsonl")).unwrap();
     let named = error.split("its documents are ").nth(1).unwrap().split([',', ' ', ';']).next().unwrap();
     assert!(named.len() == 32 && listed.contains(named), "{error}");
