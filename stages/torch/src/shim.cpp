@@ -13,6 +13,11 @@
 
 namespace {
 
+// Without its number, a GPU is the current one, which is the first unless somebody chose another.
+at::Device device_of(int gpu) {
+  return gpu < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(gpu));
+}
+
 std::vector<at::Tensor> list(at::Tensor* const* tensors, size_t count) {
   std::vector<at::Tensor> result;
   result.reserve(count);
@@ -189,14 +194,14 @@ char* mill_cuda_switches(int tf32, int deterministic) {
   });
 }
 
-// The state of the device's random numbers.
-char* mill_random_state(int on_cuda, at::Tensor** state) {
-  return guarded([&] { *state = new at::Tensor(at::globalContext().defaultGenerator(on_cuda ? at::kCUDA : at::kCPU).get_state()); });
+// The state of the random numbers of GPU number `gpu`, of the processor where it is negative.
+char* mill_random_state(int gpu, at::Tensor** state) {
+  return guarded([&] { *state = new at::Tensor(at::globalContext().defaultGenerator(device_of(gpu)).get_state()); });
 }
 
-char* mill_set_random_state(int on_cuda, at::Tensor* state) {
+char* mill_set_random_state(int gpu, at::Tensor* state) {
   return guarded([&] {
-    at::Generator generator = at::globalContext().defaultGenerator(on_cuda ? at::kCUDA : at::kCPU);
+    at::Generator generator = at::globalContext().defaultGenerator(device_of(gpu));
     std::lock_guard<std::mutex> lock(generator.mutex());
     generator.set_state(*state);
   });

@@ -191,20 +191,26 @@ pub fn cuda_switches(tf32: bool, deterministic: bool) -> Result<()> {
     check("setting CUDA's ways failed", unsafe { mill_cuda_switches(c_int::from(tf32), c_int::from(deterministic)) })
 }
 
+/// The number of a GPU; negative for the processor.
+fn gpu(device: Device) -> Result<c_int> {
+    Ok(if let Device::Cuda(index) = device { c_int::try_from(index)? } else { -1 })
+}
+
 /// The state of the device's random numbers.
 pub fn random_state(device: Device) -> Result<Tensor> {
-    let mut state = std::ptr::null_mut();
+    let (gpu, mut state) = (gpu(device)?, std::ptr::null_mut());
     // SAFETY: the shim hands over a new tensor, or an error and none.
     unsafe {
-        check("reading the state of the random numbers failed", mill_random_state(c_int::from(device.is_cuda()), &mut state))?;
+        check("reading the state of the random numbers failed", mill_random_state(gpu, &mut state))?;
         Ok(Tensor::from_ptr(state))
     }
 }
 
 /// Sets what [`random_state`] gave.
 pub fn set_random_state(device: Device, state: &Tensor) -> Result<()> {
+    let gpu = gpu(device)?;
     // SAFETY: as above.
-    check("setting the state of the random numbers failed", unsafe { mill_set_random_state(c_int::from(device.is_cuda()), state.as_ptr()) })
+    check("setting the state of the random numbers failed", unsafe { mill_set_random_state(gpu, state.as_ptr()) })
 }
 
 /// Runs `body` under autocast to bfloat16 on this thread when `enabled`.
@@ -229,7 +235,7 @@ impl Group {
     pub fn meet(path: &str, rank: usize, count: usize, meeting: Duration, patience: Duration, device: Device) -> Result<Group> {
         let (path, mut group) = (CString::new(path)?, std::ptr::null_mut());
         let (rank, count) = (c_int::try_from(rank)?, c_int::try_from(count)?);
-        let gpu = if let Device::Cuda(index) = device { c_int::try_from(index)? } else { -1 };
+        let gpu = gpu(device)?;
         let (meeting, patience) = (meeting.as_secs_f64(), patience.as_secs_f64());
         // SAFETY: path and place of the result outlive the call.
         let error = unsafe { mill_meet(path.as_ptr(), rank, count, meeting, patience, gpu, &mut group) };
@@ -279,8 +285,8 @@ unsafe extern "C" {
     fn mill_cross_entropy(logits: Handle, labels: Handle, smoothing: c_double, nll: Handle) -> *mut c_char;
     fn mill_cuda_switches(tf32: c_int, deterministic: c_int) -> *mut c_char;
     fn mill_gelu(x: Handle, tanh: c_int, y: *mut *mut torch_sys::C_tensor) -> *mut c_char;
-    fn mill_random_state(on_cuda: c_int, state: *mut *mut torch_sys::C_tensor) -> *mut c_char;
-    fn mill_set_random_state(on_cuda: c_int, state: Handle) -> *mut c_char;
+    fn mill_random_state(gpu: c_int, state: *mut *mut torch_sys::C_tensor) -> *mut c_char;
+    fn mill_set_random_state(gpu: c_int, state: Handle) -> *mut c_char;
     fn mill_autocast(on_cuda: c_int, enabled: c_int) -> *mut c_char;
     fn mill_cpu_capability() -> *mut c_char;
     fn mill_version() -> *const c_char;
