@@ -116,15 +116,20 @@ fn network(settings: &Train, base: Option<NetworkConfig>, family: Family, object
     Ok(config)
 }
 
-/// The rule of `precision = "auto"`. On a processor an LSTM is always f32: oneDNN has one in bf16 for some processors alone, and it was never tried.
+/// The rule of `precision = "auto"`. On a processor an LSTM is always f32: oneDNN has one in bf16 for some processors alone, and it was
+/// never tried. So is every recurrent network on a GPU: autocast to bf16 casts cuDNN's layers to fp16 all the same, whose gradients would
+/// have to be scaled.
 pub fn bf16(precision: Precision, parameters: u64, config: &NetworkConfig, device: Device) -> Result<bool> {
     let cuda = device.is_cuda();
-    let lstm = !cuda && config.family == Family::Rnn && config.recurrent.cell == Cell::Lstm;
+    let (what, place) = if cuda { ("a recurrent network", "GPU") } else { ("an LSTM", "processor") };
+    let f32_alone = config.family == Family::Rnn && (cuda || config.recurrent.cell == Cell::Lstm);
     Ok(match precision {
-        Precision::Bf16 if lstm => bail!("precision = \"bf16\": an LSTM is trained in f32 on a processor; take \"auto\" or \"f32\""),
+        Precision::Bf16 if f32_alone => {
+            bail!("precision = \"bf16\": {what} is trained in f32 on a {place}; take \"auto\" or \"f32\"")
+        }
         Precision::F32 => false,
         Precision::Bf16 => true,
-        Precision::Auto => cuda || (!lstm && parameters >= BF16_PARAMETERS && shim::cpu().contains("bf16")),
+        Precision::Auto => !f32_alone && (cuda || (parameters >= BF16_PARAMETERS && shim::cpu().contains("bf16"))),
     })
 }
 
@@ -202,5 +207,28 @@ impl Run {
             tokens: sums.count,
             scores: sums.tally.scores(training.is_some()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::config;
+
+    #[test]
+    fn recurrent_networks_are_f32_where_their_kernels_are() {
+        let gpu = Device::Cuda(0);
+        let rnn = |cell| NetworkConfig { recurrent: model::Recurrent { cell, ..Default::default() }, ..config(Family::Rnn, Head::Causal) };
+        let of = |precision, config: &NetworkConfig, device| {
+            bf16(precision, 10 * BF16_PARAMETERS, config, device).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(Precision::Auto, &config(Family::Gpt, Head::Causal), gpu), Ok(true));
+        for cell in [Cell::Lstm, Cell::Gru, Cell::Rnn] {
+            assert_eq!(of(Precision::Auto, &rnn(cell), gpu), Ok(false));
+            let error = of(Precision::Bf16, &rnn(cell), gpu).unwrap_err();
+            assert_eq!(error, "precision = \"bf16\": a recurrent network is trained in f32 on a GPU; take \"auto\" or \"f32\"");
+            assert_eq!(of(Precision::Bf16, &rnn(cell), Device::Cpu).is_err(), cell == Cell::Lstm);
+        }
+        assert_eq!(of(Precision::Auto, &rnn(Cell::Lstm), Device::Cpu), Ok(false));
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn config(family: Family, head: Head) -> NetworkConfig {
+pub(crate) fn config(family: Family, head: Head) -> NetworkConfig {
     let design = match family {
         Family::Gpt => Design::of(Style::Gpt2, 2, 8),
         Family::Bert => Design::of(Style::Bert, 2, 8),
@@ -99,7 +99,7 @@ fn filled(collate: Collate, rows: &[Row]) -> Batch {
     buffers.batch(Device::Cpu)
 }
 
-fn loaded(config: NetworkConfig, seed: u64) -> Loaded {
+pub(crate) fn loaded(config: NetworkConfig, seed: u64) -> Loaded {
     let parameters = Parameters::new(Device::Cpu, seed);
     let network = models::build(&parameters.root(), &config);
     Loaded { config, parameters, network }

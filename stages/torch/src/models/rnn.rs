@@ -81,7 +81,8 @@ impl Rnn {
 
     /// Outputs (batch, time, width) of the last layer for `x` (batch, time, width), and the state after the last token.
     fn run(&self, x: &Tensor, state: &[Tensor], dropout: f64) -> (Tensor, Vec<Tensor>) {
-        let (weights, layers, train) = (&self.weights, self.layers, dropout > 0.0);
+        // cuDNN goes backward through a pass that was made for it alone, with or without dropout.
+        let (weights, layers, train) = (&self.weights, self.layers, wants_gradients(x, &self.weights));
         match self.cell {
             Cell::Lstm => {
                 let (y, h, c) = x.lstm(state, weights, true, layers, dropout, train, false, true);
@@ -157,7 +158,27 @@ impl Network for Rnn {
     }
 }
 
+/// Whether gradients are wanted of what is made of `x` and `weights`: a variable keeps its wish where none are noted, a view of it does not.
+fn wants_gradients(x: &Tensor, weights: &[Tensor]) -> bool {
+    x.requires_grad() || weights.iter().any(|weight| weight.requires_grad() && weight.alias().requires_grad())
+}
+
 /// (layers, batch, width) ↔ (batch, layers, width), as memory has to lie.
 fn batch_second(state: &Tensor) -> Tensor {
     state.transpose(0, 1).contiguous()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradients_are_wanted_where_something_learns_and_they_are_noted() {
+        let weights = |learned: bool| vec![Tensor::zeros([2], (Kind::Float, Device::Cpu)).set_requires_grad(learned)];
+        let x = |learned: bool| Tensor::zeros([1, 1, 2], (Kind::Float, Device::Cpu)).set_requires_grad(learned) * 2.0;
+        for (of_x, of_weights) in [(false, false), (false, true), (true, false), (true, true)] {
+            assert_eq!(wants_gradients(&x(of_x), &weights(of_weights)), of_x || of_weights, "{of_x}, {of_weights}");
+            assert!(!tch::no_grad(|| wants_gradients(&x(of_x), &weights(of_weights))), "{of_x}, {of_weights}");
+        }
+    }
 }

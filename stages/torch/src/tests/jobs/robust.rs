@@ -268,6 +268,29 @@ fn scores_that_are_no_numbers_do_not_end_a_training_that_skips_them() {
 }
 
 #[test]
+fn a_carried_state_that_is_not_finite_begins_again() {
+    let _alone = super::super::alone();
+    let world = World::new();
+    world.packed("causal", "causal");
+    let model = json!({"family": "rnn", "layers": 1, "width": 16});
+    let settings = json!({"model": model, "steps": 4, "batch_size": 4, "carry_state": true, "on_spike": "skip"});
+    let settings: Train = serde_json::from_value(settings).unwrap();
+    let job = world.job("carried", Task::Train(Box::new(settings.clone())), &CAUSAL);
+    assert!(train::train(&job, &settings, &mut worker(true)).unwrap().is_none());
+    // What the first step left.
+    let path = job.scratch("checkpoint.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let start = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..start]).unwrap();
+    let [from, to]: [usize; 2] = serde_json::from_value(header["carried.0"]["data_offsets"].clone()).unwrap();
+    bytes[start + from..start + to].chunks_exact_mut(4).for_each(|value| value.copy_from_slice(&f32::NAN.to_le_bytes()));
+    std::fs::write(&path, bytes).unwrap();
+    train::train(&job, &settings, &mut worker(false)).unwrap().unwrap();
+    let finite: Vec<bool> = floats(&metrics(&world, "carried"), "loss").iter().map(|loss| loss.is_finite()).collect();
+    assert_eq!(finite, [true, false, true, true, true]);
+}
+
+#[test]
 fn bits_per_byte_count_the_bytes_of_all_predictions() {
     let _alone = super::super::alone();
     let world = World::new();
