@@ -14,8 +14,8 @@ use crate::{Curriculum, Family, Lora, Masking, ModelSettings, Objective, Shuffle
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 on a GPU, and for networks of 1 million parameters or more on a CPU with bf16 instructions; else f32, as recurrent networks on a
-    /// GPU and LSTMs on a CPU always are.
+    /// bf16 on a GPU, and for networks of 1 million parameters or more on a CPU with bf16 instructions; else f32, as recurrent networks on
+    /// a GPU and LSTMs on a CPU always are.
     Auto,
     F32,
     Bf16,

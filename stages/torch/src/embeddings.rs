@@ -12,7 +12,7 @@ use text::Tokenizer;
 use crate::parameters::Parameters;
 
 /// What the families call them.
-const NAMES: [&str; 6] =
+pub const NAMES: [&str; 6] =
     ["wte.weight", "word_embeddings.weight", "tok_embeddings.weight", "embed_tokens.weight", "shared.weight", "embedding.weight"];
 
 /// Analogies whose cosines with all words stand in memory.

@@ -158,7 +158,7 @@ impl Network for Rnn {
     }
 }
 
-/// Whether gradients are wanted of what is made of `x` and `weights`: a variable keeps its wish where none are noted, a view of it does not.
+/// Whether what is made of `x` and `weights` gets gradients. A variable keeps its wish where none are noted, a view of it does not.
 fn wants_gradients(x: &Tensor, weights: &[Tensor]) -> bool {
     x.requires_grad() || weights.iter().any(|weight| weight.requires_grad() && weight.alias().requires_grad())
 }
