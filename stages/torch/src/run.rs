@@ -124,9 +124,7 @@ pub fn bf16(precision: Precision, parameters: u64, config: &NetworkConfig, devic
     let (what, place) = if cuda { ("a recurrent network", "GPU") } else { ("an LSTM", "processor") };
     let f32_alone = config.family == Family::Rnn && (cuda || config.recurrent.cell == Cell::Lstm);
     Ok(match precision {
-        Precision::Bf16 if f32_alone => {
-            bail!("precision = \"bf16\": {what} is trained in f32 on a {place}; take \"auto\" or \"f32\"")
-        }
+        Precision::Bf16 if f32_alone => bail!("precision = \"bf16\": {what} is trained in f32 on a {place}; take \"auto\" or \"f32\""),
         Precision::F32 => false,
         Precision::Bf16 => true,
         Precision::Auto => !f32_alone && (cuda || (parameters >= BF16_PARAMETERS && shim::cpu().contains("bf16"))),

@@ -154,6 +154,29 @@ fn the_losses_of_pairs_are_summed() {
 }
 
 #[test]
+fn rows_without_labels_have_no_loss() {
+    let _alone = alone();
+    for (name, family, head, facts) in cases().into_iter().filter(|(.., facts)| ["tag", "pairs"].contains(&facts.layout.as_str())) {
+        let mut rows = rows_of(&facts, 4);
+        rows.iter_mut().for_each(|row| row.labels.fill(IGNORE));
+        // The classes of pairs are learned all the same.
+        let pairs = if facts.layout == "pairs" { 4 } else { 0 };
+        for weights in [false, true] {
+            let masking = (pairs > 0).then(|| Masking::of_tokens(1e-12, 5));
+            let facts = Facts { weights, ..facts.clone() };
+            let batch = filled(Collate { facts, masking, denoising: None, documents: false }, &rows);
+            let loaded = loaded(config(family, head.clone()), 3);
+            let learned = objective::learn(loaded.network.as_ref(), &batch, Scale::of(0, 4), Mode::default()).unwrap();
+            let tried = objective::evaluate(loaded.network.as_ref(), &batch, false).unwrap();
+            for sums in [learned, tried] {
+                assert_eq!((sums.nll, sums.count, sums.tally.pairs), (0.0, 0, pairs), "{name}");
+                assert_eq!(sums.tally.weighted, weights.then_some([0.0; 2]), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
 fn every_head_learns_on_a_frozen_network() {
     let _alone = alone();
     for (name, _, head, facts) in cases().into_iter().filter(|(_, family, ..)| *family == Family::Bert) {
