@@ -173,6 +173,13 @@ impl Worker {
             tell(&Event::Progress { done, total, unit: unit.to_string() });
         }
     }
+
+    /// Says a line to whoever watches; the first rank does, for all.
+    pub fn note(&self, text: &str) {
+        if self.rank == 0 {
+            tell(&Event::Note(text.to_string()));
+        }
+    }
 }
 
 /// A reader that is gone is no reason to fail: the stop flag follows.
