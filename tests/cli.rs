@@ -73,7 +73,12 @@ fn what_settings_tell_is_said_while_planning() {
     let too_many =
         "nanoGPT reads ids as uint16, and step `learn_tokenizer` may learn 65537 tokens; set its vocabulary_size to at most 65536";
     check("vocabulary_size = 65537", "", export, too_many);
-    check("", "", &train("masking = \"words\""), "`masking` says which tokens are hidden, and the objective `causal` hides none");
+    check("", "", &train("masking = \"words\""), "`masking` does something with objectives that hide tokens, `masked` and `pairs`, alone");
+    check("", "", &train("momentum = 0.5"), "`momentum` does something with optimizer = \"sgd\" or \"muon\" alone; leave it out");
+    check("", "", &train("best_metric = \"loss\""), "best_metric needs rows in the split `valid`, and the tokens have `train`; set");
+    let modern = "[[step]]\nstage = \"train\"\nsteps = 9\nmodel = { family = \"bert\", style = \"modernbert\" }\n";
+    let pairs = "layout = \"pairs\"\nmodel = \"masked\"";
+    check("kind = \"wordpiece\"", pairs, modern, "ModernBERT has no head for pairs of segments, as step `tokenize` makes them");
     let phases = "curriculum = [{ from_step = 0, weights = { tokenize = 1 } }, { from_step = 10, weights = { tokenize = 1 } }]";
     check("", "", &train(phases), "the phase with from_step = 10 never begins, the training has 10 steps");
 }

@@ -85,7 +85,11 @@ fn site() -> Site {
 #[test]
 fn a_tiny_bert_learns_to_tell_spam() {
     let site = site();
-    site.ok(&["run", "x.toml", "--quiet"]);
+    let said = site.ok(&["run", "x.toml"]).stderr;
+    let tries: Vec<&str> = said.lines().filter(|line| line.contains(": valid loss ")).collect();
+    assert!(tries.len() == 3 && tries.iter().all(|line| line.ends_with(" tokens/s")), "{said}");
+    let (first, last) = ("bert               step 20: valid loss ", "spam               step 150: valid loss ");
+    assert!(tries[0].starts_with(first) && tries[2].starts_with(last), "{said}");
     let score = |step: &str, system: &str, metric: &str| {
         let query = format!("select value from {step} where system = '{system}' and metric = '{metric}' and class is null");
         site.value(&query).as_f64().unwrap_or_else(|| panic!("{step}: no {metric} of {system}"))

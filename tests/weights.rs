@@ -59,7 +59,8 @@ fn documents_weigh_by_a_column_and_by_source() {
         &format!("{CONFIG}{}", ["plain", "equal", "weighted"].map(train).concat()),
         &["text/help-zh", "text/tang-poems"],
     );
-    site.ok(&["run", "x.toml", "--quiet"]);
+    let said = site.ok(&["run", "x.toml", "--quiet"]).stderr;
+    assert!(!said.contains(": valid loss "), "{said}");
     let rejects = site
         .sql("select rule, count(*) as n, min(value) as value, min(threshold) as least from weighted.rejects group by rule order by rule");
     assert_eq!(

@@ -75,7 +75,7 @@ pub struct RunArgs {
     /// Where models run: auto, cpu, cuda or cuda:N.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: String,
-    /// Print no summary at the end.
+    /// Print no notes on how steps go and no summary at the end.
     #[arg(long)]
     pub quiet: bool,
 }

@@ -15,6 +15,7 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Terminal {
     state: Mutex<State>,
     bars: bool,
+    notes: bool,
 }
 
 struct State {
@@ -25,14 +26,25 @@ struct State {
 }
 
 impl Terminal {
-    pub fn new() -> Terminal {
+    /// `notes`: whether steps may say how they go.
+    pub fn new(notes: bool) -> Terminal {
         let now = Instant::now();
         let state = State { step: String::new(), started: now, printed: now, bar: None };
-        Terminal { state: Mutex::new(state), bars: std::io::stderr().is_terminal() }
+        Terminal { state: Mutex::new(state), bars: std::io::stderr().is_terminal(), notes }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A line that stays, above the bar where there is one.
+    fn say(&self, message: &str) {
+        let state = self.state();
+        let line = format!("{:<18} {message}", state.step);
+        match &state.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
     }
 }
 
@@ -93,11 +105,12 @@ impl Progress for Terminal {
     }
 
     fn warn(&self, message: &str) {
-        let state = self.state();
-        let line = format!("{:<18} warning: {message}", state.step);
-        match &state.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+        self.say(&format!("warning: {message}"));
+    }
+
+    fn note(&self, message: &str) {
+        if self.notes {
+            self.say(message);
         }
     }
 }

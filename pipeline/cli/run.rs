@@ -29,7 +29,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
 fn run_plan(args: &RunArgs, threads: usize, memory: u64, session: Arc<query::Session>) -> Result<()> {
     let (config, planned) = plan::read(&args.select, session.as_ref())?;
     let selection = plan::selection(&args.select);
-    let terminal = Arc::new(Terminal::new());
+    let terminal = Arc::new(Terminal::new(!args.quiet));
     let ctx = Context {
         seed: config.seed,
         threads,

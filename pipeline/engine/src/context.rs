@@ -59,6 +59,11 @@ pub trait Progress: Send + Sync {
     fn warn(&self, message: &str) {
         eprintln!("warning: {message}");
     }
+
+    /// A line of how the step goes, such as the scores of a model on the way; it stays where progress is shown.
+    fn note(&self, message: &str) {
+        let _ = message;
+    }
 }
 
 /// No progress shown.
@@ -91,6 +96,11 @@ impl Context {
     /// Tells the user of something that does not stop the step.
     pub fn warn(&self, message: &str) {
         self.progress.warn(message);
+    }
+
+    /// Tells the user how the step goes.
+    pub fn note(&self, message: &str) {
+        self.progress.note(message);
     }
 
     /// An error once the user asked to stop; stages call it between batches.

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::{Family, ModelSettings, Train};
+use crate::{ModelSettings, Train, applies};
 
 /// Up to which number an error names ranks that would do.
 const RANKS_NAMED: u64 = 64;
@@ -22,6 +22,9 @@ impl Train {
         }
         self.model.as_ref().map_or(Ok(()), ModelSettings::check)?;
         self.lora.iter().try_for_each(|lora| lora.check(self.model.is_some()))?;
+        if self.lora.is_some() && self.adversarial.is_some() {
+            bail!("adversarial: beside `lora` the embeddings are frozen, so no direction for them is known; leave one out");
+        }
         match (self.steps, self.epochs) {
             (Some(1..), None) => {}
             (None, Some(epochs)) if epochs > 0.0 && epochs.is_finite() => {}
@@ -29,6 +32,9 @@ impl Train {
         }
         if self.batch_size == 0 || self.accumulate == 0 || self.eval_batches == 0 {
             bail!("batch_size, accumulate and eval_batches must be at least 1");
+        }
+        if self.prompt_tokens == Some(0) {
+            bail!("prompt_tokens must be at least 1; leave out `prompts` to continue none");
         }
         self.check_ranks()?;
         let lowest = self.lowest_learning_rate();
@@ -40,7 +46,7 @@ impl Train {
                 bail!("{name} is {value}, it must be at least 0 and below 1");
             }
         }
-        for (name, value) in [("weight_decay", self.weight_decay), ("grad_clip", self.grad_clip), ("epsilon", self.epsilon)] {
+        for (name, value) in [("weight_decay", self.weight_decay()), ("grad_clip", self.grad_clip), ("epsilon", self.epsilon)] {
             if !(value >= 0.0 && value.is_finite()) {
                 bail!("{name} is {value}, it must not be negative");
             }
@@ -48,10 +54,8 @@ impl Train {
         if !(self.masked_probability > 0.0 && self.masked_probability <= 1.0) {
             bail!("masked_probability is {}, it must be above 0 and at most 1", self.masked_probability);
         }
-        if self.activation_checkpointing && self.model.as_ref().is_some_and(|model| model.family == Family::Rnn) {
-            bail!("activation_checkpointing: a recurrent network has no blocks to compute again; leave it out, or train shorter rows");
-        }
-        self.check_optimizer()
+        self.check_optimizer()?;
+        applies::check(self)
     }
 
     fn check_ranks(&self) -> Result<()> {
@@ -100,6 +104,10 @@ mod tests {
         check(r#"{"model": {"family": "bert"}, "steps": 1, "min_learning_rate": 1}"#, false, "learning_rate = 0.001 must be above 0");
         check(r#"{"model": {"family": "bert"}, "steps": 1, "dropout": 1}"#, false, "dropout is 1");
         check(r#"{"model": {"family": "bert"}, "steps": 1, "masked_probability": 0}"#, false, "masked_probability is 0");
+        check(r#"{"epochs": 1, "prompts": ["a"], "prompt_tokens": 0}"#, true, "prompt_tokens must be at least 1");
+        let both = r#"{"from": "x", "steps": 10, "lora": {}, "adversarial": {"method": "fgm"}}"#;
+        check(both, false, "adversarial: beside `lora` the embeddings are frozen");
+        check(r#"{"epochs": 1, "batch_ramp_steps": 9}"#, true, "`batch_ramp_steps` does something with accumulate above 1 alone");
     }
 
     #[test]

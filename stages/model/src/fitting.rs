@@ -122,10 +122,16 @@ fn metrics(objective: Objective, labels: LabelType) -> &'static [BestMetric] {
 }
 
 impl Train {
-    /// Refuses prompts of networks that do not go on with a text.
-    pub fn check_prompts(&self, family: Family) -> Result<()> {
-        if !self.prompts.is_empty() && !matches!(family, Family::Gpt | Family::Rnn) {
+    /// Refuses prompts of networks that do not go on with a text; `next`: whether the next token is what is learned.
+    pub fn check_prompts(&self, family: Family, next: bool) -> Result<()> {
+        if self.prompts.is_empty() {
+            return Ok(());
+        }
+        if !matches!(family, Family::Gpt | Family::Rnn) {
             bail!("prompts need a model of the family gpt or rnn, this is {}; leave them out", family.name());
+        }
+        if !next {
+            bail!("prompts need a model that predicts the next token, this one learns something else; leave them out");
         }
         Ok(())
     }
@@ -210,6 +216,19 @@ mod tests {
             check(Some(Objective::Masked), Family::Bert, "tag"),
             refused("objective `masked` does not fit a model of the family bert on tokens of the layout tag; that is `tag`")
         );
+    }
+
+    #[test]
+    fn prompts_are_for_those_who_predict_the_next_token() {
+        let check = |json: &str, family, next| {
+            let train: Train = serde_json::from_str(json).unwrap();
+            train.check_prompts(family, next).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let prompts = r#"{"prompts": ["a"]}"#;
+        assert_eq!(check(prompts, Family::Gpt, true), "");
+        assert_eq!(check("{}", Family::Bert, false), "");
+        assert!(check(prompts, Family::Gpt, false).starts_with("prompts need a model that predicts the next token"));
+        assert!(check(prompts, Family::Bert, true).starts_with("prompts need a model of the family gpt or rnn, this is bert"));
     }
 
     #[test]

@@ -91,6 +91,8 @@ pub enum Event {
         total: u64,
         unit: String,
     },
+    /// A line for whoever watches.
+    Note(String),
     Error(String),
     /// Another rank is gone, which is the one that knows why.
     Lost(String),
@@ -112,5 +114,23 @@ impl Event {
             Ok(event) => Ok(event),
             Err(error) => bail!("mill-model said `{line}`: {error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_as_they_were_said() {
+        for (event, line) in [
+            (Event::Note("step 4: \"a\"\nb".into()), r#"{"note":"step 4: \"a\"\nb"}"#),
+            (Event::Progress { done: 1, total: 2, unit: "steps".into() }, r#"{"progress":{"done":1,"total":2,"unit":"steps"}}"#),
+            (Event::Lost("x".into()), r#"{"lost":"x"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&event).unwrap(), line);
+            assert_eq!(Event::parse(line).unwrap(), event);
+        }
+        assert!(Event::parse("hello").unwrap_err().to_string().starts_with("mill-model said `hello`: "));
     }
 }

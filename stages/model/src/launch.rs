@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use engine::{Context, Draft, Inputs, Stopped};
 
 use crate::process::{End, Process};
-use crate::{Job, Report, Task};
+use crate::{Event, Job, Report, Task};
 
 const EXECUTABLE: &str = "mill-model";
 /// How often the processes and the stop flag are looked at while nothing is heard.
@@ -31,8 +31,8 @@ pub fn launch(task: Task, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Resu
     loop {
         match events.recv_timeout(PATIENCE) {
             Ok((rank, line)) => {
-                if let Some((done, total, unit)) = processes[rank].hear(&line)? {
-                    ctx.progress(done, total, &unit);
+                if let Some(event) = processes[rank].hear(&line)? {
+                    show(event, ctx);
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -51,6 +51,15 @@ pub fn launch(task: Task, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Resu
     let report = verdict(ends)?;
     note(draft, &report)?;
     Ok(report)
+}
+
+/// Hands on what a process says on its way.
+fn show(event: Event, ctx: &Context) {
+    match event {
+        Event::Progress { done, total, unit } => ctx.progress(done, total, &unit),
+        Event::Note(message) => ctx.note(&message),
+        Event::Error(_) | Event::Lost(_) | Event::Done(_) => {}
+    }
 }
 
 /// What the ends of all ranks mean for the job. The first rank reports for all; of failures, those count that others did not cause.
@@ -134,7 +143,33 @@ fn write_job(task: Task, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    /// Keeps what it is told.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+
+    impl engine::Progress for Told {
+        fn update(&self, done: u64, total: u64, unit: &str) {
+            self.0.lock().unwrap().push(format!("{done} of {total} {unit}"));
+        }
+
+        fn note(&self, message: &str) {
+            self.0.lock().unwrap().push(message.to_string());
+        }
+    }
+
+    #[test]
+    fn notes_and_progress_reach_whoever_watches() {
+        let told = Arc::new(Told::default());
+        let ctx = Context { progress: told.clone(), ..engine::testing::context(1) };
+        for line in [r#"{"progress":{"done":1,"total":9,"unit":"steps"}}"#, r#"{"note":"step 1: valid loss 2"}"#, r#"{"error":"no"}"#] {
+            show(Event::parse(line).unwrap(), &ctx);
+        }
+        assert_eq!(*told.0.lock().unwrap(), ["1 of 9 steps", "step 1: valid loss 2"]);
+    }
 
     #[test]
     fn the_rank_that_failed_by_itself_is_named() {

@@ -3,6 +3,7 @@
 //! No tensor and no LibTorch here: the work itself is done by the executable `mill-model` (crate `torch`), which gets a [`Job`] as a file
 //! and answers with [`Event`]s, or is asked line by line ([`ask`]). Both sides share the types of this crate, and so the rows that every step learns from ([`Course`]).
 
+mod applies;
 mod architectures;
 pub mod ask;
 mod checks;

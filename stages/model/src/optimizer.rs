@@ -229,6 +229,12 @@ impl Train {
         self.momentum.unwrap_or(if self.optimizer == Optimizer::Muon { 0.95 } else { 0.9 })
     }
 
+    /// The decay of the weights.
+    pub fn weight_decay(&self) -> f64 {
+        let penalty = matches!(self.optimizer, Optimizer::Adam | Optimizer::Sgd | Optimizer::AdaGrad);
+        self.weight_decay.unwrap_or(if penalty { 0.0 } else { 0.1 })
+    }
+
     /// Whether sgd and muon look ahead.
     pub fn nesterov(&self) -> bool {
         self.nesterov.unwrap_or(self.optimizer == Optimizer::Muon)
@@ -327,6 +333,15 @@ mod tests {
         check(r#"{"keep_every_steps": 150}"#, "keep_every_steps = 150 must be a multiple of checkpoint_interval_steps = 100");
         check(r#"{"groups": [{"pattern": "*", "learning_rate_factor": -1}]}"#, "groups: learning_rate_factor and weight_decay of `*`");
         check(r#"{"adversarial": {"method": "fgm", "epsilon": 0}}"#, "adversarial: epsilon");
+    }
+
+    #[test]
+    fn a_decay_within_the_gradient_is_0_unless_given() {
+        let decay = |json: &str| serde_json::from_str::<Train>(json).unwrap().weight_decay();
+        for (optimizer, expected) in [("adamw", 0.1), ("lion", 0.1), ("muon", 0.1), ("adam", 0.0), ("sgd", 0.0), ("adagrad", 0.0)] {
+            assert_eq!(decay(&format!(r#"{{"optimizer": "{optimizer}"}}"#)), expected, "{optimizer}");
+            assert_eq!(decay(&format!(r#"{{"optimizer": "{optimizer}", "weight_decay": 0.3}}"#)), 0.3, "{optimizer}");
+        }
     }
 
     #[test]

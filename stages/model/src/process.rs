@@ -59,10 +59,10 @@ impl Process {
         Ok(Process { rank, child, stdin, last_lines, outcome: None, killed: false })
     }
 
-    /// Takes note of a line; gives what is progress.
-    pub fn hear(&mut self, line: &str) -> Result<Option<(u64, u64, String)>> {
+    /// Takes note of a line; gives what whoever watches should see of it.
+    pub fn hear(&mut self, line: &str) -> Result<Option<Event>> {
         self.outcome = Some(match Event::parse(line)? {
-            Event::Progress { done, total, unit } => return Ok(Some((done, total, unit))),
+            event @ (Event::Progress { .. } | Event::Note(_)) => return Ok(Some(event)),
             Event::Error(message) => Outcome::Error(message),
             Event::Lost(message) => Outcome::Lost(message),
             Event::Done(report) => Outcome::Done(report),

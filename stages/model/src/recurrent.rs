@@ -59,6 +59,9 @@ pub(crate) fn check(train: &Train, family: Option<Family>, tokens: &[&StepView])
     if recurrent && train.document_mask {
         bail!("document_mask is for attention: a model of the family rnn carries its state through a row; use packing = \"one-per-row\"");
     }
+    if recurrent && train.lora.is_some() {
+        bail!("lora: a model of the family rnn has no projections that adapters could stand beside; leave it out");
+    }
     if !train.carry_state {
         return Ok(());
     }
@@ -137,6 +140,8 @@ mod tests {
         assert!(check(r#"{"carry_state": true}"#, Family::Gpt).starts_with("carry_state needs a model of the family rnn"));
         assert!(check(r#"{"carry_state": true, "weights": {"a": 1}}"#, Family::Rnn).starts_with("carry_state reads rows in their order"));
         assert!(check(r#"{"document_mask": true}"#, Family::Rnn).starts_with("document_mask is for attention"));
+        assert!(check(r#"{"lora": {}}"#, Family::Rnn).starts_with("lora: a model of the family rnn has no projections"));
+        assert_eq!(check(r#"{"lora": {}}"#, Family::Gpt), "");
         let refused = |layout, packing| check_carried("x", Some(layout), packing).err().map(|error| error.to_string()).unwrap_or_default();
         assert_eq!(refused("packed", Some("pack")), "");
         assert!(refused("packed", Some("best-fit")).ends_with("with packing = \"pack\", not \"best-fit\""));

@@ -166,6 +166,10 @@ impl Seq2seq {
             if self.head_width.is_some_and(|width| width * model.heads != model.width) || !self.tied {
                 bail!("model.seq2seq.head_width and tied = false are of the style t5");
             }
+            let Seq2seq { buckets, max_distance, .. } = Seq2seq::default();
+            if (self.buckets, self.max_distance) != (buckets, max_distance) {
+                bail!("model.seq2seq.buckets and max_distance are of the style t5; leave them out");
+            }
             if model.width % 2 != 0 {
                 bail!("model.width = {} must be even for sinusoidal positions", model.width);
             }
@@ -342,4 +346,23 @@ fn t5_from_json(config: &Value) -> Result<NetworkConfig> {
             max_distance: number("relative_attention_max_distance", default_max_distance()),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_the_other_style_are_refused() {
+        let check = |seq2seq: &str| {
+            let model: ModelSettings = serde_json::from_str(&format!(r#"{{"family": "seq2seq", "seq2seq": {seq2seq}}}"#)).unwrap();
+            model.check().err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(check("{}"), "");
+        assert_eq!(check(r#"{"style": "t5", "buckets": 16, "max_distance": 64}"#), "");
+        let expected = "model.seq2seq.buckets and max_distance are of the style t5; leave them out";
+        assert_eq!(check(r#"{"buckets": 16}"#), expected);
+        assert_eq!(check(r#"{"max_distance": 64}"#), expected);
+        assert_eq!(check(r#"{"tied": false}"#), "model.seq2seq.head_width and tied = false are of the style t5");
+    }
 }

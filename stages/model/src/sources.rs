@@ -1,6 +1,6 @@
 //! What `train` reads: sources and their weights, how rows are shuffled, what is masked, and whether the tokens fit the network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow, bail};
 use engine::{Site, StepView, list, suggest};
@@ -11,7 +11,7 @@ use crate::facts::check_layout;
 use crate::fitting::Kind;
 use crate::objective_for;
 use crate::train::NetworkLimits;
-use crate::{Family, Objective, Train};
+use crate::{Family, Objective, Style, Train, applies};
 
 /// Weights from a step on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -120,17 +120,31 @@ impl Train {
         Ok(())
     }
 
-    /// Refuses settings of masks where nothing is hidden; the objective is known where the layout of the tokens is.
-    fn check_masking(&self, family: Family, objective: Option<Objective>) -> Result<()> {
-        if objective.map_or(family == Family::Bert, Objective::masks) {
-            return Ok(());
+    /// Refuses what a family cannot learn from tokens of a kind, and settings that do nothing for it.
+    fn check_learned(&self, family: Family, kind: Kind, step: &str) -> Result<()> {
+        let objective = objective_for(self.objective, family, kind.layout).map_err(|error| anyhow!("step `{step}`: {error}"))?;
+        if objective == Objective::Pairs && self.network.as_ref().and_then(|network| network.style) == Some(Style::Modernbert) {
+            bail!("ModernBERT has no head for pairs of segments, as step `{step}` makes them; take style = \"bert\"");
         }
-        let what = objective
-            .map_or(format!("models of the family {}", family.name()), |objective| format!("the objective `{}`", objective.name()));
-        match self.masking {
-            Masking::Tokens => Ok(()),
-            _ => bail!("`masking` says which tokens are hidden, and {what} hides none; leave it out"),
+        self.check_best_metric(objective, kind.labels())?;
+        self.check_prompts(family, matches!(objective, Objective::Causal | Objective::Complete))?;
+        applies::check_learned(self, family, Some((objective, kind.labels())))
+    }
+
+    /// Refuses splits that no tokens are of, as far as that is known; `splits` are those of all tokens.
+    fn check_splits(&self, splits: &BTreeSet<String>) -> Result<()> {
+        let judged = !self.word_similarity.is_empty() || !self.word_analogies.is_empty();
+        for (what, given, setting, split) in [
+            ("the training", true, "split", &self.split),
+            ("best_metric", self.best_metric.is_some(), "valid_split", &self.valid_split),
+            ("word_similarity or word_analogies", judged, "valid_split", &self.valid_split),
+        ] {
+            if given && !splits.contains(split) {
+                let known = list(splits.iter().map(String::as_str));
+                bail!("{what} needs rows in the split `{split}`, and the tokens have {known}; set `{setting}`, or `split` the documents");
+            }
         }
+        Ok(())
     }
 }
 
@@ -151,15 +165,15 @@ pub(crate) fn fitting_tokens(site: &Site, train: &Train) -> Result<()> {
         if let Some((other, found)) = kinds.find(|(_, other)| *other != kind) {
             bail!("step `{}` makes tokens with {kind}, step `{}` with {found}; one model learns from one kind", first.name, other.name);
         }
-        if let Some(network) = network {
-            let objective = objective_for(train.objective, network.family, kind.layout);
-            let objective = objective.map_err(|error| anyhow!("step `{}`: {error}", first.name))?;
-            train.check_best_metric(objective, kind.labels())?;
-            train.check_masking(network.family, Some(objective))?;
+        if let Some(family) = train.family() {
+            train.check_learned(family, kind, &first.name)?;
         }
-    } else if let Some(network) = network {
-        train.check_masking(network.family, None)?;
+    } else if let Some(family) = train.family() {
+        train.check_prompts(family, true)?;
+        applies::check_learned(train, family, None)?;
     }
+    let splits: Option<Vec<BTreeSet<String>>> = tokens.iter().map(|step| splits(site, step)).collect();
+    splits.map_or(Ok(()), |splits| train.check_splits(&splits.into_iter().flatten().collect()))?;
     let Some(tokenizer) = site.upstream("tokenizer") else { return Ok(()) };
     let mut used = Vec::new();
     for step in tokens.iter().copied().chain(site.upstream("model")) {
@@ -169,6 +183,30 @@ pub(crate) fn fitting_tokens(site: &Site, train: &Train) -> Result<()> {
     one_tokenizer(&used, &tokenizer.name)?;
     let Some(network) = network else { return Ok(()) };
     tokens.into_iter().try_for_each(|tokens| fitting_rows(tokens, network))
+}
+
+/// The splits that a step's rows can be of: those of the nearest `split` above, or `train` of documents that were only imported.
+/// `None` where their files alone tell.
+fn splits(site: &Site, step: &StepView) -> Option<BTreeSet<String>> {
+    if step.stage == "import" || step.stage == "split" {
+        return named_splits(step);
+    }
+    let (_, documents) = step.inputs.iter().find(|(port, _)| port == "documents")?;
+    let splits: Option<Vec<BTreeSet<String>>> = documents.iter().map(|name| splits(site, site.step(name)?)).collect();
+    Some(splits?.into_iter().flatten().collect())
+}
+
+/// The splits that an `import` or a `split` gives its documents; `None` where they stand in a column.
+fn named_splits(step: &StepView) -> Option<BTreeSet<String>> {
+    let train = || BTreeSet::from(["train".to_string()]);
+    if step.stage == "import" {
+        return Some(train());
+    }
+    if let Some(since) = step.settings["since"].as_object() {
+        return Some(since.keys().cloned().chain(train()).collect());
+    }
+    let parts = step.settings["parts"].as_object().filter(|_| step.settings["from"].is_null())?;
+    Some(parts.iter().filter(|(_, share)| share.as_f64() > Some(0.0)).map(|(name, _)| name.clone()).collect())
 }
 
 /// Refuses other tokenizers than this step's; `used` are steps with the tokenizers that they used.
@@ -224,7 +262,7 @@ pub(crate) fn longest(tokens: &StepView) -> Option<i64> {
     ["sequence_length", "target_length"].iter().filter_map(|setting| tokens.settings[*setting].as_i64()).max()
 }
 
-fn fitting_rows(tokens: &StepView, NetworkLimits { family, positions }: &NetworkLimits) -> Result<()> {
+fn fitting_rows(tokens: &StepView, NetworkLimits { family, positions, .. }: &NetworkLimits) -> Result<()> {
     let rows = longest(tokens);
     if rows.is_some_and(|rows| rows > *positions) {
         bail!(
@@ -248,6 +286,8 @@ fn fitting_rows(tokens: &StepView, NetworkLimits { family, positions }: &Network
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn check(json: &str, expected: &str) {
@@ -293,17 +333,47 @@ mod tests {
     }
 
     #[test]
-    fn masks_are_for_those_who_hide_tokens() {
-        let words: Train = serde_json::from_str(r#"{"steps": 1, "masking": "words"}"#).unwrap();
-        let error = |family, objective| words.check_masking(family, objective).err().map(|error| error.to_string()).unwrap_or_default();
-        assert_eq!(error(Family::Bert, Some(Objective::Masked)), "");
-        assert_eq!(error(Family::Bert, None), "");
+    fn what_cannot_be_learned_from_tokens_is_refused() {
+        let check = |json: &str, style: Option<Style>, family: Family, layout: &str| {
+            let mut train: Train = serde_json::from_str(json).unwrap();
+            train.network = Some(NetworkLimits { family, positions: 8, style });
+            train.check_learned(family, Kind { layout, label_type: "" }, "x").err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(check("{}", Some(Style::Bert), Family::Bert, "pairs"), "");
+        assert_eq!(check("{}", Some(Style::Modernbert), Family::Bert, "tag"), "");
+        let pairs = check("{}", Some(Style::Modernbert), Family::Bert, "pairs");
+        assert_eq!(pairs, "ModernBERT has no head for pairs of segments, as step `x` makes them; take style = \"bert\"");
+        let prompts = r#"{"prompts": ["a"]}"#;
+        assert_eq!(check(prompts, None, Family::Gpt, "complete"), "");
+        assert!(check(prompts, None, Family::Gpt, "classify").starts_with("prompts need a model that predicts the next token"));
+        assert!(check(r#"{"best_metric": "f1"}"#, None, Family::Gpt, "packed").starts_with("best_metric = \"f1\""));
+        assert!(check(r#"{"masking": "words"}"#, None, Family::Gpt, "packed").starts_with("`masking` does something with"));
+        assert!(check("{}", None, Family::Gpt, "tag").starts_with("step `x`: tokens of the layout tag need"));
+    }
+
+    #[test]
+    fn splits_are_known_from_the_documents() {
+        let named = |stage: &str, settings: serde_json::Value| {
+            let splits = named_splits(&StepView { name: "x".into(), stage: stage.into(), settings, inputs: Vec::new() })?;
+            Some(splits.into_iter().collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(named("import", json!({})).as_deref(), Some("train"));
+        assert_eq!(named("split", json!({"parts": {"train": 0.9, "dev": 0.1, "test": 0.0}})).as_deref(), Some("dev train"));
+        assert_eq!(named("split", json!({"parts": {}, "since": {"dev": "2024"}})).as_deref(), Some("dev train"));
+        assert_eq!(named("split", json!({"parts": {}, "from": "column"})), None);
+        let check = |json: &str| {
+            let train: Train = serde_json::from_str(json).unwrap();
+            let splits = BTreeSet::from(["dev".to_string(), "train".to_string()]);
+            train.check_splits(&splits).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(check("{}"), "");
+        assert_eq!(check(r#"{"best_metric": "loss", "valid_split": "dev"}"#), "");
         assert_eq!(
-            error(Family::Gpt, Some(Objective::Causal)),
-            "`masking` says which tokens are hidden, and the objective `causal` hides none; leave it out"
+            check(r#"{"best_metric": "loss"}"#),
+            "best_metric needs rows in the split `valid`, and the tokens have `dev`, `train`; set `valid_split`, or `split` the documents"
         );
-        assert!(error(Family::Bert, Some(Objective::Classify)).contains("the objective `classify`"));
-        assert!(error(Family::Rnn, None).contains("models of the family rnn"));
+        assert!(check(r#"{"split": "trian"}"#).starts_with("the training needs rows in the split `trian`"));
+        assert!(check(r#"{"word_analogies": ["x"]}"#).starts_with("word_similarity or word_analogies needs rows in the split `valid`"));
     }
 
     #[test]

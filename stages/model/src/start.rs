@@ -76,7 +76,7 @@ pub(crate) fn folder(site: &mut Site, from: &str) -> Result<NetworkLimits> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         site.file(path, &name)?;
     }
-    Ok(NetworkLimits { family: network.family, positions: network.positions })
+    Ok(NetworkLimits { family: network.family, positions: network.positions, style: network.style() })
 }
 
 /// The absolute path of the folder whose files were found while planning.

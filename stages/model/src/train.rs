@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::{Adversarial, BestMetric, Group, OnSpike, Optimizer, Schedule};
-use crate::{Curriculum, Family, Lora, Masking, ModelSettings, Objective, Shuffle, Task, launch, start};
+use crate::{Curriculum, Family, Lora, Masking, ModelSettings, Objective, Shuffle, Style, Task, launch, start};
 
 /// Kind of the large products; weights, sums and the optimizer stay f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -87,9 +87,10 @@ pub struct Train {
     /// heads and vectors to adamw.
     #[serde(default, skip_serializing_if = "is_default")]
     pub optimizer: Optimizer,
-    /// Decay of the weights, on matrices alone.
-    #[serde(default = "default_weight_decay")]
-    pub weight_decay: f64,
+    /// Decay of the weights, on matrices alone. Unless given, 0.1 for adamw, lion and muon, and 0 for adam, sgd and adagrad, where it is an
+    /// L2 penalty, a part of the gradient.
+    #[serde(default)]
+    pub weight_decay: Option<f64>,
     /// Decay rates of the two averages of adamw, adam and lion; the paper of lion has [0.9, 0.99].
     #[serde(default = "default_betas")]
     pub betas: [f64; 2],
@@ -173,7 +174,7 @@ pub struct Train {
     /// Beginnings of texts, which a model of the family gpt or rnn continues at every try; table `generations`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub prompts: Vec<String>,
-    /// Tokens of such a continuation; 64 unless given.
+    /// Tokens of such a continuation, at least 1; 64 unless given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub prompt_tokens: Option<u64>,
     /// Files of word pairs with a similarity that people gave, as `score-vectors` reads them: at every try `word_similarity` in `metrics` is the
@@ -233,6 +234,9 @@ pub struct NetworkLimits {
     pub family: Family,
     /// Longest input in tokens.
     pub positions: i64,
+    /// The published network that it is, as far as that is known.
+    #[serde(skip)]
+    pub style: Option<Style>,
 }
 
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -265,10 +269,6 @@ fn default_learning_rate() -> f64 {
 
 fn default_schedule() -> Schedule {
     Schedule::Cosine
-}
-
-fn default_weight_decay() -> f64 {
-    0.1
 }
 
 fn default_betas() -> [f64; 2] {
@@ -314,10 +314,17 @@ impl Train {
 
     fn limits_of_steps(&self, site: &Site) -> Option<NetworkLimits> {
         let Some(model) = &self.model else {
-            return serde_json::from_value(site.upstream("model")?.settings["network"].clone()).ok();
+            let settings = &site.upstream("model")?.settings;
+            let limits: NetworkLimits = serde_json::from_value(settings["network"].clone()).ok()?;
+            return Some(NetworkLimits { style: serde_json::from_value(settings["model"]["style"].clone()).ok(), ..limits });
         };
         let rows = site.upstreams("tokens").into_iter().filter_map(crate::sources::longest).max()?;
-        Some(NetworkLimits { family: model.family, positions: model.longest(rows) })
+        Some(NetworkLimits { family: model.family, positions: model.longest(rows), style: model.style })
+    }
+
+    /// The family of the network, as far as it is known while planning.
+    pub(crate) fn family(&self) -> Option<Family> {
+        self.network.as_ref().map(|network| network.family).or(self.model.as_ref().map(|model| model.family))
     }
 }
 
@@ -333,11 +340,12 @@ impl Stage for Train {
 
     fn prepare(&mut self, site: &mut Site) -> Result<()> {
         self.check(site.upstream("model").is_some())?;
+        // What follows from other settings stands in the key as if it were given.
+        self.weight_decay = Some(self.weight_decay());
         self.network = self.limits(site)?;
-        let family = self.network.as_ref().map(|network| network.family);
+        let family = self.family();
         crate::recurrent::check(self, family, &site.upstreams("tokens"))?;
         crate::seq2seq::check(self, family, &site.upstreams("tokens"))?;
-        family.map_or(Ok(()), |family| self.check_prompts(family))?;
         judgements::prepare(site, &self.word_similarity, &self.word_analogies)?;
         self.name_sources(site.connected("tokens"))?;
         crate::sources::fitting_tokens(site, self)

@@ -36,7 +36,7 @@ pub fn answer() -> Result<()> {
     drop(lines);
     tch::set_num_threads(ask.threads as i32);
     tch::set_num_interop_threads(1);
-    let device = device(&ask.device, 0)?;
+    let device = device(&ask.device, 0, |text| eprintln!("{text}"))?;
     switch(device, false, false)?;
     let model = Model::open(&ask.folder, device)?;
     // Who asks faster than is answered has to wait.

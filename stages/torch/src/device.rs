@@ -13,8 +13,9 @@ use crate::shim;
 const DRIVER: &str = "libcuda.so.1";
 const LIBRARY: &str = "libtorch_cuda.so";
 
-/// The device that a job names: `auto`, `cpu`, `cuda` or `cuda:N`. With CUDA, each rank takes the one after that of the rank before.
-pub fn device(name: &str, rank: usize) -> Result<Device> {
+/// The device that a job names: `auto`, `cpu`, `cuda` or `cuda:N`. With CUDA, each rank takes the one after that of the rank before. `note`
+/// hears of a GPU that cannot be used.
+pub fn device(name: &str, rank: usize, note: impl FnOnce(&str)) -> Result<Device> {
     let index = match (name, name.strip_prefix("cuda:").map(str::parse::<usize>)) {
         ("cpu", _) => return Ok(Device::Cpu),
         ("auto", _) if load(DRIVER).is_err() => return Ok(Device::Cpu),
@@ -23,7 +24,7 @@ pub fn device(name: &str, rank: usize) -> Result<Device> {
         _ => bail!("unknown device `{name}`; valid are auto, cpu, cuda and cuda:N"),
     };
     if let ("auto", Err(error)) = (name, cuda(0)) {
-        eprintln!("going on without a GPU: {error:#}");
+        note(&format!("going on without a GPU: {error:#}"));
         return Ok(Device::Cpu);
     }
     cuda(index + rank).with_context(|| format!("device `{name}`"))
@@ -69,9 +70,9 @@ mod tests {
 
     #[test]
     fn devices_are_named() {
-        assert_eq!(device("cpu", 0).unwrap(), Device::Cpu);
+        assert_eq!(device("cpu", 0, |_| {}).unwrap(), Device::Cpu);
         for name in ["gpu", "cuda:", "cuda:x", "CPU"] {
-            assert!(device(name, 0).unwrap_err().to_string().contains("valid are auto, cpu, cuda and cuda:N"), "{name}");
+            assert!(device(name, 0, |_| {}).unwrap_err().to_string().contains("valid are auto, cpu, cuda and cuda:N"), "{name}");
         }
     }
 
@@ -86,9 +87,9 @@ mod tests {
         if load(DRIVER).is_ok() {
             return; // a machine with a GPU
         }
-        assert_eq!(device("auto", 1).unwrap(), Device::Cpu);
+        assert_eq!(device("auto", 1, |_| {}).unwrap(), Device::Cpu);
         for name in ["cuda", "cuda:3"] {
-            let error = format!("{:#}", device(name, 0).unwrap_err());
+            let error = format!("{:#}", device(name, 0, |_| {}).unwrap_err());
             assert!(error.starts_with(&format!("device `{name}`: this machine has no NVIDIA driver; use `cpu` or `auto`")), "{error}");
         }
     }

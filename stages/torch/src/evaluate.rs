@@ -38,7 +38,7 @@ pub fn evaluate(job: &Job, settings: &Evaluate, worker: &mut Worker) -> Result<O
         Some(from) => PathBuf::from(from),
         None => job.artifact("model")?.dir.join(folder::MODEL),
     };
-    let device = device(&job.device, 0)?;
+    let device = device(&job.device, 0, |text| worker.note(text))?;
     switch(device, false, false)?;
     let model = Model::open(&folder, device)?;
     let items = Items::open(&job.scratch(model::evaluate::items::FILE))?;

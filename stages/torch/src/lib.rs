@@ -20,6 +20,7 @@ mod generate;
 mod heads;
 mod hidden;
 mod kept;
+mod libtorch;
 mod log;
 mod logits;
 mod loss;

@@ -54,6 +54,16 @@ impl Metrics {
             score => self.scores.get(score.name()).copied(),
         }
     }
+
+    /// The metrics as a line to be read.
+    fn line(&self, tokens_per_second: Option<f64>) -> String {
+        let metrics =
+            [("loss", self.loss), ("perplexity", self.perplexity), ("bits_per_byte", self.bits_per_byte), ("accuracy", self.accuracy)];
+        let scores = self.scores.iter().map(|(name, value)| (name.as_str(), Some(*value)));
+        let metrics = metrics.into_iter().chain(scores).filter_map(|(name, value)| Some(format!("{name} {:.4}", value?)));
+        let speed = tokens_per_second.map(|speed| format!("{speed:.0} tokens/s"));
+        format!("step {}: {} {}", self.step, self.split, metrics.chain(speed).collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// One row of the volatile table `timings`.
@@ -70,7 +80,7 @@ pub struct Timing {
     /// Seconds of clipping the gradients, taking the step and forgetting them.
     #[serde(default)]
     pub optimizer_seconds: f64,
-    /// The most memory that the process has held so far, of ranks the first one.
+    /// The most memory of the machine that the process has held so far, of ranks the first one; that of a GPU is not counted.
     pub memory_bytes: Option<u64>,
 }
 
@@ -112,6 +122,8 @@ pub struct Log {
     spikes: Growing,
     generations: Growing,
     events: Growing,
+    /// Tokens and seconds of the steps since the last line.
+    since: [f64; 2],
 }
 
 impl Log {
@@ -125,6 +137,7 @@ impl Log {
             spikes: open(job.scratch("spikes.jsonl"), lengths.spikes)?,
             generations: open(job.scratch("generations.jsonl"), lengths.generations)?,
             events: open(job.draft.join("tensorboard/events.out.tfevents.0.mill"), lengths.events)?,
+            since: [0.0; 2],
         };
         if lengths.events == 0 {
             log.events.append(&tensorboard::header(now()))?;
@@ -151,7 +164,14 @@ impl Log {
         self.metrics.append_line(row)
     }
 
+    /// Metrics as a line to be read, with the speed of the steps since the last one.
+    pub fn line(&mut self, row: &Metrics) -> String {
+        let [tokens, seconds] = std::mem::take(&mut self.since);
+        row.line((seconds > 0.0).then(|| tokens / seconds))
+    }
+
     pub fn timing(&mut self, row: &Timing) -> Result<()> {
+        self.since = [self.since[0] + row.tokens_per_second * row.seconds, self.since[1] + row.seconds];
         let scalars = [
             ("tokens_per_second", Some(row.tokens_per_second)),
             ("flops_utilization", Some(row.flops_utilization)),
@@ -320,5 +340,23 @@ impl Growing {
     fn rows<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
         let text = std::fs::read_to_string(&self.path).with_context(|| format!("reading `{}`", self.path.display()))?;
         text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("`{}` holds `{line}`", self.path.display()))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_line_has_the_metrics_that_there_are() {
+        let row = json!({
+            "step": 400, "split": "valid", "loss": 3.21, "perplexity": 24.77909, "accuracy": 0.5, "tokens": 7, "scores": {"f1": 0.25}
+        });
+        let row: Metrics = serde_json::from_value(row).unwrap();
+        let expected = "step 400: valid loss 3.2100, perplexity 24.7791, accuracy 0.5000, f1 0.2500";
+        assert_eq!(row.line(None), expected);
+        assert_eq!(row.line(Some(5209.6)), format!("{expected}, 5210 tokens/s"));
     }
 }

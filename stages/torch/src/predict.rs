@@ -41,7 +41,7 @@ pub fn predict(job: &Job, settings: &Predict, worker: &mut Worker) -> Result<Opt
     let model = job.artifact("model")?;
     origins::check_model(&tokens, &model)?;
     let folder = model.dir.join(folder::MODEL);
-    let device = device(&job.device, 0)?;
+    let device = device(&job.device, 0, |text| worker.note(text))?;
     switch(device, false, false)?;
     let loaded = folder::load(&folder, device)?;
     folder::check_vocabulary(&folder, facts.vocab_size)?;

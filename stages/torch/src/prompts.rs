@@ -1,7 +1,7 @@
 //! What the model makes of the prompts of the settings while it trains: the table `generations`.
 
 use anyhow::{Result, bail};
-use model::{Job, NetworkConfig, Train};
+use model::{Head, Job, NetworkConfig, Train};
 use text::Tokenizer;
 
 use crate::folder::Loaded;
@@ -25,7 +25,7 @@ impl Prompts {
         if settings.prompts.is_empty() {
             return Ok(None);
         }
-        settings.check_prompts(config.family)?;
+        settings.check_prompts(config.family, config.head == Head::Causal)?;
         let tokenizer = Tokenizer::load(&job.artifact("tokenizer")?.dir)?;
         let mut ids = Vec::new();
         for prompt in &settings.prompts {

@@ -222,4 +222,7 @@ char* mill_cpu_capability() { return strdup(at::get_cpu_capability().c_str()); }
 
 const char* mill_version() { return TORCH_VERSION; }
 
+// What the loaded libtorch_cpu says of its own build, with "TORCH_VERSION=2.13.0"; the caller frees it.
+char* mill_configuration() { return strdup(at::show_config().c_str()); }
+
 }  // extern "C"

@@ -53,6 +53,12 @@ pub fn version() -> String {
     unsafe { CStr::from_ptr(mill_version()) }.to_string_lossy().into_owned()
 }
 
+/// What the loaded LibTorch says of its own build, its version among it.
+pub fn configuration() -> String {
+    // SAFETY: no arguments; the result is from strdup.
+    take(unsafe { mill_configuration() })
+}
+
 /// What an optimizer changes: tensors, and for each kind of state a list with a tensor for each of them. Tensors without a gradient stay.
 #[derive(Clone, Copy)]
 pub struct Lists<'a> {
@@ -290,6 +296,7 @@ unsafe extern "C" {
     fn mill_autocast(on_cuda: c_int, enabled: c_int) -> *mut c_char;
     fn mill_cpu_capability() -> *mut c_char;
     fn mill_version() -> *const c_char;
+    fn mill_configuration() -> *mut c_char;
     fn mill_meet(
         path: *const c_char,
         rank: c_int,

@@ -28,7 +28,7 @@ use crate::{adversarial, carry, folder, kept, samples};
 
 /// Trains to the last step; `None` when stopped, with a checkpoint saved.
 pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<Report>> {
-    let device = device(&job.device, worker.rank)?;
+    let device = device(&job.device, worker.rank, |text| worker.note(text))?;
     let Some(ranks) = Ranks::meet(job, worker, device)? else { return Ok(None) };
     let run = prepare(job, settings, device, ranks)?;
     let model = build(job, settings, &run.config, device)?;
@@ -60,6 +60,7 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         if fresh && (position.step == run.steps || due(position.step, settings.eval_interval_steps)) {
             ema.used(|| {
                 let metrics = evaluate(&run, job, settings, &model, bf16, position.step, &mut log)?;
+                metrics.iter().for_each(|metrics| worker.note(&log.line(metrics)));
                 run.prompts.iter().try_for_each(|prompts| prompts.go_on(&model, position.step, &mut log))?;
                 position.best.note(job, settings, &model, metrics.as_ref(), run.ranks.is_first())
             })?;

@@ -15,6 +15,7 @@ use model::ask::Said;
 use model::{Event, Job, Report, STOPPED, Task};
 use serde::Serialize;
 
+use crate::libtorch;
 use crate::ranks::Lost;
 
 const USAGE: &str = "mill-model is started by `mill`; by hand: mill-model run JOB.json [RANK] | mill-model ask | mill-model logits|hidden MODEL-FOLDER IDS.json";
@@ -38,8 +39,8 @@ pub fn main() -> ExitCode {
 /// What went wrong is said on standard output, where it belongs to the next question.
 fn ask() -> ExitCode {
     keep_memory();
-    let answered = std::panic::catch_unwind(crate::ask::answer).unwrap_or_else(|panic| Err(describe(panic)));
-    if let Err(error) = answered {
+    let answered = std::panic::catch_unwind(|| libtorch::check().and_then(|()| crate::ask::answer()));
+    if let Err(error) = answered.unwrap_or_else(|panic| Err(describe(panic))) {
         tell(&Said::Error(format!("{error:#}")));
     }
     ExitCode::SUCCESS
@@ -92,6 +93,7 @@ fn run(path: &Path, rank: usize) -> ExitCode {
 
 /// Does the job; `None` when it was stopped.
 fn work(path: &Path, mut worker: Worker) -> Result<Option<Report>> {
+    libtorch::check()?;
     let text = std::fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
     let job: Job = serde_json::from_slice(&text).with_context(|| format!("`{}` is not a job", path.display()))?;
     // The other ranks write nothing.
@@ -171,6 +173,13 @@ impl Worker {
         if done == total || self.told.elapsed() >= PROGRESS_INTERVAL {
             self.told = Instant::now();
             tell(&Event::Progress { done, total, unit: unit.to_string() });
+        }
+    }
+
+    /// Says a line to whoever watches; the first rank does, for all.
+    pub fn note(&self, text: &str) {
+        if self.rank == 0 {
+            tell(&Event::Note(text.to_string()));
         }
     }
 }

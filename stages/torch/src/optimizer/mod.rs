@@ -75,7 +75,7 @@ pub fn optimizer(settings: &Train, parameters: &Parameters) -> Result<Optimizer>
             let _ = tensor.set_requires_grad(false);
         }
         if tensor.requires_grad() {
-            let decay = if !is_matrix(&name, &tensor) { 0.0 } else { settings.weight_decay };
+            let decay = if !is_matrix(&name, &tensor) { 0.0 } else { settings.weight_decay() };
             let decay = own.and_then(|group| group.weight_decay).unwrap_or(decay);
             optimizer.add(settings, name, tensor, decay, own.map_or(1.0, |group| group.learning_rate_factor));
         }

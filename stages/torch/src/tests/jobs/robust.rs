@@ -185,7 +185,12 @@ fn spikes_name_their_documents() {
     let world = World::new();
     world.packed("causal", "causal");
     // Far too high a rate.
-    let wild = |on_spike: &str| json!({"model": tiny("gpt"), "steps": 50, "optimizer": "sgd", "learning_rate": 1e12, "grad_clip": 0, "batch_size": 2, "on_spike": on_spike});
+    let wild = |on_spike: &str| {
+        json!({
+            "model": tiny("gpt"), "steps": 50, "optimizer": "sgd", "weight_decay": 0.1, "learning_rate": 1e12, "grad_clip": 0, "batch_size": 2,
+            "on_spike": on_spike,
+        })
+    };
     let error_of = |on_spike: &str| {
         let settings: Train = serde_json::from_value(wild(on_spike)).unwrap();
         let job = world.job(on_spike, Task::Train(Box::new(settings.clone())), &CAUSAL);
