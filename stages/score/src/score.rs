@@ -24,7 +24,7 @@ use crate::tables::{self, Scored};
 impl Stage for Score {
     const NAME: &'static str = "score";
     const ABOUT: &'static str = "Computes metrics over predictions, beside baselines that need no model or another model's predictions.";
-    const VERSION: u32 = 4;
+    const VERSION: u32 = 5;
     const INPUTS: &'static [Port] = &[
         Port::one("predictions", ArtifactKind::Predictions),
         Port::optional("against", ArtifactKind::Predictions),
@@ -162,9 +162,9 @@ impl<'a> Work<'a> {
         let table = predictions.table(predictions.main())?;
         let same = |other: &Artifact| same_rows(ctx, predictions, &table, &task, other);
         let of_step = |other: &Artifact| Ok((other.manifest.step.clone(), same(other)?));
-        let system = predictions.fact("system").unwrap_or_else(|_| MODEL.to_owned());
+        let [system, other_system] = systems(predictions, inputs.artifact_opt("against"));
         let against = match inputs.artifact_opt("against") {
-            Some(other) => Some((other.fact("system").unwrap_or_else(|_| other.manifest.step.clone()), same(other)?)),
+            Some(other) => Some((other_system, same(other)?)),
             None => None,
         };
         let perturbed = inputs.artifacts("perturbed").into_iter().map(of_step).collect::<Result<_>>()?;
@@ -272,6 +272,14 @@ impl<'a> Work<'a> {
         let baseline = K::BASELINE.filter(|_| K::has_baseline(&self.table));
         Ok(self.outcome(&self.count::<K>(vec![])?, baseline, ""))
     }
+}
+
+/// What the scores' column `system` calls the predictions and those on `against`: their systems, or their steps where these share a name.
+fn systems(predictions: &Artifact, against: Option<&Artifact>) -> [String; 2] {
+    let ours = predictions.fact("system").unwrap_or_else(|_| MODEL.to_owned());
+    let Some(other) = against else { return [ours, String::new()] };
+    let theirs = other.fact("system").unwrap_or_else(|_| other.manifest.step.clone());
+    if ours == theirs { [predictions, other].map(|artifact| artifact.manifest.step.clone()) } else { [ours, theirs] }
 }
 
 /// The table of other predictions, which must be of the same task, classes and rows.

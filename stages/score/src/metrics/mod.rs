@@ -179,9 +179,19 @@ pub trait Measure<K: Kind>: Send + Sync {
         false
     }
 
-    /// For means of rows, whose first sum is that of the row: which rows are the worse ones.
+    /// Whether a row, of which this was counted, is one that the score at a place of [`Measure::finish`] speaks of.
+    fn is_row_of(&self, _score: usize, _amounts: &[(u32, f64)]) -> bool {
+        true
+    }
+
+    /// For means of rows: which rows are the worse ones.
     fn worse_rows(&self) -> Option<Worse> {
         self.is_right_or_wrong().then_some(Worse::Lower)
+    }
+
+    /// For means of rows: the sum whose mean is the score at a place of [`Measure::finish`].
+    fn sum_of(&self, _score: usize) -> usize {
+        0
     }
 
     /// Whether drawing rows again, some twice, says how far the score may be off.
