@@ -73,7 +73,9 @@ pub fn compare<K: Kind>(test: Test, resampling: Resampling, ours: &Tally<K>, the
             let redrawn = ours.measures[measure].can_be_redrawn();
             let (p_value, interval) = match (difference, test) {
                 (Err(reason), _) => (Err(reason), None),
-                (Ok(_), Test::Mcnemar) => (mcnemar(ours.measures[measure].as_ref(), number, &our_rows[measure], &their_rows[measure]), None),
+                (Ok(_), Test::Mcnemar) => {
+                    (mcnemar(ours.measures[measure].as_ref(), number, &our_rows[measure], &their_rows[measure]), None)
+                }
                 (Ok(_), _) if !redrawn => (Err("rows drawn again say nothing about this metric".to_owned()), None),
                 (Ok(difference), Test::Bootstrap) => bootstrap(difference, &values()),
                 (Ok(difference), Test::Randomization) => (randomization(difference, &values()), None),
