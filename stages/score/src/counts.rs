@@ -280,7 +280,7 @@ mod tests {
         let tags: Vec<TagRow> = (0..1000).map(|row| TagRow { gold: tags(row, 5), prediction: tags(row, 7) }).collect();
         check::<Tags>(&classes(&["B-X", "I-X", "O"]), &tags);
         let texts: Vec<String> = (0..400).map(|row| format!("a w{} c w{} w{}", draw(row, 3), draw(row, 5), draw(row, 7))).collect();
-        let texts: Vec<TextRow> = texts.windows(2).map(|texts| TextRow { hypothesis: &texts[0], references: vec![&texts[1]] }).collect();
+        let texts: Vec<TextRow> = texts.windows(2).map(|texts| TextRow::new(&texts[0], vec![&texts[1]])).collect();
         check::<Texts>(&Options::default(), &texts);
     }
 

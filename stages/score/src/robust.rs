@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn each_score_of_rouge_has_its_worst_rows() {
-        let rows = |hypotheses: [&'static str; 2]| hypotheses.map(|hypothesis| TextRow { hypothesis, references: vec!["a b c d"] });
+        let rows = |hypotheses: [&'static str; 2]| hypotheses.map(|hypothesis| TextRow::new(hypothesis, vec!["a b c d"]));
         // Of the first row one has the lower precision, the other the lower recall.
         let (plain, perturbed) = (rows(["a b c d e f g h", "a b c d"]), rows(["a", "x"]));
         let value = |name: &str, value| (name.to_owned(), value);

@@ -17,13 +17,14 @@ use crate::resample::Resampling;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Score {
-    /// The metrics to compute; the usual ones for the predictions unless given, which leaves out rouge, distinct and chrf++.
+    /// The metrics to compute; the usual ones for the predictions unless given, which of written texts leaves out rouge, distinct, repetition,
+    /// perplexity and chrf++.
     #[serde(default)]
     pub metrics: Option<Vec<String>>,
     /// The class that `precision`, `recall` and `f1` speak of; without it they are macro averages.
     #[serde(default)]
     pub positive: Option<String>,
-    /// How bleu and distinct cut texts into tokens: `13a`, `zh` (for Chinese references), `intl`, `char` or `none`.
+    /// How bleu, distinct and repetition cut texts into tokens: `13a`, `zh` (for Chinese references), `intl`, `char` or `none`.
     #[serde(default)]
     pub tokenize: Tokenize,
     /// How bleu treats orders without a match: `exp`, `floor`, `add-k` or `none`.
@@ -32,7 +33,7 @@ pub struct Score {
     /// The value of `floor` (0.1 unless given) and `add-k` (1 unless given).
     #[serde(default)]
     pub smoothing_value: Option<f64>,
-    /// Whether bleu, chrf and distinct compare in lower case.
+    /// Whether bleu, chrf, distinct and repetition compare in lower case.
     #[serde(default)]
     pub lowercase: bool,
     /// Whether bleu leaves out orders for which all texts are too short.
@@ -238,7 +239,7 @@ mod tests {
             json!({"metrics": ["acuracy"]}),
             expect![[r#"
                 unknown metric `acuracy`, did you mean `accuracy`?
-                `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `subset-accuracy`, `hamming-loss`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`, `ece-mass`, `selection-rate`, `pearson`, `spearman`, `mse`, `mae`, `exact-match`, `bleu`, `chrf`, `chrf++`, `ter`, `rouge-1`, `rouge-2`, `rouge-l`, `rouge-lsum`, `distinct-1`, `distinct-2`, `perplexity`, `bits-per-byte`, `byte-perplexity`, `word-perplexity`, `bits-per-word`, `token-accuracy`, `acc`, `acc-norm`, `acc-bytes`, `acc-mutual-info`, `crows-pairs`, `stereoset`"#]],
+                `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `subset-accuracy`, `hamming-loss`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`, `ece-mass`, `selection-rate`, `pearson`, `spearman`, `mse`, `mae`, `exact-match`, `bleu`, `chrf`, `chrf++`, `ter`, `rouge-1`, `rouge-2`, `rouge-l`, `rouge-lsum`, `distinct-1`, `distinct-2`, `distinct-3`, `distinct-4`, `repetition-1`, `repetition-2`, `repetition-3`, `repetition-4`, `perplexity`, `bits-per-byte`, `byte-perplexity`, `word-perplexity`, `bits-per-word`, `token-accuracy`, `acc`, `acc-norm`, `acc-bytes`, `acc-mutual-info`, `crows-pairs`, `stereoset`"#]],
         );
         check(json!({"metrics": []}), expect!["metrics is empty: leave it out to compute the usual ones"]);
         check(json!({"smoothing": "floor", "smoothing_value": -1}), expect!["smoothing_value is -1, it must be above 0"]);

@@ -69,7 +69,7 @@ fn array(name: &str, values: &[Value]) -> ArrayRef {
     let number = |value: &Value| value.as_f64().or(value.as_str().map(|text| text.parse().unwrap()));
     match (name, values.iter().find(|value| !value.is_null())) {
         ("gold", Some(Value::Number(number))) if number.is_i64() => Arc::new(Int64Array::from_iter(values.iter().map(Value::as_i64))),
-        ("nll" | "unigram_nll" | "stereotype" | "anti_stereotype" | "unrelated", _) | ("gold" | "prediction", Some(Value::Number(_))) => {
+        ("nll" | "unigram_nll" | "log_likelihood" | "stereotype" | "anti_stereotype" | "unrelated", _) | ("gold" | "prediction", Some(Value::Number(_))) => {
             Arc::new(Float64Array::from_iter(values.iter().map(number)))
         }
         ("tokens" | "correct" | "bytes" | "words" | "n", _) => Arc::new(Int64Array::from_iter(values.iter().map(Value::as_i64))),

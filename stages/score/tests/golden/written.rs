@@ -49,6 +49,9 @@ struct TextCase {
     latin: [[f64; 3]; 4],
     stem: [[f64; 3]; 4],
     unicode: [[f64; 3]; 4],
+    /// Of 1 to 4 tokens in sequence; `None` where no text has as many.
+    distinct: [Option<f64>; 4],
+    repetition: [Option<f64>; 4],
 }
 
 #[derive(Deserialize)]
@@ -80,10 +83,8 @@ fn measure(name: &str, options: &Options) -> Box<dyn Measure<Texts>> {
 }
 
 fn text_rows<'a>(hypotheses: &'a [String], references: &'a [Vec<String>]) -> Vec<TextRow<'a>> {
-    let row = |(hypothesis, references): (&'a String, &'a Vec<String>)| TextRow {
-        hypothesis,
-        references: references.iter().map(String::as_str).collect(),
-    };
+    let row =
+        |(hypothesis, references): (&'a String, &'a Vec<String>)| TextRow::new(hypothesis, references.iter().map(String::as_str).collect());
     hypotheses.iter().zip(references).map(row).collect()
 }
 
@@ -114,6 +115,11 @@ fn texts_equal_sacrebleu_and_rouge_score_on_random_cases() {
         checked.check("ter", None, Some(case.ter.score));
         let signature = checked.of("ter", None).signature.clone();
         assert_eq!(signature, format!("{}|version:corpusmill-{}", case.ter.signature, env!("CARGO_PKG_VERSION")));
+
+        for order in 1..=4 {
+            checked.check(&format!("distinct-{order}"), None, case.distinct[order - 1]);
+            checked.check(&format!("repetition-{order}"), None, case.repetition[order - 1]);
+        }
 
         for (segmentation, stem, reference) in [
             (rouge::Segmentation::Latin, false, case.latin),

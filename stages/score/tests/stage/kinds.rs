@@ -406,3 +406,30 @@ fn refuses_bad_rows_of_every_kind() {
     );
     check_error(json!({"slices": ["lang"]}), facts, probable().1, expect!["slices over the table `predictions`: no SQL in this test"]);
 }
+
+#[test]
+fn written_texts_have_a_perplexity_where_likelihoods_are_known() {
+    let files = json!([[
+        ["source", ["a", "b"]],
+        ["reference", ["a", "b"]],
+        ["prediction", ["c c c", "d"]],
+        ["tokens", [3, 1]],
+        ["stopped", ["length", "eos"]],
+        ["log_likelihood", [-4.0, -3.0]],
+    ]]);
+    // The token that ended the second text is a fifth one.
+    check(
+        json!({"metrics": ["perplexity", "repetition-1"]}),
+        json!({"task": "complete"}),
+        files,
+        expect![[r#"
+            +--------------------+--------------+-------+--------------------+----------------------------------+-------+
+            | system             | metric       | class | value              | reason                           | count |
+            +--------------------+--------------+-------+--------------------+----------------------------------+-------+
+            | model              | repetition-1 |       | 0.3333333333333333 |                                  | 2     |
+            | model              | perplexity   |       | 4.0551999668446745 |                                  | 5     |
+            | copy of the source | repetition-1 |       | 0.0                |                                  | 2     |
+            | copy of the source | perplexity   |       |                    | rows without a log-likelihood: 2 | 0     |
+            +--------------------+--------------+-------+--------------------+----------------------------------+-------+"#]],
+    );
+}
