@@ -73,7 +73,8 @@ fn every_layout_trains_and_predicts_and_is_traced() {
         score("orders", ""),
         score("entities", "entities = \"strict\"\n"),
         score("questions", "resamples = 50\n"),
-        score("titles", "slices = [\"char_count(text) > 40\", \"length_bucket(text)\", \"author\"]\n").replace(" }", ", documents = \"poems\" }"),
+        score("titles", "slices = [\"char_count(text) > 40\", \"length_bucket(text)\", \"author\"]\n")
+            .replace(" }", ", documents = \"poems\" }"),
     ];
     let site = site(&steps.concat());
     site.ok(&["run", "x.toml", "--quiet"]);

@@ -16,7 +16,9 @@ mod rows;
 mod score;
 mod settings;
 mod slices;
+mod stored;
 mod tables;
+mod tasks;
 mod words;
 
 use engine::{StageEntry, entry};
