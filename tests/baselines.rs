@@ -105,6 +105,9 @@ fn wrong_combinations_are_refused_while_planning() {
         (tokens, "inputs = { tokens = \"spam\", tokenizer = \"bpe\" }"),
         "method = \"linear\" needs no tokenizer; leave out tokenizer = \"bpe\"",
     );
+    let copy = "inputs = { tokens = \"translate\", tokenizer = \"bpe\" }";
+    let expected = "sentences is only for the method `lead`, this step has method = \"copy\"";
+    check((copy, &format!("sentences = 1\n{copy}")), expected);
     check((tokens, "regularization = 0\ninputs = { tokens = \"spam\" }"), "regularization is 0, it must be a number above 0");
     let questions = "inputs = { tokens = \"questions\" }";
     check(
