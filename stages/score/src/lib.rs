@@ -27,5 +27,5 @@ pub use settings::Score;
 
 /// The stages of this crate.
 pub fn stages() -> Vec<StageEntry> {
-    vec![entry::<Score>()]
+    vec![entry::<Score>().with_choices(metrics::choices())]
 }

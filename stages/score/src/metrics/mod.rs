@@ -36,6 +36,8 @@ pub mod ter;
 mod texts;
 mod token_accuracy;
 
+use engine::Choice;
+
 pub use self::answers::Squad;
 pub use self::kind::{
     AnswerRow, Answers, ChoiceRow, Choices, ContrastRow, Contrasts, Kind, LabelRow, Labels, NumberRow, Numbers, SetRow, Sets, Start,
@@ -117,6 +119,16 @@ pub struct Metric {
     pub default: bool,
     /// Makes the measure; the variant tells which predictions the metric applies to.
     pub start: Start,
+}
+
+/// All metrics as values of the setting `metrics`, by the task of the predictions.
+pub fn choices() -> Vec<Choice> {
+    let of = |metric: &Metric| metric.start.task();
+    let choice =
+        |metric: &Metric| Choice { setting: "metrics", of: of(metric), name: metric.name, about: metric.about, default: metric.default };
+    let mut choices: Vec<Choice> = METRICS.iter().map(choice).collect();
+    choices.sort_by_key(|choice| METRICS.iter().position(|metric| of(metric) == choice.of));
+    choices
 }
 
 /// What metrics need to know before the first row.
@@ -266,6 +278,16 @@ mod tests {
             // The field writes chrF++, and so do we.
             assert!(name.trim_end_matches('+').chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{name}");
         }
+    }
+
+    #[test]
+    fn metrics_are_listed_task_by_task() {
+        let choices = choices();
+        assert_eq!(choices.len(), METRICS.len());
+        let mut tasks: Vec<&str> = choices.iter().map(|choice| choice.of).collect();
+        tasks.dedup();
+        let expected = ["classify", "multi-label", "tag", "number", "answer", "complete", "language-modelling", "choose", "contrast"];
+        assert_eq!(tasks, expected);
     }
 
     #[test]
