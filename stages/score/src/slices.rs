@@ -188,10 +188,7 @@ fn contaminated_ids(ctx: &Context, found: &Artifact) -> Result<HashSet<Vec<u8>>>
         tables > 0,
         "contamination: step `{step}` has neither the table `items` nor a column `{CONTAMINATED}`; name a step `decontaminate`"
     );
-    ensure!(
-        without_id == 0,
-        "contamination: {without_id} contaminated items of step `{step}` are of files and have no id; let it read the test documents by inputs = {{ against = \"…\" }}"
-    );
+    ensure!(without_id == 0, "contamination: {without_id} contaminated items of step `{step}` have no id; let `mill run` make them again");
     Ok(marked)
 }
 
