@@ -61,15 +61,17 @@ mod tests {
     use super::*;
     use crate::metrics::{METRICS, NumberRow, Numbers, Options, SetRow, Sets, TextRow, Texts};
 
+    fn tally<K: Kind>(metric: &str, options: &Options, rows: &[K::Row<'_>]) -> Tally<K> {
+        let measure = METRICS.iter().filter(|m| m.name == metric).find_map(|m| K::measure(&m.start, options));
+        let mut tally = Tally::<K>::new(vec![measure.unwrap()], 0, true);
+        tally.push(rows, |_| &[]);
+        tally
+    }
+
     /// The worst cases of a metric's scores over two systems.
     fn worst<K: Kind>(metric: &str, options: &Options, plain: &[K::Row<'_>], perturbed: &[K::Row<'_>]) -> Vec<(String, f64)> {
-        let tally = |rows: &[K::Row<'_>]| {
-            let measure = METRICS.iter().filter(|m| m.name == metric).find_map(|m| K::measure(&m.start, options));
-            let mut tally = Tally::<K>::new(vec![measure.unwrap()], 0, true);
-            tally.push(rows, |_| &[]);
-            tally
-        };
-        let drops = drops(&tally(plain), &[("typos".into(), tally(perturbed))]);
+        let perturbed = [("typos".to_owned(), tally::<K>(metric, options, perturbed))];
+        let drops = drops(&tally::<K>(metric, options, plain), &perturbed);
         let worst = drops.into_iter().filter(|drop| drop.perturbed.is_none());
         worst.map(|drop| (drop.score.metric, drop.value.unwrap())).collect()
     }
