@@ -105,6 +105,9 @@ fn wrong_combinations_are_refused_while_planning() {
         (tokens, "inputs = { tokens = \"spam\", tokenizer = \"bpe\" }"),
         "method = \"linear\" needs no tokenizer; leave out tokenizer = \"bpe\"",
     );
+    let copy = "inputs = { tokens = \"translate\", tokenizer = \"bpe\" }";
+    let expected = "sentences is only for the method `lead`, this step has method = \"copy\"";
+    check((copy, &format!("sentences = 1\n{copy}")), expected);
     check((tokens, "regularization = 0\ninputs = { tokens = \"spam\" }"), "regularization is 0, it must be a number above 0");
     let questions = "inputs = { tokens = \"questions\" }";
     check(
@@ -115,6 +118,57 @@ fn wrong_combinations_are_refused_while_planning() {
     let expected = "method = \"copy\" writes texts with the tokenizer of step `translate`; add inputs = { tokenizer = \"bpe\" }";
     check((texts, "inputs = { tokens = \"translate\" }"), expected);
     check((texts, "inputs = { tokens = \"translate\", tokenizer = \"wordpiece\" }"), expected);
+}
+
+#[test]
+fn wrong_scores_are_refused_while_planning() {
+    let check = |name: &str, more: &str, expected: &str| {
+        let site = site(&format!("{}{}", config(), score(name, more)));
+        let done = site.mill(&["plan", "x.toml"]);
+        assert!(done.code == 2 && done.stderr.contains(expected), "{}: {}", done.code, done.stderr);
+    };
+    check(
+        "spam",
+        "metrics = [\"bleu\"]\n",
+        "metric `bleu` does not apply to predictions of the task `classify`; metrics that do: `accuracy`",
+    );
+    check("spam", "gate = { bleu = { min = 1 } }\n", "gate: no metric gives a score `bleu`");
+    check("entities", "bins = 20\n", "bins is only for predictions of the task `classify`, these are of `tag`");
+    check("translate", "stem = true\n", "stem is only for metrics that begin with `rouge`, and none is computed");
+    check("spam", "seed = 7\n", "seed = 7 is for draws, and there are none; set resamples, or leave out seed");
+    check("spam", "gate = { f1 = { drop_max = 0, baseline = \"old.json\" } }\n", "gate of `f1`: reading `");
+}
+
+#[test]
+fn gates_compare_with_scores_of_a_file() {
+    let lines = "model = \"masked\"\nsequence_length = 128\nlabel = \"label\"";
+    let config = |file: &str| {
+        [
+            import("mails", "mails.jsonl.zst", &["label"]),
+            split("mails", 0.8),
+            tokenizer("wordpiece", "wordpiece", 4000, "mails_split"),
+            tokens("spam", "classify", ["mails_split", "wordpiece"], lines),
+            step("baseline", "spam_baseline", "inputs = { tokens = \"spam\" }"),
+            score("spam", &format!("gate = {{ accuracy = {{ drop_max = 0.01, baseline = \"{file}\" }} }}\n")),
+        ]
+        .concat()
+    };
+    let site = site(&config("old.json"));
+    site.write("old.json", "{\"metric\": \"accuracy\", \"value\": 0.5}");
+    site.ok(&["run", "x.toml", "--quiet"]);
+    // The scores as they are keep the bound, and a better one does not.
+    let query = "select * from spam_score where system like 'tf-idf%'";
+    site.write("old.json", Value::from(site.sql(query)).to_string());
+    site.ok(&["run", "x.toml", "--quiet"]);
+    site.write("old.json", "[{\"metric\": \"accuracy\", \"value\": 2}]");
+    let done = site.mill(&["run", "x.toml", "--quiet"]);
+    assert!(done.code == 3 && done.stderr.contains("must be at least 2 - 0.01 (`old.json`)"), "{}: {}", done.code, done.stderr);
+    // Parquet holds both systems.
+    std::fs::copy(site.path().join("runs/x/steps/spam_score/scores/part-00000.parquet"), site.path().join("old.parquet")).unwrap();
+    site.write("x.toml", config("old.parquet"));
+    let done = site.mill(&["plan", "x.toml"]);
+    let expected = "has 2 scores `accuracy`, and not one of the system `model`; keep one of them";
+    assert!(done.code == 2 && done.stderr.contains(expected), "{}: {}", done.code, done.stderr);
 }
 
 /// Names of steps say nothing of tokens that come from elsewhere.

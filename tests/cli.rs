@@ -169,6 +169,9 @@ fn help_is_short_and_lists_exit_codes() {
     for part in ["run", "plan", "stages", "sql", "Exit codes: 0 done"] {
         assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
     }
+    let score = site.ok(&["stages", "score"]).stdout;
+    let mcc = "\n    metrics of the task classify; those with * unless given:\n        accuracy *: Share of rows";
+    assert!(score.contains(mcc) && score.contains("\n        rouge-l: F1 of the longest common subsequence"), "{score}");
     let done = site.ok(&["stages"]);
     for part in ["import\n", "minhash", "sequence_length", "reads: documents"] {
         assert!(done.stdout.contains(part), "`{part}` is missing in {}", done.stdout);

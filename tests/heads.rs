@@ -73,7 +73,8 @@ fn every_layout_trains_and_predicts_and_is_traced() {
         score("orders", ""),
         score("entities", "entities = \"strict\"\n"),
         score("questions", "resamples = 50\n"),
-        score("titles", "slices = [\"char_count(text) > 40\", \"author\"]\n").replace(" }", ", documents = \"poems\" }"),
+        score("titles", "slices = [\"char_count(text) > 40\", \"length_bucket(text)\", \"author\"]\n")
+            .replace(" }", ", documents = \"poems\" }"),
     ];
     let site = site(&steps.concat());
     site.ok(&["run", "x.toml", "--quiet"]);
@@ -100,6 +101,9 @@ fn every_layout_trains_and_predicts_and_is_traced() {
     let slice = "select sum(count) as n from titles_score.slices where metric = 'accuracy' and system = 'model' and slice_value = 'true'";
     let joined = "select count(*) as n from titles_predict join poems using (id) where char_count(text) > 40";
     assert_eq!(site.value(slice), site.value(joined));
+    let slices = "select count(distinct slice_value) as n from titles_score.slices where slice like 'length_bucket%'";
+    let joined = "select count(distinct length_bucket(text)) as n from titles_predict join poems using (id)";
+    assert_eq!(site.value(slices), site.value(joined));
     for _ in 0..2 {
         let done = site.mill(&["run", "x.toml", "--quiet", "--set", "orders_score.gate={ accuracy = { min = 2 } }"]);
         let expected = "step `orders_score`: gate not passed: accuracy is";

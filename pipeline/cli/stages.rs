@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
-use engine::{ConfigError, StageEntry, list, suggest};
+use engine::{Choice, ConfigError, StageEntry, list, suggest};
 use serde_json::{Value, json};
 
 use crate::args::StagesArgs;
@@ -43,6 +43,7 @@ fn print(stage: &StageEntry, out: &mut impl Write) -> Result<()> {
     let ports: Vec<String> = ports.collect();
     writeln!(out, "    reads: {}; makes: {}", if ports.is_empty() { "files".to_string() } else { ports.join(", ") }, stage.output.name())?;
     print_settings(&stage.schema, &stage.schema, "    ", out)?;
+    print_choices(&stage.choices, out)?;
     writeln!(out)?;
     Ok(())
 }
@@ -63,6 +64,19 @@ fn print_settings(root: &Value, schema: &Value, indent: &str, out: &mut impl Wri
         if resolved["properties"].is_object() {
             print_settings(root, resolved, &format!("{indent}    "), out)?;
         }
+    }
+    Ok(())
+}
+
+/// What settings may be, by what it is for.
+fn print_choices(choices: &[Choice], out: &mut impl Write) -> Result<()> {
+    let mut before = None;
+    for choice in choices {
+        if before != Some((choice.setting, choice.of)) {
+            writeln!(out, "    {} of the task {}; those with * unless given:", choice.setting, choice.of)?;
+            before = Some((choice.setting, choice.of));
+        }
+        writeln!(out, "        {}{}: {}", choice.name, if choice.default { " *" } else { "" }, choice.about)?;
     }
     Ok(())
 }
@@ -108,5 +122,6 @@ fn document(stage: &StageEntry) -> Value {
         "inputs": inputs.collect::<Value>(),
         "output": stage.output,
         "settings": stage.schema,
+        "choices": stage.choices,
     })
 }

@@ -2,7 +2,6 @@
 
 import warnings
 
-import calibration
 import numpy
 from scipy import stats
 from seqeval import scheme as schemes
@@ -169,6 +168,8 @@ def probability_case(rng):
     assert abs(case["brier"] - metrics.brier_score_loss(y, p, labels=labels)) < 1e-12
     confidence = p[numpy.arange(rows), predicted]
     case["ece"], case["bins"] = ece(confidence, (predicted == y).astype("float64"), 10)
+    # Here, so that the other cases need no further package.
+    import calibration
     case["ece_mass"] = float(calibration.get_ece_em(p, y, num_bins=10))
     both = [0 < hot[:, c].sum() < rows for c in labels]
     case["auc"] = [float(metrics.roc_auc_score(hot[:, c], p[:, c])) if ok else None for c, ok in zip(labels, both)]

@@ -4,7 +4,7 @@ pip install sacrebleu==2.6.0 scikit-learn==1.9.1 scipy rouge-score==0.1.2 regex=
 pip install torch torchmetrics==1.9.0
 pip install --no-deps seqeval==1.2.2 uncertainty-calibration==0.1.4 && python make_golden.py [NAME …]
 The version of regex decides the Unicode tables of sacrebleu's tokenizer `intl`: this one has 16.0, as the Rust crate.
-Run it only to change the cases: the files are committed, and tests read them without Python.
+Run it only to change the cases: the files are committed, and tests read them without Python. differential.py makes fresh cases.
 """
 
 import gzip
@@ -135,46 +135,46 @@ def classification_case(rng):
     return case
 
 
-def write(name, content):
+def write(path, content):
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     data = gzip.compress(text.encode(), 9, mtime=0)
-    (HERE / name).write_bytes(data)
-    print(f"{name}: {len(data)} bytes")
+    path.write_bytes(data)
+    print(f"{path.name}: {len(content['cases'])} cases, {len(data)} bytes")
 
 
-def golden_bleu():
-    rng = random.Random(20)
-    cases = [bleu_case(rng, index) for index in range(1500)]
-    return {"made_with": f"sacrebleu {sacrebleu.__version__}, regex {regex.__version__}", "cases": cases, "every_character": {tokenize: every_character(tokenize) for tokenize in TOKENIZERS}}
+# By name: the seed and the number of committed cases, and what makes a case of a generator and the number of the case.
+MAKERS = {
+    "bleu": (20, 1500, bleu_case),
+    "classification": (21, 1200, lambda rng, _: classification_case(rng)),
+    "tags": (22, 1400, labels.tag_case),
+    "sets": (23, 600, lambda rng, _: labels.set_case(rng)),
+    "numbers": (24, 600, lambda rng, _: labels.number_case(rng)),
+    "probabilities": (25, 600, lambda rng, _: labels.probability_case(rng)),
+    "answers": (26, 1500, lambda rng, _: written.answer_case(rng)),
+    "texts": (27, 1000, lambda rng, _: written.text_case(rng, sentence, changed)),
+    "significance": (28, 40, lambda rng, index: written.significance_case(rng, sentence, changed, index)),
+    "choices": (29, 1000, lambda rng, _: choices.choice_case(rng)),
+    "likelihoods": (30, 300, lambda rng, _: choices.likelihood_case(rng)),
+    "contrasts": (31, 600, lambda rng, _: choices.contrast_case(rng)),
+    "fairness": (32, 300, lambda rng, _: choices.fairness_case(rng)),
+    "baseline": (33, 60, choices.baseline_case),
+}
 
 
-def cases(seed, count, case):
+def content(name):
+    seed, count, case = MAKERS[name]
     rng = random.Random(seed)
-    return {"cases": [case(rng, index) for index in range(count)]}
+    made = {"cases": [case(rng, index) for index in range(count)]}
+    if name != "bleu":
+        return made
+    characters = {tokenize: every_character(tokenize) for tokenize in TOKENIZERS}
+    return {"made_with": f"sacrebleu {sacrebleu.__version__}, regex {regex.__version__}", **made, "every_character": characters}
 
 
 def main():
     assert (sacrebleu.__version__, sklearn.__version__, regex.__version__) == ("2.6.0", "1.9.1", "2.5.148")
-    wanted = sys.argv[1:]
-    makers = {
-        "bleu": golden_bleu,
-        "classification": lambda: cases(21, 1200, lambda rng, _: classification_case(rng)),
-        "tags": lambda: cases(22, 1400, labels.tag_case),
-        "sets": lambda: cases(23, 600, lambda rng, _: labels.set_case(rng)),
-        "numbers": lambda: cases(24, 600, lambda rng, _: labels.number_case(rng)),
-        "probabilities": lambda: cases(25, 600, lambda rng, _: labels.probability_case(rng)),
-        "answers": lambda: cases(26, 1500, lambda rng, _: written.answer_case(rng)),
-        "texts": lambda: cases(27, 1000, lambda rng, _: written.text_case(rng, sentence, changed)),
-        "choices": lambda: cases(29, 1000, lambda rng, _: choices.choice_case(rng)),
-        "likelihoods": lambda: cases(30, 300, lambda rng, _: choices.likelihood_case(rng)),
-        "contrasts": lambda: cases(31, 600, lambda rng, _: choices.contrast_case(rng)),
-        "fairness": lambda: cases(32, 300, lambda rng, _: choices.fairness_case(rng)),
-        "baseline": lambda: cases(33, 60, choices.baseline_case),
-        "significance": lambda: cases(28, 40, lambda rng, index: written.significance_case(rng, sentence, changed, index)),
-    }
-    for name, make in makers.items():
-        if not wanted or name in wanted:
-            write(f"{name}.json.gz", make())
+    for name in sys.argv[1:] or MAKERS:
+        write(HERE / f"{name}.json.gz", content(name))
 
 
 if __name__ == "__main__":

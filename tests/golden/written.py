@@ -41,6 +41,20 @@ def inflections(rng, text):
     return " ".join(ending(word) for word in text.split(" "))
 
 
+def repeats(hypotheses, lowercase):
+    """distinct-n of all texts together (Li et al. 2016) and seq-rep-n of each, on average (Welleck et al. 2020), for 1 to 4 tokens of the tokenizer 13a."""
+    metric = BLEU(lowercase=lowercase, force=True)
+    tokens = [metric._preprocess_segment(text).split() for text in hypotheses]
+    found = {"distinct": [], "repetition": []}
+    for n in range(1, 5):
+        ngrams = [[tuple(row[i:i + n]) for i in range(len(row) - n + 1)] for row in tokens]
+        together = [ngram for row in ngrams for ngram in row]
+        found["distinct"].append(len(set(together)) / len(together) if together else None)
+        shares = [1 - len(set(row)) / len(row) for row in ngrams if row]
+        found["repetition"].append(sum(shares) / len(shares) if shares else None)
+    return found
+
+
 def text_case(rng, sentence, changed):
     if rng.random() < 0.3:
         sentence, changed = inflected, inflections
@@ -73,7 +87,7 @@ def text_case(rng, sentence, changed):
     for name, scorer in SCORERS.items():
         best = [scorer.score_multi(refs, hypothesis) for hypothesis, refs in zip(hypotheses, references)]
         case[name] = [[float(numpy.mean([getattr(row[kind], part) for row in best])) for part in ("fmeasure", "precision", "recall")] for kind in ROUGE]
-    return case
+    return {**case, **repeats(hypotheses, case["lowercase"])}
 
 
 def normal(text):

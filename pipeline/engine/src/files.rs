@@ -21,6 +21,14 @@ pub struct InputFile {
 }
 
 impl InputFile {
+    /// The id of a row, counted from 0: whoever reads rows of a file gives them the same ids.
+    pub fn row_id(&self, row: u64) -> [u8; 16] {
+        let hash = blake3::Hasher::new().update(self.hash.as_bytes()).update(&row.to_le_bytes()).finalize();
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.as_bytes()[..16]);
+        id
+    }
+
     /// The content, unpacked if the name ends with `.gz` or `.zst`.
     pub fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         let file = File::open(&self.path)?;

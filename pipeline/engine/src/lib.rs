@@ -43,6 +43,6 @@ pub use part::Part;
 pub use part_writer::PartWriter;
 pub use schema::Kind;
 pub use site::{Site, StepView};
-pub use stage::{Disk, Port, Stage, StageEntry, entry};
+pub use stage::{Choice, Disk, Port, Stage, StageEntry, entry};
 pub use suggest::{list, nearest, suggest};
 pub use table_file::TableFile;

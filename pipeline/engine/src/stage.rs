@@ -106,7 +106,22 @@ pub struct StageEntry {
     pub foreign: bool,
     /// JSON schema of the settings: names, types, docs and defaults.
     pub schema: Value,
+    /// Values of settings whose types do not list them.
+    pub choices: Vec<Choice>,
     pub(crate) parse: fn(Value) -> ParseResult,
+}
+
+/// A value that a setting may have.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Choice {
+    pub setting: &'static str,
+    /// What it is for, such as the task of predictions.
+    pub of: &'static str,
+    pub name: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    /// Whether it is taken where the setting is not given.
+    pub default: bool,
 }
 
 /// Settings parsed, or an error with the path of the wrong key.
@@ -123,11 +138,17 @@ pub fn entry<S: Stage>() -> StageEntry {
         seeded: S::SEEDED,
         foreign: S::FOREIGN,
         schema: schemars::schema_for!(S).to_value(),
+        choices: Vec::new(),
         parse: |value| Ok(Box::new(serde_path_to_error::deserialize::<_, S>(value)?)),
     }
 }
 
 impl StageEntry {
+    /// With values that its settings may have.
+    pub fn with_choices(self, choices: Vec<Choice>) -> StageEntry {
+        StageEntry { choices, ..self }
+    }
+
     /// Names of the settings that a config may give.
     pub fn settings(&self) -> Vec<&str> {
         self.schema["properties"].as_object().map(|properties| properties.keys().map(String::as_str).collect()).unwrap_or_default()

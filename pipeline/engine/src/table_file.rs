@@ -31,7 +31,7 @@ impl TableFile {
 }
 
 /// The rows of a Parquet file, or the selected ones, with some of its columns in its order.
-pub(crate) fn read_parquet(
+pub fn read_parquet(
     path: &Path,
     columns: Option<&[&str]>,
     batch_rows: usize,

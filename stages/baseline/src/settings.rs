@@ -160,6 +160,7 @@ impl Stage for Baseline {
             }
             _ => {}
         }
+        self.check_for(method)?;
         self.method = Some(method);
         Ok(())
     }
@@ -168,6 +169,7 @@ impl Stage for Baseline {
         let tokens = inputs.artifact("tokens")?;
         let layout: String = tokens.fact("layout")?;
         let method = self.method_for(&tokens.manifest.step, &layout)?;
+        self.check_for(method)?;
         let label_type: String = tokens.fact("label_type").unwrap_or_default();
         draft.fact("system", method.system(&label_type))?;
         draft.fact("split", &self.split)?;
@@ -216,6 +218,25 @@ impl Baseline {
             self.regularization
         );
         Ok(())
+    }
+
+    /// Refuses settings that a method has no use for, as far as they are not the defaults.
+    fn check_for(&self, method: Method) -> Result<()> {
+        let of_methods: [(&str, bool, &[Method]); 6] = [
+            ("train_split", self.train_split != default_train_split(), &[Method::Linear, Method::FrequentTag]),
+            ("sentences", self.sentences != default_sentences(), &[Method::Lead]),
+            ("ngram_max", self.ngram_max != default_ngram_max(), &[Method::Linear]),
+            ("texts_min", self.texts_min != default_texts_min(), &[Method::Linear]),
+            ("terms_max", self.terms_max != default_terms_max(), &[Method::Linear]),
+            ("regularization", self.regularization != default_regularization(), &[Method::Linear]),
+        ];
+        match of_methods.into_iter().find(|(_, given, methods)| *given && !methods.contains(&method)) {
+            Some((setting, _, methods)) => {
+                let names = engine::list(methods.iter().map(|method| method.name()));
+                bail!("{setting} is only for the method {names}, this step has method = \"{}\"", method.name())
+            }
+            None => Ok(()),
+        }
     }
 
     /// The system for tokens of a layout, or what there is instead.
@@ -269,5 +290,31 @@ impl Work<'_> {
     /// The names of the classes, which labels are indices of.
     pub fn classes(&self) -> Result<Vec<String>> {
         self.tokens.fact("classes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn settings_of_other_methods_are_refused() {
+        let check = |settings: Value, method: Method, expected: &str| {
+            let settings: Baseline = serde_json::from_value(settings).unwrap();
+            assert_eq!(settings.check_for(method).map_or_else(|error| error.to_string(), |()| String::new()), expected);
+        };
+        check(json!({"split": "valid", "limit": 3, "sentences": 3}), Method::Copy, "");
+        check(json!({"sentences": 1}), Method::Lead, "");
+        check(json!({"train_split": "dev"}), Method::FrequentTag, "");
+        check(json!({"train_split": "dev", "ngram_max": 1, "texts_min": 1, "terms_max": 9, "regularization": 2}), Method::Linear, "");
+        check(json!({"sentences": 1}), Method::Copy, "sentences is only for the method `lead`, this step has method = \"copy\"");
+        let lead = "train_split is only for the method `linear`, `frequent-tag`, this step has method = \"lead\"";
+        check(json!({"train_split": "dev"}), Method::Lead, lead);
+        for setting in ["ngram_max", "texts_min", "terms_max", "regularization"] {
+            let expected = format!("{setting} is only for the method `linear`, this step has method = \"frequent-tag\"");
+            check(json!({setting: 5}), Method::FrequentTag, &expected);
+        }
     }
 }

@@ -136,7 +136,7 @@ fn texts_in_memory(rows: u64) {
     let reference = |row| join((0..20).map(|i| word(row, i)).collect());
     let near = |row| join((0..20).map(|i| if draw(row, 300 + i, 5) == 0 { "x".to_owned() } else { word(row, i) }).collect());
     let texts: Vec<(String, String)> = (0..rows).map(|row| (near(row), reference(row))).collect();
-    let rows: Vec<TextRow> = texts.iter().map(|(hypothesis, reference)| TextRow { hypothesis, references: vec![reference] }).collect();
+    let rows: Vec<TextRow> = texts.iter().map(|(hypothesis, reference)| TextRow::new(hypothesis, vec![reference])).collect();
     in_memory::<Texts>("bleu", &Options::default(), &rows);
 }
 

@@ -25,25 +25,29 @@ pub fn classify(work: &Work) -> Result<Outcome> {
     ];
     let mut counted = work.count::<Labels>(more)?;
     let (at, groups) = (work.measures::<Labels>().len(), 1 + work.slices.len());
-    let confusions: Vec<Confusion> = (0..groups).map(|group| Confusion::new(classes.len(), counted.model.total(group, at))).collect();
-    let total = counted.model.total(0, at + 1);
-    let reliability = (total.rows > 0 && total.whole(0) == 0).then(|| {
-        let width = calibration.reliability(total).into_iter().map(|bin| ("width", bin));
-        let mass = mass.reliability(counted.model.total(0, at + 2)).into_iter().map(|bin| ("mass", bin));
-        width.chain(mass).collect()
-    });
+    let confusion_of = |group| Confusion::new(classes.len(), &counted.model.total(group, at));
+    let confusion = confusion_of(0);
+    // Of each group only what is gold, since all pairs of classes may be many.
+    let golds: Vec<Vec<u64>> = (0..groups).map(|group| confusion_of(group).golds().to_vec()).collect();
+    let reliability = {
+        let total = counted.model.total(0, at + 1);
+        (total.rows > 0 && total.whole(0) == 0).then(|| {
+            let width = calibration.reliability(&total).into_iter().map(|bin| ("width", bin));
+            let mass = mass.reliability(&counted.model.total(0, at + 2)).into_iter().map(|bin| ("mass", bin));
+            width.chain(mass).collect()
+        })
+    };
     counted.model.forget(at);
 
-    let guess = confusions[0].majority();
-    for (group, confusion) in confusions.iter().enumerate() {
-        for gold in 0..classes.len() {
+    let guess = confusion.majority();
+    for (group, golds) in golds.iter().enumerate() {
+        for (gold, rows) in golds.iter().enumerate() {
             let row = LabelRow { gold, prediction: guess.unwrap_or(gold), probabilities: None };
-            counted.baseline.push_times(group, &row, confusion.gold(gold));
+            counted.baseline.push_times(group, &row, *rows);
         }
     }
     let pairs = guess.map(|guess| format!("guess:{}|guess_from:scored rows|", classes[guess])).unwrap_or_default();
     let mut outcome = work.outcome(&counted, guess.map(|_| "majority class"), &pairs);
-    let confusion = confusions.into_iter().next();
-    outcome.bins = confusion.map(|confusion| Bins { confusion, reliability });
+    outcome.bins = Some(Bins { confusion, reliability });
     Ok(outcome)
 }

@@ -66,14 +66,16 @@ pub fn compare<K: Kind>(test: Test, resampling: Resampling, ours: &Tally<K>, the
     };
     let mut comparisons = Vec::new();
     for (measure, (our_scores, their_scores)) in ours.scores(0).into_iter().zip(theirs.scores(0)).enumerate() {
-        for (score, other) in our_scores.into_iter().zip(their_scores) {
+        for (number, (score, other)) in our_scores.into_iter().zip(their_scores).enumerate() {
             let place = comparisons.len();
             let values = || pairs.iter().map(|[a, b]| (a[place], b[place])).collect::<Vec<_>>();
             let difference = score.value.clone().and_then(|ours| other.value.clone().map(|theirs| ours - theirs));
             let redrawn = ours.measures[measure].can_be_redrawn();
             let (p_value, interval) = match (difference, test) {
                 (Err(reason), _) => (Err(reason), None),
-                (Ok(_), Test::Mcnemar) => (mcnemar(ours.measures[measure].as_ref(), &our_rows[measure], &their_rows[measure]), None),
+                (Ok(_), Test::Mcnemar) => {
+                    (mcnemar(ours.measures[measure].as_ref(), number, &our_rows[measure], &their_rows[measure]), None)
+                }
                 (Ok(_), _) if !redrawn => (Err("rows drawn again say nothing about this metric".to_owned()), None),
                 (Ok(difference), Test::Bootstrap) => bootstrap(difference, &values()),
                 (Ok(difference), Test::Randomization) => (randomization(difference, &values()), None),
@@ -146,14 +148,14 @@ fn pairwise_sum(values: &[f64]) -> f64 {
     }
 }
 
-/// Of rows that one system alone has right: the chance that they fall as unevenly, each with one half.
-fn mcnemar<K: Kind>(measure: &dyn Measure<K>, ours: &Counts, theirs: &Counts) -> Tested {
+/// Of a score's rows that one system alone has right: the chance that they fall as unevenly, each with one half.
+fn mcnemar<K: Kind>(measure: &dyn Measure<K>, score: usize, ours: &Counts, theirs: &Counts) -> Tested {
     if !measure.is_right_or_wrong() {
         return Err("mcnemar is for scores of rows that are right or wrong".to_owned());
     }
     let right = |counts: &Counts, row: usize| counts.row(row).0.first().is_some_and(|(_, amount)| *amount > 0.0);
     let (mut ours_alone, mut theirs_alone) = (0, 0);
-    for row in 0..ours.rows() {
+    for row in (0..ours.rows()).filter(|row| measure.is_row_of(score, ours.row(*row).0)) {
         match (right(ours, row), right(theirs, row)) {
             (true, false) => ours_alone += 1,
             (false, true) => theirs_alone += 1,
@@ -179,6 +181,7 @@ fn sign_test(a: u64, b: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{AnswerRow, Answers, METRICS, Options};
 
     /// scipy 1.16: `binomtest(k, n).pvalue`.
     #[test]
@@ -187,6 +190,30 @@ mod tests {
             assert!((sign_test(a, b) - expected).abs() < 1e-12, "{a} {b}: {}", sign_test(a, b));
             assert_eq!(sign_test(a, b), sign_test(b, a));
         }
+    }
+
+    #[test]
+    fn mcnemar_counts_the_rows_that_a_score_speaks_of() {
+        let named = || METRICS.iter().filter(|metric| metric.name == "exact-match");
+        let measures = || named().filter_map(|metric| Answers::measure(&metric.start, &Options::default())).collect();
+        let tally = |predictions: [&'static str; 8]| {
+            let golds = |row: usize| if row < 5 { vec!["cat"] } else { vec![] };
+            let rows: Vec<AnswerRow> =
+                predictions.into_iter().enumerate().map(|(row, prediction)| AnswerRow { golds: golds(row), prediction }).collect();
+            let mut tally = Tally::<Answers>::new(measures(), 0, true);
+            tally.push(&rows, |_| &[]);
+            tally
+        };
+        // The first system alone has all five answers, the other one alone the three questions without.
+        let (ours, theirs) = (tally(["cat"; 8]), tally([""; 8]));
+        let resampling = Resampling { resamples: 0, seed: 0 };
+        let found: Vec<_> = compare(Test::Mcnemar, resampling, &ours, &theirs)
+            .into_iter()
+            .map(|comparison| (comparison.score.class, comparison.p_value))
+            .collect();
+        let class = |name: &str| Some(name.to_owned());
+        let [all, five, three] = [sign_test(5, 3), sign_test(5, 0), sign_test(3, 0)];
+        assert_eq!(found, [(None, Ok(all)), (class("has answer"), Ok(five)), (class("no answer"), Ok(three))]);
     }
 
     #[test]

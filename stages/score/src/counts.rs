@@ -3,13 +3,16 @@
 //! Threads count chunks of rows, one thread adds: sums are the same to the last bit for any number of threads. Where all amounts are
 //! whole numbers, which sum up exactly in any order, threads add too.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use rayon::prelude::*;
 
 use crate::metrics::{Kind, Measure, Score};
 
 /// Rows that a thread counts at once: at least and at most.
 const CHUNK_ROWS: (usize, usize) = (64, 4096);
-/// Sums that a thread may have of its own.
+/// Sums that a thread may have of its own; of more, only those are kept that are not 0.
 const SUMS_MAX: usize = 1024;
 
 /// What one measure counted of some rows, row by row.
@@ -116,6 +119,37 @@ impl Total {
     }
 }
 
+/// The total of a group of rows. Of very many sums, as of all pairs of a thousand classes, a group has few that are not 0.
+#[derive(Clone)]
+struct Group {
+    /// Without its sums where these are sparse.
+    total: Total,
+    sparse: Option<HashMap<u32, f64>>,
+    width: usize,
+}
+
+impl Group {
+    fn new(width: usize) -> Group {
+        let sparse = (width > SUMS_MAX).then(HashMap::new);
+        Group { total: Total::new(if sparse.is_some() { 0 } else { width }), sparse, width }
+    }
+
+    fn add(&mut self, (amounts, kept): (&[(u32, f64)], &[u64]), times: u64) {
+        let Some(sums) = &mut self.sparse else { return self.total.add((amounts, kept), times) };
+        self.total.add((&[], kept), times);
+        for (slot, amount) in amounts {
+            *sums.entry(*slot).or_default() += amount * times as f64;
+        }
+    }
+
+    fn total(&self) -> Cow<'_, Total> {
+        let Some(sums) = &self.sparse else { return Cow::Borrowed(&self.total) };
+        let mut total = Total { sums: vec![0.0; self.width], ..self.total.clone() };
+        sums.iter().for_each(|(slot, sum)| total.sums[*slot as usize] = *sum);
+        Cow::Owned(total)
+    }
+}
+
 /// Measures of which neighbours that count the same are one.
 pub fn together<K: Kind>(measures: impl IntoIterator<Item = Box<dyn Measure<K>>>) -> Vec<Box<dyn Measure<K>>> {
     let mut groups: Vec<Vec<Box<dyn Measure<K>>>> = Vec::new();
@@ -161,7 +195,7 @@ impl<K: Kind> Measure<K> for Together<K> {
 pub struct Tally<K: Kind> {
     pub measures: Vec<Box<dyn Measure<K>>>,
     /// By group (the first is that of all rows), then by measure.
-    totals: Vec<Vec<Total>>,
+    totals: Vec<Vec<Group>>,
     /// By measure, where rows are drawn again later.
     pub rows: Option<Vec<Counts>>,
 }
@@ -169,7 +203,7 @@ pub struct Tally<K: Kind> {
 impl<K: Kind> Tally<K> {
     /// `groups`: how many groups there are besides that of all rows; `keep_rows`: whether rows are drawn again later.
     pub fn new(measures: Vec<Box<dyn Measure<K>>>, groups: usize, keep_rows: bool) -> Tally<K> {
-        let totals: Vec<Total> = measures.iter().map(|measure| Total::new(measure.width())).collect();
+        let totals: Vec<Group> = measures.iter().map(|measure| Group::new(measure.width())).collect();
         let rows = keep_rows.then(|| measures.iter().map(|_| Counts::default()).collect());
         Tally { totals: vec![totals; 1 + groups], measures, rows }
     }
@@ -188,7 +222,7 @@ impl<K: Kind> Tally<K> {
             let rows = number * length..rows.len().min((number + 1) * length);
             for (measure, counts) in chunk.into_iter().enumerate() {
                 if !counts.sums.is_empty() {
-                    self.totals[0][measure].add_sums(&counts.sums, rows.len());
+                    self.totals[0][measure].total.add_sums(&counts.sums, rows.len());
                     continue;
                 }
                 for row in 0..counts.rows() {
@@ -220,13 +254,13 @@ impl<K: Kind> Tally<K> {
         self.rows.iter_mut().for_each(|rows| rows.truncate(from));
     }
 
-    pub fn total(&self, group: usize, measure: usize) -> &Total {
-        &self.totals[group][measure]
+    pub fn total(&self, group: usize, measure: usize) -> Cow<'_, Total> {
+        self.totals[group][measure].total()
     }
 
     /// The scores of a group, by measure.
     pub fn scores(&self, group: usize) -> Vec<Vec<Score>> {
-        self.measures.par_iter().zip(&self.totals[group]).map(|(measure, total)| measure.finish(total)).collect()
+        self.measures.par_iter().zip(&self.totals[group]).map(|(measure, group)| measure.finish(&group.total())).collect()
     }
 }
 
@@ -276,12 +310,27 @@ mod tests {
         let labels: Vec<LabelRow> =
             (0..1000).map(|row| LabelRow { gold: draw(row, 3), prediction: draw(row, 5) % 3, probabilities: None }).collect();
         check::<Labels>(&classes(&["a", "b", "c"]), &labels);
+        // So many pairs of classes that their counts are sparse.
+        let many = Options { classes: (0..40).map(|class| class.to_string()).collect(), ..Options::default() };
+        let label = |row: usize| LabelRow { gold: draw(row, 40), prediction: draw(row, 43) % 40, probabilities: None };
+        check::<Labels>(&many, &(0..1000).map(label).collect::<Vec<_>>());
         let tags = |row: usize, of: usize| (0..5).map(|word| (draw(row + word, of) % 3) as u32).collect();
         let tags: Vec<TagRow> = (0..1000).map(|row| TagRow { gold: tags(row, 5), prediction: tags(row, 7) }).collect();
         check::<Tags>(&classes(&["B-X", "I-X", "O"]), &tags);
         let texts: Vec<String> = (0..400).map(|row| format!("a w{} c w{} w{}", draw(row, 3), draw(row, 5), draw(row, 7))).collect();
-        let texts: Vec<TextRow> = texts.windows(2).map(|texts| TextRow { hypothesis: &texts[0], references: vec![&texts[1]] }).collect();
+        let texts: Vec<TextRow> = texts.windows(2).map(|texts| TextRow::new(&texts[0], vec![&texts[1]])).collect();
         check::<Texts>(&Options::default(), &texts);
+    }
+
+    #[test]
+    fn groups_of_many_sums_keep_those_that_are_not_0() {
+        let (mut sparse, mut total) = (Group::new(SUMS_MAX + 1), Total::new(SUMS_MAX + 1));
+        for (slot, times) in [(7, 1), (SUMS_MAX as u32, 2), (7, 3)] {
+            sparse.add((&[(slot, 0.1)], &[5]), times);
+            total.add((&[(slot, 0.1)], &[5]), times);
+        }
+        assert_eq!((sparse.total.sums.len(), sparse.sparse.as_ref().map(HashMap::len)), (0, Some(2)));
+        assert_eq!(sparse.total().into_owned(), total);
     }
 
     #[test]

@@ -16,7 +16,9 @@ mod rows;
 mod score;
 mod settings;
 mod slices;
+mod stored;
 mod tables;
+mod tasks;
 mod words;
 
 use engine::{StageEntry, entry};
@@ -25,5 +27,5 @@ pub use settings::Score;
 
 /// The stages of this crate.
 pub fn stages() -> Vec<StageEntry> {
-    vec![entry::<Score>()]
+    vec![entry::<Score>().with_choices(metrics::choices())]
 }

@@ -17,14 +17,15 @@ use crate::metrics::{Answers, Choices, Contrasts, Kind, Labels, Measure, Metric,
 use crate::resample;
 use crate::robust::{self, Drop};
 use crate::rows::{self, Reads};
-use crate::settings::Score;
+use crate::settings::{Score, default_seed};
 use crate::slices::Slices;
 use crate::tables::{self, Scored};
+use crate::tasks;
 
 impl Stage for Score {
     const NAME: &'static str = "score";
     const ABOUT: &'static str = "Computes metrics over predictions, beside baselines that need no model or another model's predictions.";
-    const VERSION: u32 = 4;
+    const VERSION: u32 = 5;
     const INPUTS: &'static [Port] = &[
         Port::one("predictions", ArtifactKind::Predictions),
         Port::optional("against", ArtifactKind::Predictions),
@@ -40,15 +41,24 @@ impl Stage for Score {
             self.metrics = serde_json::from_value(step.settings["metrics"].clone())?;
         }
         self.check()?;
+        self.stored = self.read_stored(site.root())?;
+        let against = !site.connected("against").is_empty();
+        if let Some(task) = tasks::planned(site) {
+            self.check_for(task)?;
+        }
+        if self.seed != default_seed() && !self.draws(against) {
+            bail!("seed = {} is for draws, and there are none; set resamples, or leave out seed", self.seed);
+        }
         for slice in &mut self.slices {
             // A column's name may be one that SQL would read otherwise.
             if !slice.chars().all(|c| c.is_alphanumeric() || c == '_') {
                 *slice = site.sql().canonical(slice).context("`slices`")?;
             }
         }
-        let against = !site.connected("against").is_empty();
         if let Some((name, _)) = self.gate.iter().find(|(_, gate)| gate.needs_against() && !against) {
-            bail!("gate of `{name}`: drop_max and rise_max compare with other predictions; add inputs = {{ against = \"…\" }}");
+            bail!(
+                "gate of `{name}`: drop_max and rise_max compare with other predictions; add inputs = {{ against = \"…\" }} or a baseline"
+            );
         }
         ensure!(against || self.test.is_none(), "test compares with other predictions; add inputs = {{ against = \"…\" }}");
         if let Some(documents) = site.connected("documents").first().filter(|_| self.slices.is_empty()) {
@@ -84,7 +94,7 @@ impl Stage for Score {
 }
 
 /// What the scores' column `system` calls predictions that name no system of their own.
-const MODEL: &str = "model";
+pub const MODEL: &str = "model";
 
 /// What a run works with.
 pub struct Work<'a> {
@@ -127,7 +137,7 @@ impl Outcome {
     fn failed_gates(&self, work: &Work) -> Result<Vec<String>> {
         let ours: Vec<_> = self.scores.iter().filter(|scored| scored.system == work.system).map(|scored| &scored.score).collect();
         let theirs = self.comparisons.as_ref().map(|all| all.iter().map(|comparison| &comparison.against).collect::<Vec<_>>());
-        gate::failed(&work.settings.gate, &ours, theirs.as_deref())
+        gate::failed(&work.settings.gate, &work.settings.stored, &ours, theirs.as_deref())
     }
 
     /// All tables with their names.
@@ -157,14 +167,14 @@ impl<'a> Work<'a> {
     fn new(settings: &'a Score, ctx: &'a Context, inputs: &Inputs) -> Result<Work<'a>> {
         let predictions = inputs.artifact("predictions")?;
         let task: String = predictions.fact("task")?;
-        let metrics = settings.metrics_for(&task)?;
+        let metrics = settings.check_for(&task)?;
         let options = settings.options(&task, predictions)?;
         let table = predictions.table(predictions.main())?;
         let same = |other: &Artifact| same_rows(ctx, predictions, &table, &task, other);
         let of_step = |other: &Artifact| Ok((other.manifest.step.clone(), same(other)?));
-        let system = predictions.fact("system").unwrap_or_else(|_| MODEL.to_owned());
+        let [system, other_system] = systems(predictions, inputs.artifact_opt("against"));
         let against = match inputs.artifact_opt("against") {
-            Some(other) => Some((other.fact("system").unwrap_or_else(|_| other.manifest.step.clone()), same(other)?)),
+            Some(other) => Some((other_system, same(other)?)),
             None => None,
         };
         let perturbed = inputs.artifacts("perturbed").into_iter().map(of_step).collect::<Result<_>>()?;
@@ -272,6 +282,14 @@ impl<'a> Work<'a> {
         let baseline = K::BASELINE.filter(|_| K::has_baseline(&self.table));
         Ok(self.outcome(&self.count::<K>(vec![])?, baseline, ""))
     }
+}
+
+/// What the scores' column `system` calls the predictions and those on `against`: their systems, or their steps where these share a name.
+fn systems(predictions: &Artifact, against: Option<&Artifact>) -> [String; 2] {
+    let ours = predictions.fact("system").unwrap_or_else(|_| MODEL.to_owned());
+    let Some(other) = against else { return [ours, String::new()] };
+    let theirs = other.fact("system").unwrap_or_else(|_| other.manifest.step.clone());
+    if ours == theirs { [predictions, other].map(|artifact| artifact.manifest.step.clone()) } else { [ours, theirs] }
 }
 
 /// The table of other predictions, which must be of the same task, classes and rows.

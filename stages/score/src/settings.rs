@@ -1,6 +1,7 @@
 //! The settings of `score`, and what metrics are told of them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use engine::{Artifact, list, suggest};
@@ -12,18 +13,20 @@ use crate::gate::{self, Gate};
 use crate::metrics::bleu::{self, Smoothing, Tokenize};
 use crate::metrics::{METRICS, Metric, Options, Scheme, Squad, check_tags, rouge, ter};
 use crate::resample::Resampling;
+use crate::{stored, tasks};
 
 /// Settings of `score`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Score {
-    /// The metrics to compute; the usual ones for the predictions unless given, which leaves out rouge, distinct and chrf++.
+    /// The metrics to compute; the usual ones for the predictions unless given, which of written texts leaves out rouge, distinct, repetition,
+    /// perplexity and chrf++.
     #[serde(default)]
     pub metrics: Option<Vec<String>>,
     /// The class that `precision`, `recall` and `f1` speak of; without it they are macro averages.
     #[serde(default)]
     pub positive: Option<String>,
-    /// How bleu and distinct cut texts into tokens: `13a`, `zh` (for Chinese references), `intl`, `char` or `none`.
+    /// How bleu, distinct and repetition cut texts into tokens: `13a`, `zh` (for Chinese references), `intl`, `char` or `none`.
     #[serde(default)]
     pub tokenize: Tokenize,
     /// How bleu treats orders without a match: `exp`, `floor`, `add-k` or `none`.
@@ -32,7 +35,7 @@ pub struct Score {
     /// The value of `floor` (0.1 unless given) and `add-k` (1 unless given).
     #[serde(default)]
     pub smoothing_value: Option<f64>,
-    /// Whether bleu, chrf and distinct compare in lower case.
+    /// Whether bleu, chrf, distinct and repetition compare in lower case.
     #[serde(default)]
     pub lowercase: bool,
     /// Whether bleu leaves out orders for which all texts are too short.
@@ -74,13 +77,17 @@ pub struct Score {
     /// Bounds of scores, such as `{ f1 = { min = 0.9 }, "f1[spam]" = { drop_max = 0.01 } }`: the run fails where one is not kept.
     #[serde(default)]
     pub gate: BTreeMap<String, Gate>,
+    /// What the files of gates say, by gate.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(skip)]
+    pub stored: BTreeMap<String, f64>,
 }
 
 fn default_bins() -> u64 {
     10
 }
 
-fn default_seed() -> u64 {
+pub fn default_seed() -> u64 {
     12345
 }
 
@@ -126,7 +133,36 @@ impl Score {
         ensure!((1..=1000).contains(&self.bins), "bins is {}, it must be from 1 to 1000", self.bins);
         ensure!(self.resamples.is_none_or(|resamples| resamples > 0), "resamples is 0: leave it out for no intervals");
         gate::check(&self.gate)?;
+        let names: Vec<&str> = match &self.metrics {
+            Some(names) => names.iter().map(String::as_str).collect(),
+            None => metric_names(),
+        };
+        gate::check_names(&self.gate, &names)?;
         self.smoothing().map(|_| ())
+    }
+
+    /// Checks settings that only the task of the predictions can say of whether they fit.
+    pub fn check_for(&self, task: &str) -> Result<Vec<&'static Metric>> {
+        let metrics = self.metrics_for(task)?;
+        let names: Vec<&str> = metrics.iter().map(|metric| metric.name).collect();
+        tasks::check(self, task, &names)?;
+        gate::check_names(&self.gate, &names)?;
+        Ok(metrics)
+    }
+
+    /// What the files say that gates compare with.
+    pub fn read_stored(&self, root: &Path) -> Result<BTreeMap<String, f64>> {
+        let files = self.gate.iter().filter_map(|(name, gate)| Some((name, gate.baseline.as_ref()?)));
+        let value = |(name, file): (&String, &String)| {
+            let value = stored::value(&root.join(file), name).with_context(|| format!("gate of `{name}`"))?;
+            Ok((name.clone(), value))
+        };
+        files.map(value).collect()
+    }
+
+    /// Whether rows are drawn again.
+    pub fn draws(&self, against: bool) -> bool {
+        self.resamples.is_some() || against && self.test != Some(Test::Mcnemar)
     }
 
     /// How rows are drawn for intervals, if they are.
@@ -181,13 +217,6 @@ impl Score {
             rouge: rouge::Settings { segmentation: self.segmentation, stem: self.stem },
             ..Options::default()
         };
-        let only = |setting: &str, set: bool, of: &str| match set && task != of {
-            true => bail!("{setting} is only for predictions of the task `{of}`, these are of `{task}`"),
-            false => Ok(()),
-        };
-        let positive = self.positive.is_some() && task != "multi-label";
-        only("positive", positive, "classify")?;
-        only("entities", self.entities != Entities::default(), "tag")?;
         if matches!(task, "classify" | "multi-label" | "tag") {
             options.classes = predictions.fact("classes")?;
         }
@@ -229,7 +258,7 @@ mod tests {
 
     fn check(settings: Value, expected: Expect) {
         let score: Score = serde_json::from_value(settings).unwrap();
-        expected.assert_eq(&score.check().unwrap_err().to_string().replace("; metrics: ", "\n"));
+        expected.assert_eq(&score.check().unwrap_err().to_string().replace("; metrics: `acc", "\n`acc"));
     }
 
     #[test]
@@ -238,11 +267,15 @@ mod tests {
             json!({"metrics": ["acuracy"]}),
             expect![[r#"
                 unknown metric `acuracy`, did you mean `accuracy`?
-                `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `subset-accuracy`, `hamming-loss`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`, `ece-mass`, `selection-rate`, `pearson`, `spearman`, `mse`, `mae`, `exact-match`, `bleu`, `chrf`, `chrf++`, `ter`, `rouge-1`, `rouge-2`, `rouge-l`, `rouge-lsum`, `distinct-1`, `distinct-2`, `perplexity`, `bits-per-byte`, `byte-perplexity`, `word-perplexity`, `bits-per-word`, `token-accuracy`, `acc`, `acc-norm`, `acc-bytes`, `acc-mutual-info`, `crows-pairs`, `stereoset`"#]],
+                `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `subset-accuracy`, `hamming-loss`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`, `ece-mass`, `selection-rate`, `pearson`, `spearman`, `mse`, `mae`, `exact-match`, `bleu`, `chrf`, `chrf++`, `ter`, `rouge-1`, `rouge-2`, `rouge-l`, `rouge-lsum`, `distinct-1`, `distinct-2`, `distinct-3`, `distinct-4`, `repetition-1`, `repetition-2`, `repetition-3`, `repetition-4`, `perplexity`, `bits-per-byte`, `byte-perplexity`, `word-perplexity`, `bits-per-word`, `token-accuracy`, `acc`, `acc-norm`, `acc-bytes`, `acc-mutual-info`, `crows-pairs`, `stereoset`"#]],
         );
         check(json!({"metrics": []}), expect!["metrics is empty: leave it out to compute the usual ones"]);
         check(json!({"smoothing": "floor", "smoothing_value": -1}), expect!["smoothing_value is -1, it must be above 0"]);
         check(json!({"smoothing_value": 1}), expect!["smoothing_value is only for the smoothing `floor` and `add-k`"]);
+        check(
+            json!({"metrics": ["f1"], "gate": {"acuracy": {"min": 0.5}}}),
+            expect!["gate: no metric gives a score `acuracy`; metrics: `f1`"],
+        );
         check(json!({"scheme": "iob2"}), expect![[r#"scheme is for entities = "strict": conlleval's reading knows no scheme"#]]);
     }
 

@@ -17,6 +17,8 @@ const CONTAMINATED: &str = "contaminated";
 /// Values that one expression may have.
 const VALUES_MAX: usize = 1000;
 const BATCH_ROWS: usize = 8192;
+/// Of fewer rows each may well be a group.
+const ROWS_MIN: usize = 20;
 
 /// The groups of all rows.
 #[derive(Debug, Default)]
@@ -45,6 +47,7 @@ impl Slices {
                 }
                 Ok(())
             })?;
+            slices.advice().iter().for_each(|advice| ctx.warn(advice));
             return Ok(slices);
         };
         let ids = rows::ids(ctx, predictions)?
@@ -66,7 +69,19 @@ impl Slices {
                 .of_rows
                 .extend(groups.with_context(|| format!("predictions, row {row}: its document is not among those of step `{step}`"))?);
         }
+        slices.advice().iter().for_each(|advice| ctx.warn(advice));
         Ok(slices)
+    }
+
+    /// What to say of expressions that give each row a group of its own: texts rather than groups.
+    fn advice(&self) -> Vec<String> {
+        let rows = self.of_rows.len() / self.expressions.len().max(1);
+        let alone = |expression: usize| self.groups.iter().filter(|(of, _)| *of == expression).count() == rows;
+        let of = |(number, name): (usize, &String)| {
+            (rows >= ROWS_MIN && alone(number))
+                .then(|| format!("slices: each of the {rows} rows has a `{name}` of its own; {}", instead(name)))
+        };
+        self.expressions.iter().enumerate().filter_map(of).collect()
     }
 
     /// Adds the slice `contaminated`, from what a step `decontaminate` found; both its groups are there, even without rows.
@@ -127,10 +142,18 @@ impl Slices {
         }
         let (group, name) = (self.groups.len() as u32, &self.expressions[key.0]);
         let values = self.groups.iter().filter(|(expression, _)| *expression == key.0).count();
-        ensure!(values < VALUES_MAX, "slices: `{name}` has over {VALUES_MAX} values; cut it into ranges, as in `{name} / 100`");
+        ensure!(values < VALUES_MAX, "slices: `{name}` has over {VALUES_MAX} values; {}", instead(name));
         self.groups.push(key.clone());
         self.index.insert(key, group);
         Ok(group)
+    }
+}
+
+/// What to slice by in place of an expression with too many values.
+fn instead(name: &str) -> String {
+    match name {
+        "source" => "of texts, `source` is what the model read: the documents' source is `document_source`".to_owned(),
+        _ => format!("cut numbers into ranges, as in `{name} / 100`, and texts, as in `length_bucket({name})`"),
     }
 }
 
@@ -165,10 +188,7 @@ fn contaminated_ids(ctx: &Context, found: &Artifact) -> Result<HashSet<Vec<u8>>>
         tables > 0,
         "contamination: step `{step}` has neither the table `items` nor a column `{CONTAMINATED}`; name a step `decontaminate`"
     );
-    ensure!(
-        without_id == 0,
-        "contamination: {without_id} contaminated items of step `{step}` are of files and have no id; let it read the test documents by inputs = {{ against = \"…\" }}"
-    );
+    ensure!(without_id == 0, "contamination: {without_id} contaminated items of step `{step}` have no id; let `mill run` make them again");
     Ok(marked)
 }
 
@@ -212,4 +232,29 @@ fn texts(expression: &str, column: Option<&ArrayRef>) -> Result<StringArray> {
         bail!("slices: `{expression}` is {}, which cannot be written as text", column.data_type());
     };
     Ok(column.as_any().downcast_ref::<StringArray>().context("a column of texts")?.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_no_groups() {
+        let slices = |rows: u32| {
+            let mut slices = Slices { expressions: vec!["language".into(), "source".into()], ..Slices::default() };
+            for row in 0..rows {
+                let keys = [(0, (row % 2).to_string()), (1, format!("text {row}"))];
+                let groups = keys.map(|(expression, value)| slices.group((expression, Some(value))).unwrap());
+                slices.of_rows.extend(groups);
+            }
+            slices
+        };
+        assert_eq!(slices(19).advice(), Vec::<String>::new());
+        let advice = "of texts, `source` is what the model read: the documents' source is `document_source`";
+        assert_eq!(slices(20).advice(), [format!("slices: each of the 20 rows has a `source` of its own; {advice}")]);
+        let mut many = slices(1000);
+        let error = many.group((1, Some("one more".into()))).unwrap_err().to_string();
+        assert_eq!(error, format!("slices: `source` has over 1000 values; {advice}"));
+        assert!(instead("title").ends_with("as in `length_bucket(title)`"));
+    }
 }

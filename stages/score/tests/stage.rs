@@ -69,9 +69,8 @@ fn array(name: &str, values: &[Value]) -> ArrayRef {
     let number = |value: &Value| value.as_f64().or(value.as_str().map(|text| text.parse().unwrap()));
     match (name, values.iter().find(|value| !value.is_null())) {
         ("gold", Some(Value::Number(number))) if number.is_i64() => Arc::new(Int64Array::from_iter(values.iter().map(Value::as_i64))),
-        ("nll" | "unigram_nll" | "stereotype" | "anti_stereotype" | "unrelated", _) | ("gold" | "prediction", Some(Value::Number(_))) => {
-            Arc::new(Float64Array::from_iter(values.iter().map(number)))
-        }
+        ("nll" | "unigram_nll" | "log_likelihood" | "stereotype" | "anti_stereotype" | "unrelated", _)
+        | ("gold" | "prediction", Some(Value::Number(_))) => Arc::new(Float64Array::from_iter(values.iter().map(number))),
         ("tokens" | "correct" | "bytes" | "words" | "n", _) => Arc::new(Int64Array::from_iter(values.iter().map(Value::as_i64))),
         ("id" | "item_id", _) => Arc::new(BinaryArray::from_iter(values.iter().map(|value| value.as_str().map(str::as_bytes)))),
         ("probabilities", _) => {
@@ -395,12 +394,17 @@ fn refuses_settings_that_do_not_fit_the_predictions() {
         files.clone(),
         expect!["positive: no class is `spma`, did you mean `spam`?; classes: `ham`, `spam`"],
     );
-    check_error(json!({"smoothing_value": 0.1}), facts, files, expect!["smoothing_value is only for the smoothing `floor` and `add-k`"]);
+    check_error(
+        json!({"smoothing_value": 0.1}),
+        facts,
+        files,
+        expect!["smoothing_value is only for predictions of the task `complete`, these are of `classify`"],
+    );
     check_error(
         json!({"positive": "spam"}),
         json!({"task": "complete"}),
         json!([[["source", []]]]),
-        expect!["positive is only for predictions of the task `classify`, these are of `complete`"],
+        expect!["positive is only for predictions of the task `classify`, `multi-label`, these are of `complete`"],
     );
     check_error(json!({}), json!({"task": "rank"}), json!([[["source", []]]]), expect!["no metric is for predictions of the task `rank`"]);
 }

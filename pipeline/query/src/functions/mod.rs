@@ -24,6 +24,7 @@ mod gopher_repetition;
 mod han_ratio;
 mod language;
 mod language_probability;
+mod length_bucket;
 mod limit_newlines;
 mod line_count;
 mod longest_loop;
@@ -68,6 +69,7 @@ pub fn functions() -> Vec<ScalarUDF> {
         han_ratio::function(),
         language::function(),
         language_probability::function(),
+        length_bucket::function(),
         limit_newlines::function(),
         line_count::function(),
         longest_loop::function(),

@@ -41,8 +41,8 @@ pub struct Item {
     pub path: String,
     /// Line of a JSON Lines file; row, from 1, of a Parquet file; line of the document.
     pub line: Option<i64>,
-    /// Of a document of another step.
-    pub id: Option<[u8; 16]>,
+    /// Of the row of a file, or of a document of another step.
+    pub id: [u8; 16],
     pub words: i64,
     pub excerpt: String,
 }
@@ -116,6 +116,7 @@ impl Items {
     fn read_jsonl(&mut self, ctx: &Context, first: usize, file: &InputFile, seen: &mut [bool]) -> Result<()> {
         let mut reader = BufReader::with_capacity(1 << 17, file.open()?);
         let mut line = Vec::new();
+        let before = self.items.len();
         for number in 1.. {
             line.clear();
             if reader.read_until(b'\n', &mut line)? == 0 {
@@ -135,23 +136,25 @@ impl Items {
             }
             seen.iter_mut().zip(&values).for_each(|(seen, value)| *seen |= value.is_some());
             let texts: Vec<Option<String>> = values.into_iter().map(|value| text_of(value?)).collect();
-            self.add(self.item(first, &file.relative, Some(number), None), &texts)?;
+            let id = file.row_id((self.items.len() - before) as u64);
+            self.add(self.item(first, &file.relative, Some(number), id), &texts)?;
         }
         Ok(())
     }
 
     fn read_parquet(&mut self, ctx: &Context, first: usize, file: &InputFile, seen: &mut [bool]) -> Result<()> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path)?).context("is no readable Parquet file")?;
-        let mut row_number = 0;
+        let mut rows = 0;
         for batch in builder.with_batch_size(BATCH_ROWS).build()? {
             ctx.check_stop()?;
             let batch = batch?;
             seen.fill(true);
             let columns = self.fields[self.fields.len() - 1].iter().map(|field| column(&batch, field)).collect::<Result<Vec<_>>>()?;
             for row in 0..batch.num_rows() {
-                row_number += 1;
+                let id = file.row_id(rows);
+                rows += 1;
                 let texts: Vec<Option<String>> = columns.iter().map(|column| cell(column, row)).collect();
-                self.add(self.item(first, &file.relative, Some(row_number), None), &texts)?;
+                self.add(self.item(first, &file.relative, Some(rows as i64), id), &texts)?;
             }
         }
         Ok(())
@@ -180,7 +183,7 @@ impl Items {
                         continue;
                     }
                     let line = lines.is_valid(row).then(|| lines.value(row));
-                    let item = self.item(first, paths.value(row), line, Some(id_at(&ids, row)));
+                    let item = self.item(first, paths.value(row), line, id_at(&ids, row));
                     self.add(item, &[Some(texts.value(row).to_string())])?;
                 }
             }
@@ -191,7 +194,7 @@ impl Items {
         Ok(())
     }
 
-    fn item(&self, first: usize, path: &str, line: Option<i64>, id: Option<[u8; 16]>) -> Item {
+    fn item(&self, first: usize, path: &str, line: Option<i64>, id: [u8; 16]) -> Item {
         let set = (self.sets.len() - 1) as u16;
         Item { set, number: (self.items.len() - first) as i64, path: path.to_string(), line, id, words: 0, excerpt: String::new() }
     }

@@ -127,7 +127,7 @@ fn default_action() -> Action {
 impl Stage for Decontaminate {
     const NAME: &'static str = "decontaminate";
     const ABOUT: &'static str = "Finds documents that hold items of evaluation sets, and drops or marks them.";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] =
         &[Port::one("documents", Kind::Documents), Port { optional: true, ..Port::many("against", Kind::Documents) }];
     const OUTPUT: Kind = Kind::Documents;
@@ -291,7 +291,7 @@ impl Decontaminate {
     }
 
     fn reject<'a>(&self, search: &Search, first: &Finding, detail: &'a str, place: Reject<'a>) -> Reject<'a> {
-        let matched_id = search.index.items.items[first.item as usize].id;
+        let matched_id = Some(search.index.items.items[first.item as usize].id);
         let value = Some(first.score);
         Reject { rule: "contaminated", value, threshold: self.overlap_min, matched_id, similarity: value, detail: Some(detail), ..place }
     }

@@ -29,7 +29,7 @@ pub fn items_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("set", DataType::Utf8, false),
         Field::new("item", DataType::Int64, false),
-        Field::new("item_id", ID, true),
+        Field::new("item_id", ID, false),
         Field::new("path", DataType::Utf8, false),
         Field::new("line", DataType::Int64, true),
         Field::new("words", DataType::Int64, false),
@@ -93,10 +93,7 @@ pub fn items(items: &Items, documents: &[u64], searched: &[bool]) -> Result<Reco
     for ((item, documents), searched) in items.items.iter().zip(documents).zip(searched) {
         sets.append_value(&items.sets[usize::from(item.set)]);
         numbers.append_value(item.number);
-        match item.id {
-            Some(id) => ids.append_value(id)?,
-            None => ids.append_null(),
-        }
+        ids.append_value(item.id)?;
         paths.append_value(&item.path);
         lines.append_option(item.line);
         words.append_value(item.words);

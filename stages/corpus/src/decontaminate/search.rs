@@ -47,7 +47,7 @@ impl Search {
             None => ngram::search(&self.index, words, self.overlap_min),
             Some(weights) => fuzzy::search(&self.index, weights, words, self.sample, self.overlap_min),
         };
-        findings.retain(|finding| self.index.items.items[finding.item as usize].id != Some(id));
+        findings.retain(|finding| self.index.items.items[finding.item as usize].id != id);
         let order = |finding: &Finding| (finding.item, finding.position, finding.field);
         findings.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| order(a).cmp(&order(b))));
         findings

@@ -140,6 +140,14 @@ fn columns_of_parquet_files_lists_and_archives_are_items() {
     let run = |set: String| lab.run(&format!("{IMPORT}[[step]]\nstage = \"decontaminate\"\n{set}"), 2);
     run(set("eval/b.jsonl.gz", "q.text")).unwrap();
     assert_eq!(lab.rows("decontaminate", "items", &["words", "contaminated", "line"]), ["16|true|1"]);
+    // The id that `evaluate` gives the row, too.
+    let packed = gzip(format!("{{\"q\":{{\"text\":[\"{QUESTION}\",\"x\"]}}}}\n\n").as_bytes());
+    let hash = blake3::hash(&packed).to_hex().to_string();
+    let file = engine::InputFile { path: "b.jsonl.gz".into(), relative: "b.jsonl.gz".into(), bytes: 0, hash };
+    let id = u128::from_be_bytes(file.row_id(0));
+    assert_eq!(lab.rows("decontaminate", "items", &["item_id"]), [format!("{id:032x}")]);
+    let matched = lab.rows("decontaminate", "rejects", &["matched_id"]);
+    assert!(!matched.is_empty() && matched.iter().all(|matched| *matched == format!("{id:032x}")), "{matched:?}");
     let table = lab.artifact("import").table("documents").unwrap();
     lab.write("eval/c.parquet", &std::fs::read(&table.files[0].path).unwrap());
     run(set("eval/c.parquet", "text")).unwrap();

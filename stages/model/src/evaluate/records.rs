@@ -110,23 +110,15 @@ fn of_file(file: &InputFile, format: Option<Format>, split: Option<&str>) -> Res
             ("item", numbered(stereoset::rows(&file, split)?.into_iter().map(Ok)))
         }
     };
-    let (source, relative): (Arc<str>, Arc<str>) = (format!("`{}`", file.relative).into(), file.relative.as_str().into());
+    let (source, file): (Arc<str>, InputFile) = (format!("`{}`", file.relative).into(), file.clone());
     Ok(Box::new(values.zip(0u64..).map(move |(read, row)| {
         let (number, value) = read.with_context(|| source.to_string())?;
-        let record = Record { value, id: id(&relative, row), source: source.clone(), unit, number };
+        let record = Record { value, id: file.row_id(row), source: source.clone(), unit, number };
         if !record.value.is_object() {
             bail!("{} is no JSON object", record.place());
         }
         Ok(record)
     })))
-}
-
-/// Follows from the place of a row, so that two tasks over one file can be compared.
-fn id(relative: &str, row: u64) -> [u8; 16] {
-    let hash = blake3::Hasher::new().update(relative.as_bytes()).update(b"\0").update(&row.to_le_bytes()).finalize();
-    let mut id = [0; 16];
-    id.copy_from_slice(&hash.as_bytes()[..16]);
-    id
 }
 
 /// The documents of a step, all or those of a split. The JSON in `extra` is read.
@@ -245,6 +237,17 @@ mod tests {
             Err(error) => format!("error: {error:#}"),
         };
         of_files(&[file], None, None).map(told).collect()
+    }
+
+    #[test]
+    fn ids_are_those_of_rows_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl");
+        std::fs::write(&path, "{\"q\": 1}\n\n{\"q\": 2}\n").unwrap();
+        let file = InputFile { path, relative: "a.jsonl".into(), bytes: 0, hash: "hash".into() };
+        let ids: Vec<[u8; 16]> = of_files(std::slice::from_ref(&file), None, None).map(|record| record.unwrap().id).collect();
+        assert_eq!(ids, [file.row_id(0), file.row_id(1)]);
+        assert_ne!(InputFile { hash: "other".into(), ..file.clone() }.row_id(0), file.row_id(0));
     }
 
     #[test]

@@ -97,6 +97,15 @@ impl Measure<Answers> for Best {
         self.name == EXACT_MATCH.name
     }
 
+    fn is_row_of(&self, score: usize, amounts: &[(u32, f64)]) -> bool {
+        let answerable = amounts.iter().any(|(slot, _)| *slot == 2);
+        match score {
+            1 => answerable,
+            2 => !answerable,
+            _ => true,
+        }
+    }
+
     fn worse_rows(&self) -> Option<Worse> {
         Some(Worse::Lower)
     }

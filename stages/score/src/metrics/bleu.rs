@@ -107,7 +107,7 @@ pub fn corpus(settings: &Settings, hypotheses: &[&str], references: &[Vec<&str>]
         anyhow::bail!("row {row} has no reference, bleu needs at least one");
     }
     let rows = hypotheses.iter().zip(references);
-    let rows: Vec<TextRow> = rows.map(|(hypothesis, references)| TextRow { hypothesis, references: references.clone() }).collect();
+    let rows: Vec<TextRow> = rows.map(|(hypothesis, references)| TextRow::new(hypothesis, references.clone())).collect();
     let measured = Measured { settings: *settings };
     Ok(measured.bleu(&total_of(&measured, &rows)))
 }

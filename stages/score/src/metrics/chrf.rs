@@ -159,7 +159,7 @@ mod tests {
         let hypotheses = ["The dog bit the man.", "It wasn't surprising.", "The man had just bitten him."];
         let first = ["The dog bit the man.", "It was not unexpected.", "The man bit him first."];
         let second = ["The dog had bit the man.", "No one was surprised.", "The man had bitten the dog."];
-        let rows: Vec<TextRow> = (0..3).map(|i| TextRow { hypothesis: hypotheses[i], references: vec![first[i], second[i]] }).collect();
+        let rows: Vec<TextRow> = (0..3).map(|i| TextRow::new(hypotheses[i], vec![first[i], second[i]])).collect();
         for (metric, expected) in [(CHRF, 59.72751782684763), (CHRF_WORDS, 59.15310444399262)] {
             let Start::Texts(start) = metric.start else { panic!("{} is not for texts", metric.name) };
             let value = scores_of(start(&Options::default()).as_ref(), &rows).remove(0).value.unwrap();

@@ -48,6 +48,11 @@ impl Confusion {
         self.count(class, class)
     }
 
+    /// Rows by their gold label.
+    pub fn golds(&self) -> &[u64] {
+        &self.gold
+    }
+
     /// Rows whose gold label is the class.
     pub fn gold(&self, class: usize) -> u64 {
         self.gold[class]

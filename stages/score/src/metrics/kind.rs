@@ -123,6 +123,15 @@ pub struct AnswerRow<'a> {
 pub struct TextRow<'a> {
     pub hypothesis: &'a str,
     pub references: Vec<&'a str>,
+    /// The log-likelihood in nats of its tokens and how many they are, one that ended it among them; `None` where the system does not tell.
+    pub likelihood: Option<(f64, u64)>,
+}
+
+impl<'a> TextRow<'a> {
+    /// Of a system that tells no likelihood.
+    pub fn new(hypothesis: &'a str, references: Vec<&'a str>) -> TextRow<'a> {
+        TextRow { hypothesis, references, likelihood: None }
+    }
 }
 
 /// A row of multiple choice: log-likelihoods in nats, one for each choice, of which there is at least one.

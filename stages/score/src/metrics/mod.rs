@@ -36,6 +36,8 @@ pub mod ter;
 mod texts;
 mod token_accuracy;
 
+use engine::Choice;
+
 pub use self::answers::Squad;
 pub use self::kind::{
     AnswerRow, Answers, ChoiceRow, Choices, ContrastRow, Contrasts, Kind, LabelRow, Labels, NumberRow, Numbers, SetRow, Sets, Start,
@@ -85,7 +87,14 @@ pub const METRICS: &[Metric] = &[
     texts::EXACT_MATCH,
     texts::DISTINCT_1,
     texts::DISTINCT_2,
+    texts::DISTINCT_3,
+    texts::DISTINCT_4,
+    texts::REPETITION_1,
+    texts::REPETITION_2,
+    texts::REPETITION_3,
+    texts::REPETITION_4,
     perplexity::METRIC,
+    perplexity::OF_TEXTS,
     rates::BITS_PER_BYTE,
     rates::BYTE_PERPLEXITY,
     rates::WORD_PERPLEXITY,
@@ -110,6 +119,16 @@ pub struct Metric {
     pub default: bool,
     /// Makes the measure; the variant tells which predictions the metric applies to.
     pub start: Start,
+}
+
+/// All metrics as values of the setting `metrics`, by the task of the predictions.
+pub fn choices() -> Vec<Choice> {
+    let of = |metric: &Metric| metric.start.task();
+    let choice =
+        |metric: &Metric| Choice { setting: "metrics", of: of(metric), name: metric.name, about: metric.about, default: metric.default };
+    let mut choices: Vec<Choice> = METRICS.iter().map(choice).collect();
+    choices.sort_by_key(|choice| METRICS.iter().position(|metric| of(metric) == choice.of));
+    choices
 }
 
 /// What metrics need to know before the first row.
@@ -179,9 +198,19 @@ pub trait Measure<K: Kind>: Send + Sync {
         false
     }
 
-    /// For means of rows, whose first sum is that of the row: which rows are the worse ones.
+    /// Whether a row, of which this was counted, is one that the score at a place of [`Measure::finish`] speaks of.
+    fn is_row_of(&self, _score: usize, _amounts: &[(u32, f64)]) -> bool {
+        true
+    }
+
+    /// For means of rows: which rows are the worse ones.
     fn worse_rows(&self) -> Option<Worse> {
         self.is_right_or_wrong().then_some(Worse::Lower)
+    }
+
+    /// For means of rows: the sum whose mean is the score at a place of [`Measure::finish`].
+    fn sum_of(&self, _score: usize) -> usize {
+        0
     }
 
     /// Whether drawing rows again, some twice, says how far the score may be off.
@@ -249,6 +278,16 @@ mod tests {
             // The field writes chrF++, and so do we.
             assert!(name.trim_end_matches('+').chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{name}");
         }
+    }
+
+    #[test]
+    fn metrics_are_listed_task_by_task() {
+        let choices = choices();
+        assert_eq!(choices.len(), METRICS.len());
+        let mut tasks: Vec<&str> = choices.iter().map(|choice| choice.of).collect();
+        tasks.dedup();
+        let expected = ["classify", "multi-label", "tag", "number", "answer", "complete", "language-modelling", "choose", "contrast"];
+        assert_eq!(tasks, expected);
     }
 
     #[test]

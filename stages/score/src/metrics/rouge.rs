@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bleu::References;
-use super::{Counts, Measure, Metric, NO_ROWS, Options, Score, Start, TextRow, Texts, Total, ngrams, ratio};
+use super::{Counts, Measure, Metric, NO_ROWS, Options, Score, Start, TextRow, Texts, Total, Worse, ngrams, ratio};
 use crate::words::{self, Numbers};
 
 pub const ROUGE_1: Metric = Metric {
@@ -135,6 +135,14 @@ impl Measure<Texts> for Rouge {
             Score::new(format!("{}{name}", self.name), ratio(total.sums[slot], total.rows, NO_ROWS), total.rows, &pairs)
         };
         ["", "-precision", "-recall"].into_iter().enumerate().map(score).collect()
+    }
+
+    fn worse_rows(&self) -> Option<Worse> {
+        Some(Worse::Lower)
+    }
+
+    fn sum_of(&self, score: usize) -> usize {
+        score
     }
 }
 

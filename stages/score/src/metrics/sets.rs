@@ -2,7 +2,7 @@
 //! Definitions are scikit-learn's (1.9.1) for label indicators: averages run over all classes.
 
 use super::average::{Averages, Class, Headline, Ratio};
-use super::{Counts, Measure, Metric, NO_ROWS, Options, Score, SetRow, Sets, Start, Total, ratio};
+use super::{Counts, Measure, Metric, NO_ROWS, Options, Score, SetRow, Sets, Start, Total, Worse, ratio};
 
 pub const SUBSET_ACCURACY: Metric = Metric {
     name: "subset-accuracy",
@@ -100,5 +100,9 @@ impl Measure<Sets> for HammingLoss {
     fn finish(&self, total: &Total) -> Vec<Score> {
         let value = ratio(total.sums[0], total.rows * self.classes, NO_ROWS);
         vec![Score::new(HAMMING_LOSS.name, value, total.rows, &format!("classes:{}", self.classes))]
+    }
+
+    fn worse_rows(&self) -> Option<Worse> {
+        Some(Worse::Higher)
     }
 }

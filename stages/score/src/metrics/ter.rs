@@ -110,8 +110,7 @@ mod tests {
     use crate::counts::scores_of;
 
     fn check(rows: &[(&str, &[&str])], expected: f64) {
-        let rows: Vec<TextRow> =
-            rows.iter().map(|(hypothesis, references)| TextRow { hypothesis, references: references.to_vec() }).collect();
+        let rows: Vec<TextRow> = rows.iter().map(|(hypothesis, references)| TextRow::new(hypothesis, references.to_vec())).collect();
         let value = scores_of(&Ter { settings: Settings::default() }, &rows).remove(0).value.unwrap();
         assert!((value - expected).abs() < 1e-9, "{value} is not {expected}");
     }

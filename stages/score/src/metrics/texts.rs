@@ -1,7 +1,7 @@
 //! Plain properties of written texts: equal to a reference, and how much they repeat.
 
 use super::bleu::{self, References};
-use super::{Counts, Measure, Metric, NO_ROWS, Options, Score, Start, TextRow, Texts, Total, ngrams, ratio};
+use super::{Counts, Measure, Metric, NO_ROWS, Options, Score, Start, TextRow, Texts, Total, Worse, ngrams, ratio};
 
 pub const EXACT_MATCH: Metric = Metric {
     name: "exact-match",
@@ -22,6 +22,48 @@ pub const DISTINCT_2: Metric = Metric {
     about: "Different pairs of tokens over all pairs of the written texts together (Li et al., 2016), 0 to 1.",
     default: false,
     start: Start::Texts(|options| Box::new(Distinct::new("distinct-2", 2, options))),
+};
+
+pub const DISTINCT_3: Metric = Metric {
+    name: "distinct-3",
+    about: "Different sequences of 3 tokens over all of them in the written texts together (Li et al., 2016), 0 to 1.",
+    default: false,
+    start: Start::Texts(|options| Box::new(Distinct::new("distinct-3", 3, options))),
+};
+
+pub const DISTINCT_4: Metric = Metric {
+    name: "distinct-4",
+    about: "Different sequences of 4 tokens over all of them in the written texts together (Li et al., 2016), 0 to 1.",
+    default: false,
+    start: Start::Texts(|options| Box::new(Distinct::new("distinct-4", 4, options))),
+};
+
+pub const REPETITION_1: Metric = Metric {
+    name: "repetition-1",
+    about: "Share of a text's tokens that stand earlier in it (seq-rep-1 of Welleck et al., 2020), mean over texts, 0 to 1; high where they repeat themselves.",
+    default: false,
+    start: Start::Texts(|options| Box::new(Repetition { name: "repetition-1", order: 1, bleu: options.bleu })),
+};
+
+pub const REPETITION_2: Metric = Metric {
+    name: "repetition-2",
+    about: "Share of a text's pairs of tokens that stand earlier in it (seq-rep-2 of Welleck et al., 2020), mean over texts, 0 to 1; high where they repeat themselves.",
+    default: false,
+    start: Start::Texts(|options| Box::new(Repetition { name: "repetition-2", order: 2, bleu: options.bleu })),
+};
+
+pub const REPETITION_3: Metric = Metric {
+    name: "repetition-3",
+    about: "Share of a text's sequences of 3 tokens that stand earlier in it (seq-rep-3 of Welleck et al., 2020), mean over texts, 0 to 1; high where they repeat themselves.",
+    default: false,
+    start: Start::Texts(|options| Box::new(Repetition { name: "repetition-3", order: 3, bleu: options.bleu })),
+};
+
+pub const REPETITION_4: Metric = Metric {
+    name: "repetition-4",
+    about: "Share of a text's sequences of 4 tokens that stand earlier in it (seq-rep-4 of Welleck et al., 2020), mean over texts, 0 to 1; high where they repeat themselves.",
+    default: false,
+    start: Start::Texts(|options| Box::new(Repetition { name: "repetition-4", order: 4, bleu: options.bleu })),
 };
 
 struct ExactMatch;
@@ -85,6 +127,42 @@ impl Measure<Texts> for Distinct {
     }
 }
 
+struct Repetition {
+    name: &'static str,
+    order: usize,
+    bleu: bleu::Settings,
+}
+
+impl Measure<Texts> for Repetition {
+    /// Shares, and the texts that have as many tokens.
+    fn width(&self) -> usize {
+        2
+    }
+
+    fn count(&self, row: &TextRow<'_>, counts: &mut Counts) {
+        let tokens = bleu::tokens(&self.bleu, row.hypothesis);
+        let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+        let mut ngrams = ngrams::sorted(&tokens, self.order);
+        let all = ngrams.len();
+        ngrams.dedup();
+        if all > 0 {
+            counts.add(0, (all - ngrams.len()) as f64 / all as f64);
+            counts.add(1, 1.0);
+        }
+    }
+
+    fn finish(&self, total: &Total) -> Vec<Score> {
+        let reason = if total.rows == 0 { NO_ROWS.to_owned() } else { format!("no text has {} tokens", self.order) };
+        let value = ratio(total.sums[0], total.whole(1), &reason);
+        let pairs = format!("{}|average:rows", self.bleu.signature_of_tokens());
+        vec![Score::new(self.name, value, total.whole(1), &pairs)]
+    }
+
+    fn worse_rows(&self) -> Option<Worse> {
+        Some(Worse::Higher)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,9 +170,16 @@ mod tests {
 
     #[test]
     fn repetition_counts_over_all_texts() {
-        let rows = ["a b a b", "a b c", ""].map(|hypothesis| TextRow { hypothesis, references: vec!["a b c"] });
+        let rows = ["a b a b", "a b c", ""].map(|hypothesis| TextRow::new(hypothesis, vec!["a b c"]));
         let value = |order| scores_of(&Distinct::new("", order, &Options::default()), &rows).remove(0).value;
         assert_eq!((value(1), value(2), value(5)), (Ok(3.0 / 7.0), Ok(3.0 / 5.0), Err("no text has 5 tokens".to_owned())));
         assert_eq!(scores_of(&ExactMatch, &rows).remove(0).value, Ok(1.0 / 3.0));
+        let repeated = |order| {
+            let score = scores_of(&Repetition { name: "", order, bleu: bleu::Settings::default() }, &rows).remove(0);
+            (score.value, score.count)
+        };
+        // Of each text that is long enough.
+        assert_eq!((repeated(1), repeated(2)), ((Ok(0.5 / 2.0), 2), (Ok(1.0 / 3.0 / 2.0), 2)));
+        assert_eq!((repeated(4), repeated(5)), ((Ok(0.0), 1), (Err("no text has 5 tokens".to_owned()), 0)));
     }
 }

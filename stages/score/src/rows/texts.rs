@@ -1,6 +1,6 @@
 //! Rows of texts: completions and answers.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use arrow::datatypes::DataType;
 use engine::Table;
 
@@ -10,23 +10,32 @@ use crate::metrics::{AnswerRow, Answers, Squad, TextRow, Texts};
 impl Reads for Texts {
     const BASELINE: Option<&'static str> = Some("copy of the source");
 
-    fn columns(_: &Table) -> Vec<&'static str> {
-        vec!["source", "reference", "prediction"]
+    fn columns(table: &Table) -> Vec<&'static str> {
+        let likelihood = LIKELIHOOD.into_iter().filter(|_| LIKELIHOOD.iter().all(|name| table.has_column(name)));
+        ["source", "reference", "prediction"].into_iter().chain(likelihood).collect()
     }
 
     fn read<'a>(batch: &'a Batch, _: &Known) -> Result<Rows<TextRow<'a>>> {
         let (source, prediction) = (batch.strings("source")?, batch.strings("prediction")?);
         let references = references(batch)?;
-        let rows = |hypotheses: &[&'a str]| {
-            hypotheses
-                .iter()
-                .zip(&references)
-                .map(|(hypothesis, references)| TextRow { hypothesis, references: references.clone() })
-                .collect()
+        let rows = |hypotheses: &[&'a str]| -> Vec<TextRow<'a>> {
+            hypotheses.iter().zip(&references).map(|(hypothesis, references)| TextRow::new(hypothesis, references.clone())).collect()
         };
-        Ok(Rows { model: rows(&prediction), baseline: rows(&source) })
+        let mut model = rows(&prediction);
+        if LIKELIHOOD.iter().all(|name| batch.has(name)) {
+            let (sums, ends) = (batch.numbers("log_likelihood")?, batch.strings("stopped")?);
+            for (number, row) in model.iter_mut().enumerate() {
+                let tokens = batch.count("tokens", number)?.with_context(|| format!("{}: `tokens` is null", batch.place(number)))?;
+                // `tokens` leaves out the one that ended the text, its likelihood does not.
+                row.likelihood = Some((sums[number], tokens + u64::from(ends[number] == "eos")));
+            }
+        }
+        Ok(Rows { model, baseline: rows(&source) })
     }
 }
+
+/// What says how likely a written text is.
+const LIKELIHOOD: [&str; 3] = ["log_likelihood", "tokens", "stopped"];
 
 /// One reference a row, or a list of them.
 fn references(batch: &Batch) -> Result<Vec<Vec<&str>>> {

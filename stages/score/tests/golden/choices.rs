@@ -5,11 +5,6 @@ use serde::Deserialize;
 
 use super::{Checked, cases};
 
-const CHOICES: &[u8] = include_bytes!("../../../../tests/golden/choices.json.gz");
-const LIKELIHOODS: &[u8] = include_bytes!("../../../../tests/golden/likelihoods.json.gz");
-const CONTRASTS: &[u8] = include_bytes!("../../../../tests/golden/contrasts.json.gz");
-const FAIRNESS: &[u8] = include_bytes!("../../../../tests/golden/fairness.json.gz");
-
 #[derive(Deserialize)]
 struct ChoiceCase {
     gold: Vec<usize>,
@@ -24,7 +19,7 @@ struct ChoiceCase {
 
 #[test]
 fn choices_equal_those_of_the_harness() {
-    for (index, case) in cases::<ChoiceCase>(CHOICES, 1000).iter().enumerate() {
+    for (index, case) in cases::<ChoiceCase>("choices", 1000).iter().enumerate() {
         let row = |row: usize| ChoiceRow {
             gold: case.gold[row],
             choices: case.choices[row].iter().map(String::as_str).collect(),
@@ -52,7 +47,7 @@ struct LikelihoodCase {
 
 #[test]
 fn likelihoods_of_documents_equal_those_of_the_harness() {
-    for (index, case) in cases::<LikelihoodCase>(LIKELIHOODS, 300).iter().enumerate() {
+    for (index, case) in cases::<LikelihoodCase>("likelihoods", 300).iter().enumerate() {
         let row = |&(likelihood, words, bytes): &(f64, u64, u64)| TokenRow {
             nll: -likelihood,
             tokens: 1,
@@ -94,7 +89,7 @@ struct Stereoset {
 
 #[test]
 fn contrasts_equal_those_of_the_published_scripts() {
-    for (index, case) in cases::<ContrastCase>(CONTRASTS, 600).iter().enumerate() {
+    for (index, case) in cases::<ContrastCase>("contrasts", 600).iter().enumerate() {
         let row = |(stereotype, anti_stereotype, unrelated, direction, target): &'_ (f64, f64, f64, String, String)| {
             let (unrelated, is_stereo) = (Some(*unrelated), Some(direction == "stereo"));
             (*stereotype, *anti_stereotype, unrelated, is_stereo, target.clone())
@@ -134,7 +129,7 @@ struct FairnessCase {
 
 #[test]
 fn ratios_of_groups_equal_those_of_torchmetrics() {
-    for (index, case) in cases::<FairnessCase>(FAIRNESS, 300).iter().enumerate() {
+    for (index, case) in cases::<FairnessCase>("fairness", 300).iter().enumerate() {
         let groups = 1 + case.group.iter().max().unwrap();
         let of_group = |group: usize| {
             let row = |row: usize| LabelRow { gold: case.gold[row], prediction: case.predicted[row], probabilities: None };

@@ -7,10 +7,6 @@ use serde::Deserialize;
 use super::{Checked, RATIOS, cases};
 use score::counts::total_of;
 
-const SETS: &[u8] = include_bytes!("../../../../tests/golden/sets.json.gz");
-const NUMBERS: &[u8] = include_bytes!("../../../../tests/golden/numbers.json.gz");
-const PROBABILITIES: &[u8] = include_bytes!("../../../../tests/golden/probabilities.json.gz");
-
 #[derive(Deserialize)]
 struct SetCase {
     classes: Vec<String>,
@@ -28,7 +24,7 @@ struct SetCase {
 
 #[test]
 fn sets_equal_scikit_learn_on_random_cases() {
-    for (index, case) in cases::<SetCase>(SETS, 500).iter().enumerate() {
+    for (index, case) in cases::<SetCase>("sets", 500).iter().enumerate() {
         let set = |row: &[u32]| (0..).zip(row).filter(|(_, label)| **label == 1).map(|(class, _)| class).collect();
         let rows: Vec<SetRow> =
             case.gold.iter().zip(&case.predicted).map(|(gold, predicted)| SetRow { gold: set(gold), prediction: set(predicted) }).collect();
@@ -62,7 +58,7 @@ struct NumberCase {
 
 #[test]
 fn numbers_equal_scipy_on_random_cases() {
-    for (index, case) in cases::<NumberCase>(NUMBERS, 500).iter().enumerate() {
+    for (index, case) in cases::<NumberCase>("numbers", 500).iter().enumerate() {
         let rows: Vec<NumberRow> =
             case.gold.iter().zip(&case.predicted).map(|(&gold, &prediction)| NumberRow { gold, prediction }).collect();
         let checked = Checked::new::<Numbers>(&Options::default(), &rows, format!("case {index}"));
@@ -102,7 +98,7 @@ struct ProbabilityCase {
 
 #[test]
 fn probabilities_equal_scikit_learn_on_random_cases() {
-    for (index, case) in cases::<ProbabilityCase>(PROBABILITIES, 500).iter().enumerate() {
+    for (index, case) in cases::<ProbabilityCase>("probabilities", 500).iter().enumerate() {
         let probabilities: Vec<Vec<f32>> =
             case.probabilities.iter().map(|row| row.iter().map(|parts| parts / case.parts).collect()).collect();
         let rows: Vec<LabelRow> = (0..case.gold.len())

@@ -8,10 +8,6 @@ use serde::Deserialize;
 
 use super::{Checked, assert_close, cases};
 
-const ANSWERS: &[u8] = include_bytes!("../../../../tests/golden/answers.json.gz");
-const TEXTS: &[u8] = include_bytes!("../../../../tests/golden/texts.json.gz");
-const SIGNIFICANCE: &[u8] = include_bytes!("../../../../tests/golden/significance.json.gz");
-
 #[derive(Deserialize)]
 struct AnswerCase {
     squad: Squad,
@@ -23,7 +19,7 @@ struct AnswerCase {
 
 #[test]
 fn answers_equal_the_scripts_on_random_cases() {
-    for (index, case) in cases::<AnswerCase>(ANSWERS, 1000).iter().enumerate() {
+    for (index, case) in cases::<AnswerCase>("answers", 1000).iter().enumerate() {
         let rows = case.rows.iter().map(|(golds, prediction)| AnswerRow { golds: golds.iter().map(String::as_str).collect(), prediction });
         let rows: Vec<AnswerRow> = rows.collect();
         let checked =
@@ -49,6 +45,9 @@ struct TextCase {
     latin: [[f64; 3]; 4],
     stem: [[f64; 3]; 4],
     unicode: [[f64; 3]; 4],
+    /// Of 1 to 4 tokens in sequence; `None` where no text has as many.
+    distinct: [Option<f64>; 4],
+    repetition: [Option<f64>; 4],
 }
 
 #[derive(Deserialize)]
@@ -80,16 +79,14 @@ fn measure(name: &str, options: &Options) -> Box<dyn Measure<Texts>> {
 }
 
 fn text_rows<'a>(hypotheses: &'a [String], references: &'a [Vec<String>]) -> Vec<TextRow<'a>> {
-    let row = |(hypothesis, references): (&'a String, &'a Vec<String>)| TextRow {
-        hypothesis,
-        references: references.iter().map(String::as_str).collect(),
-    };
+    let row =
+        |(hypothesis, references): (&'a String, &'a Vec<String>)| TextRow::new(hypothesis, references.iter().map(String::as_str).collect());
     hypotheses.iter().zip(references).map(row).collect()
 }
 
 #[test]
 fn texts_equal_sacrebleu_and_rouge_score_on_random_cases() {
-    for (index, case) in cases::<TextCase>(TEXTS, 1000).iter().enumerate() {
+    for (index, case) in cases::<TextCase>("texts", 1000).iter().enumerate() {
         let TerSettings { normalized, no_punct, asian_support, case_sensitive } = case.ter.settings;
         let options = Options {
             bleu: bleu::Settings { lowercase: case.lowercase, ..Default::default() },
@@ -114,6 +111,11 @@ fn texts_equal_sacrebleu_and_rouge_score_on_random_cases() {
         checked.check("ter", None, Some(case.ter.score));
         let signature = checked.of("ter", None).signature.clone();
         assert_eq!(signature, format!("{}|version:corpusmill-{}", case.ter.signature, env!("CARGO_PKG_VERSION")));
+
+        for order in 1..=4 {
+            checked.check(&format!("distinct-{order}"), None, case.distinct[order - 1]);
+            checked.check(&format!("repetition-{order}"), None, case.repetition[order - 1]);
+        }
 
         for (segmentation, stem, reference) in [
             (rouge::Segmentation::Latin, false, case.latin),
@@ -149,7 +151,7 @@ struct SignificanceCase {
 
 #[test]
 fn intervals_and_tests_equal_sacrebleu() {
-    for (index, case) in cases::<SignificanceCase>(SIGNIFICANCE, 40).iter().enumerate() {
+    for (index, case) in cases::<SignificanceCase>("significance", 40).iter().enumerate() {
         let references: Vec<Vec<String>> = case.references.iter().map(|reference| vec![reference.clone()]).collect();
         let tally = |hypotheses: &[String]| {
             let mut tally = Tally::new(vec![measure(&case.metric, &Options::default())], 0, true);

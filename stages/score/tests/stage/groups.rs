@@ -171,7 +171,8 @@ fn scores_are_given_again_without_contaminated_items() {
     let error = |documents: Value, items: Value| run_with(json!({}), None, found(documents, items)).unwrap_err().to_string();
     expect!["contamination: step `decontaminate` has neither the table `items` nor a column `contaminated`; name a step `decontaminate`"]
         .assert_eq(&error(json!([["id", ["z"]]]), json!([])));
-    expect![[r#"contamination: 1 contaminated items of step `decontaminate` are of files and have no id; let it read the test documents by inputs = { against = "…" }"#]].assert_eq(&error(json!([["id", ["z"]]]), json!([["item_id", ["a", null]], ["contaminated", [false, true]]])));
+    expect!["contamination: 1 contaminated items of step `decontaminate` have no id; let `mill run` make them again"]
+        .assert_eq(&error(json!([["id", ["z"]]]), json!([["item_id", ["a", null]], ["contaminated", [false, true]]])));
 }
 
 #[test]
@@ -221,6 +222,32 @@ fn a_baseline_stands_beside_the_model_under_its_name() {
         | predict        | accuracy | 0.875 | 8     |
         +----------------+----------+-------+-------+"#]]
     .assert_eq(&show(&scores, "scores", &["system", "metric", "value", "count"]));
+}
+
+#[test]
+fn systems_of_one_name_go_by_their_steps() {
+    let other = |system: Option<&'static str>, step: &'static str| {
+        move |ctx: &Context, folder: &std::path::Path| {
+            let path = folder.join("other");
+            let mut other = run_alone(&predictions(system, OTHERS[0]), ctx, &Inputs::new(vec![], vec![]), &path).unwrap();
+            other.manifest.step = step.to_owned();
+            vec![("against".to_owned(), other)]
+        }
+    };
+    let settings = || json!({"metrics": ["accuracy"], "slices": ["group"]});
+    for (system, step) in [(Some("lead"), "lead_two"), (None, "model")] {
+        let (_folder, scores) = run_with(settings(), system, other(system, step)).unwrap();
+        let shown = show(&scores, "gaps", &["system", "groups", "lowest", "highest"]).replace(step, "OTHER");
+        let rows: Vec<String> =
+            shown.lines().filter(|line| !line.starts_with('+')).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let expected = [
+            "| system | groups | lowest | highest |",
+            "| predict | 2 | 0.75 | 0.75 |",
+            "| majority class | 2 | 0.5 | 0.5 |",
+            "| OTHER | 2 | 0.75 | 1.0 |",
+        ];
+        assert_eq!(rows, expected);
+    }
 }
 
 #[test]

@@ -321,8 +321,9 @@ fn failed_gates_are_facts_of_the_scores() {
     assert_eq!(failed(json!({"accuracy": {"min": 0.75}, "f1[ham]": {"drop_max": 0.0}})).unwrap(), None);
     let why = failed(json!({"accuracy": {"min": 0.8}, "f1": {"max": 0.5}})).unwrap().unwrap();
     expect![[r#"["accuracy is 0.75, must be at least 0.8","f1 is 0.7333333333333334, must be at most 0.5"]"#]].assert_eq(&why.to_string());
-    expect!["gate: there is no score `f2`; scores: `accuracy`, `f1`, `f1-micro`, `f1-macro`, `f1-weighted`, `f1[ham]`, `f1[spam]`"]
-        .assert_eq(&failed(json!({"f2": {"min": 1.0}})).unwrap_err().to_string());
+    let error = |gate: &str| failed(json!({gate: {"min": 1.0}})).unwrap_err().to_string();
+    expect!["gate: no metric gives a score `f2`; metrics: `accuracy`, `f1`"].assert_eq(&error("f2"));
+    assert!(error("f1[egg]").starts_with("gate: there is no score `f1[egg]`") && error("f1[egg]").ends_with("`f1[ham]`, `f1[spam]`"));
 }
 
 #[test]
@@ -405,4 +406,31 @@ fn refuses_bad_rows_of_every_kind() {
         expect!["`predictions/part-00000.parquet`, row 1: `reference` has no text in it"],
     );
     check_error(json!({"slices": ["lang"]}), facts, probable().1, expect!["slices over the table `predictions`: no SQL in this test"]);
+}
+
+#[test]
+fn written_texts_have_a_perplexity_where_likelihoods_are_known() {
+    let files = json!([[
+        ["source", ["a", "b"]],
+        ["reference", ["a", "b"]],
+        ["prediction", ["c c c", "d"]],
+        ["tokens", [3, 1]],
+        ["stopped", ["length", "eos"]],
+        ["log_likelihood", [-4.0, -3.0]],
+    ]]);
+    // The token that ended the second text is a fifth one.
+    check(
+        json!({"metrics": ["perplexity", "repetition-1"]}),
+        json!({"task": "complete"}),
+        files,
+        expect![[r#"
+            +--------------------+--------------+-------+--------------------+----------------------------------+-------+
+            | system             | metric       | class | value              | reason                           | count |
+            +--------------------+--------------+-------+--------------------+----------------------------------+-------+
+            | model              | repetition-1 |       | 0.3333333333333333 |                                  | 2     |
+            | model              | perplexity   |       | 4.0551999668446745 |                                  | 5     |
+            | copy of the source | repetition-1 |       | 0.0                |                                  | 2     |
+            | copy of the source | perplexity   |       |                    | rows without a log-likelihood: 2 | 0     |
+            +--------------------+--------------+-------+--------------------+----------------------------------+-------+"#]],
+    );
 }
