@@ -1,7 +1,7 @@
 //! Compiles the C++ shims against the LibTorch that torch-sys found, and lets the tests of this crate find it at run time.
 
 fn main() {
-    let sources = ["src/shim.cpp", "src/ranks.cpp", "src/cross_entropy.cpp", "src/gelu.cpp"];
+    let sources = ["src/shim.cpp", "src/ranks.cpp", "src/attention.cpp", "src/cross_entropy.cpp", "src/gelu.cpp", "src/products.cpp"];
     sources.iter().chain(&["src/lanes.h", "gloo"]).for_each(|path| println!("cargo:rerun-if-changed={path}"));
     let libraries = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys, a direct dependency, tells where LibTorch lies");
     let include = std::path::Path::new(&libraries).join("../include");

@@ -153,6 +153,7 @@ mod tests {
 
     #[test]
     fn both_ways_to_the_gradient_of_logits_agree() {
+        let _alone = crate::tests::alone();
         tch::manual_seed(3);
         for (kind, close) in [(Kind::Float, 1e-6), (Kind::BFloat16, 4e-3)] {
             // Fewer values than a vector has lanes, some more, and many; logits far apart and all alike.

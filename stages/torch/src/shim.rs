@@ -33,6 +33,10 @@ fn take(text: *mut c_char) -> String {
 pub fn cpu() -> String {
     // SAFETY: no arguments; the result is from strdup.
     let mut features = take(unsafe { mill_cpu_capability() });
+    // SAFETY: tells a number that was set before the program began.
+    if unsafe { mill_products_replaced() } != 0 {
+        features.push_str(" products by oneDNN");
+    }
     #[cfg(target_arch = "x86_64")]
     {
         let leaf = |sub| std::arch::x86_64::__cpuid_count(7, sub);
@@ -191,6 +195,18 @@ pub fn gelu(x: &Tensor, tanh: bool) -> Result<Tensor> {
     }
 }
 
+/// Attention of `q` (batch, heads, time, width) to `k` and `v` (batch, heads, keys, width) by a kernel of our own, to be learned from on the CPU.
+/// `mask` holds booleans (batch or 1, 1, time or 1, keys); a causal one looks at none and wants as many keys as queries.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>, causal: bool, scale: f64) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    let mask = mask.map_or(std::ptr::null(), Tensor::as_ptr);
+    // SAFETY: as above; the mask may be null.
+    unsafe {
+        check("attention failed", mill_attention(q.as_ptr(), k.as_ptr(), v.as_ptr(), mask, c_int::from(causal), scale, &mut out))?;
+        Ok(Tensor::from_ptr(out))
+    }
+}
+
 /// Whether CUDA multiplies f32 in TF32, and whether its kernels give the same sums each time.
 pub fn cuda_switches(tf32: bool, deterministic: bool) -> Result<()> {
     // SAFETY: sets flags of LibTorch.
@@ -290,6 +306,16 @@ unsafe extern "C" {
     fn mill_backward(tensor: Handle, gradient: Handle) -> *mut c_char;
     fn mill_cross_entropy(logits: Handle, labels: Handle, smoothing: c_double, nll: Handle) -> *mut c_char;
     fn mill_cuda_switches(tf32: c_int, deterministic: c_int) -> *mut c_char;
+    fn mill_attention(
+        q: Handle,
+        k: Handle,
+        v: Handle,
+        mask: Handle,
+        causal: c_int,
+        scale: c_double,
+        out: *mut *mut torch_sys::C_tensor,
+    ) -> *mut c_char;
+    fn mill_products_replaced() -> c_int;
     fn mill_gelu(x: Handle, tanh: c_int, y: *mut *mut torch_sys::C_tensor) -> *mut c_char;
     fn mill_random_state(gpu: c_int, state: *mut *mut torch_sys::C_tensor) -> *mut c_char;
     fn mill_set_random_state(gpu: c_int, state: Handle) -> *mut c_char;

@@ -7,6 +7,7 @@ mod heads;
 mod jobs;
 mod learning;
 mod networks;
+mod products;
 mod recompute;
 mod sequences;
 

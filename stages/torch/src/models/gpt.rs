@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use model::{Design, Head, NetworkConfig, PositionEmbedding, Style};
 use tch::{Kind, Tensor};
 
-use super::attention::extended;
+use super::attention::{attend, extended};
 use super::layers::{DEVIATION, Linear, Mlp, Norm, Rotation, conv1d, dropped, join_heads, linear_of, norm, shared, sinusoids, split_heads};
 use super::{Cache, Network, Output, Seen};
 use crate::parameters::{Init, Path};
@@ -119,7 +119,7 @@ impl Network for Gpt {
 fn attended(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Tensor {
     let heads = q.size()[1];
     let (k, v) = (shared(k, heads), shared(v, heads));
-    Tensor::scaled_dot_product_attention(q, &k, &v, mask, 0.0, mask.is_none(), None, false)
+    attend(q, &k, &v, mask, mask.is_none(), None)
 }
 
 struct Block {

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use model::{Design, Head, LocalAttention, NetworkConfig};
 use tch::{Kind, Tensor};
 
+use super::attention::attend;
 use super::layers::{DEVIATION, Linear, Norm, Rotation, dropped, gelu, join_heads, linear, linear_of, norm, split_heads};
 use super::{Network, Output, Seen};
 use crate::parameters::{Init, Path};
@@ -136,7 +137,7 @@ impl Layer {
         let qkv = self.attention_in.forward(&normed).chunk(3, -1); // each (batch, time, width)
         let [q, k, v] = [0, 1, 2].map(|part| split_heads(&qkv[part], self.heads));
         let (q, k) = (rotation.apply(&q), rotation.apply(&k));
-        let attended = join_heads(&Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, false, None, false));
+        let attended = join_heads(&attend(&q, &k, &v, mask, false, None));
         let x = x + dropped(self.attention_out.forward(&attended), dropout);
         let inner = self.mlp_in.forward(&self.mlp_norm.forward(&x)).chunk(2, -1); // each (batch, time, feed_forward)
         &x + dropped(self.mlp_out.forward(&(gelu(&inner[0], false) * &inner[1])), dropout)

@@ -158,9 +158,9 @@ impl Network for Rnn {
     }
 }
 
-/// Whether what is made of `x` and `weights` gets gradients. A variable keeps its wish where none are noted, a view of it does not.
+/// Whether what is made of `x` and `weights` gets gradients. A variable keeps its wish where none are noted, what is made of it does not.
 fn wants_gradients(x: &Tensor, weights: &[Tensor]) -> bool {
-    x.requires_grad() || weights.iter().any(|weight| weight.requires_grad() && weight.alias().requires_grad())
+    x.requires_grad() || weights.iter().any(|weight| weight.requires_grad() && weight.narrow(0, 0, 0).neg().requires_grad())
 }
 
 /// (layers, batch, width) ↔ (batch, layers, width), as memory has to lie.
