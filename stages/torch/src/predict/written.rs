@@ -1,10 +1,12 @@
-//! Texts that a model writes: completions of prompts, targets of sources.
+//! Texts that a model writes: completions of prompts, targets of sources. What was given and what should follow are those of the documents, where
+//! these are connected: what tokens say of a text may lack its case, spaces or end.
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use model::{Report, Row};
+use origins::TextColumns;
 use serde_json::json;
 use text::Tokenizer;
 
@@ -70,12 +72,23 @@ impl Work<'_> {
     }
 
     /// What was given, what should have followed (`sides`), and what followed.
-    fn texts_of(&self, part: &Part, completions: &[Completion], how: &How, tokenizer: &Tokenizer, sides: Sides) -> Result<Vec<Column>> {
+    fn texts_of(&self, part: &mut Part, completions: &[Completion], how: &How, tokenizer: &Tokenizer, sides: Sides) -> Result<Vec<Column>> {
+        let of_rows = self.data.ids(part.rows.clone())?;
+        let texts = match (TextColumns::of(&self.tokens.manifest.key_parts["settings"]), part.documents(&of_rows)?) {
+            (Some(columns), Some(documents)) => Some(columns.read(documents)?),
+            _ => None,
+        };
         let (mut sources, mut references, mut predictions) = (Vec::new(), Vec::new(), Vec::new());
-        for (row, completion) in part.rows.clone().zip(completions) {
-            let (source, target) = sides(&self.data.row(row, false)?);
-            sources.push(decoded(tokenizer, &source)?);
-            references.push(decoded(tokenizer, &target)?);
+        for (place, (row, completion)) in part.rows.clone().zip(completions).enumerate() {
+            let (source, reference) = match &texts {
+                Some(texts) => texts.of(place),
+                None => {
+                    let (source, target) = sides(&self.data.row(row, false)?);
+                    (decoded(tokenizer, &source)?, decoded(tokenizer, &target)?)
+                }
+            };
+            sources.push(source);
+            references.push(reference);
             predictions.push(how.text(tokenizer, &completion.ids)?);
         }
         let texts = |values: Vec<String>| -> ArrayRef { Arc::new(StringArray::from(values)) };
@@ -83,7 +96,7 @@ impl Work<'_> {
         let likely: Float64Array = completions.iter().map(|completion| Some(completion.log_likelihood)).collect();
         let ends = StringArray::from_iter_values(completions.iter().map(|completion| completion.end.name()));
         Ok(vec![
-            ids(self.data.ids(part.rows.clone())?)?,
+            ids(of_rows)?,
             column("source", texts(sources)),
             column("reference", texts(references)),
             column("prediction", texts(predictions)),
