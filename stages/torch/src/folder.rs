@@ -45,6 +45,13 @@ pub fn config(folder: &Path) -> Result<NetworkConfig> {
     NetworkConfig::from_json(&read_json(&path)?).with_context(|| format!("`{}`", path.display()))
 }
 
+/// Ids of the tokens that end a text, by the configs of a folder.
+pub fn ends(folder: &Path) -> Result<Vec<i64>> {
+    let path = folder.join("generation_config.json");
+    let generation = if path.is_file() { read_json(&path)? } else { Value::Null };
+    Ok(model::ends_of_texts(&generation, &read_json(&folder.join("config.json"))?))
+}
+
 /// Builds the network of a folder with its weights.
 pub fn load(folder: &Path, device: Device) -> Result<Loaded> {
     let (loaded, missing) = load_what_is_there(folder, device)?;

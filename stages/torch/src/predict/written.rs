@@ -14,7 +14,7 @@ use super::parts::Part;
 use super::{Work, column, ids};
 use crate::batches::Buffers;
 use crate::folder;
-use crate::generate::{self, Completion, How, decoded};
+use crate::generate::{self, Completion, Ends, How, decoded};
 use crate::tables::Column;
 use crate::worker::Worker;
 
@@ -23,8 +23,11 @@ impl Work<'_> {
         let translates = self.facts.layout == "translate";
         let tokenizer = Tokenizer::load(&self.model.dir.join(folder::MODEL))?;
         let decoding = self.settings.decoding(self.job.seed);
-        let eos = self.facts.eos_id.context("the tokenizer has no end-of-text token, so a text could not end")?;
-        let how = How { decoding: &decoding, eos, tokenizer: Some(&tokenizer), watch: None, slides: false };
+        // What the model was taught to end in, and what its folder names besides.
+        let learned = self.facts.eos_id.context("the tokenizer has no end-of-text token, so a text could not end")?;
+        let others = folder::ends(&self.model.dir.join(folder::MODEL))?.into_iter().filter(|id| *id != learned);
+        let ends = Ends::new(std::iter::once(learned).chain(others).collect(), &decoding, &tokenizer, &self.loaded.config);
+        let how = How { decoding: &decoding, ends: &ends, tokenizer: Some(&tokenizer), watch: None, slides: false };
         let sides = if translates { source_and_target } else { prompt_and_target };
         let said = |part: &mut Part| {
             let found = if translates { self.targets(part, &how)? } else { self.completions(part, &how)? };
