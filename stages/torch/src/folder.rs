@@ -103,6 +103,24 @@ pub fn save(folder: &Path, config: &NetworkConfig, parameters: &Parameters, toke
     copy_tokenizer(tokenizer, folder, config.positions)
 }
 
+/// Makes the tokenizer of a folder put these tokens before and after a text, as the rows have them that its network learned from.
+pub fn frame(folder: &Path, [before, after]: &[Vec<u32>; 2]) -> Result<()> {
+    let tokenizer = text::Tokenizer::load(folder)?;
+    let own = tokenizer.frame()?;
+    if (&own.0, &own.1) == (before, after) {
+        return Ok(());
+    }
+    let name = |id: &u32| -> Result<(u32, String)> {
+        let name = tokenizer.token(*id).with_context(|| format!("the tokenizer has no token {id}"))?;
+        Ok((*id, name))
+    };
+    let named = |ids: &[u32]| ids.iter().map(name).collect::<Result<Vec<(u32, String)>>>();
+    let path = folder.join("tokenizer.json");
+    let file = std::fs::read_to_string(&path).with_context(|| format!("reading `{}`", path.display()))?;
+    let file = text::with_frame(&file, &named(before)?, &named(after)?).with_context(|| format!("`{}`", path.display()))?;
+    std::fs::write(&path, file).with_context(|| format!("writing `{}`", path.display()))
+}
+
 /// Copies a tokenizer's files; its longest input becomes that of the network.
 fn copy_tokenizer(from: &Path, to: &Path, positions: i64) -> Result<()> {
     for name in ["tokenizer.json", "special_tokens_map.json", "vocab.json", "merges.txt", "vocab.txt"] {
