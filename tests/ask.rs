@@ -196,6 +196,15 @@ fn a_text_is_classified_as_by_the_step() {
     let alone = ["win money now", "the list of patches"].map(|text| site().ok(&["classify", "runs/x/steps/spam/model", text]).stdout);
     assert_eq!((lines.code, &lines.stdout), (0, &alone.concat()));
     assert_eq!(lines.stderr, "");
+    // Of a text that is longer than the model, what was left out is told.
+    let long = "the list of patches ".repeat(40);
+    let said = objects(&site().ok(&["classify", "x.toml", "spam", "--json", &long, "the list"]));
+    assert_eq!((&said[0]["truncated"], &said[1]["truncated"]), (&json!(true), &json!(false)));
+    let lines = piped(&["classify", "runs/x/steps/spam"], &format!("the list\n{long}\n"));
+    assert_eq!(
+        lines.stderr,
+        "note: line 2 of the standard input has more tokens than the model reads; it answers to the first ones\n"
+    );
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn found(inputs: &Inputs, noted: &[[String; 2]]) -> Result<Vec<InputFile>> {
 impl Stage for Evaluate {
     const NAME: &'static str = "evaluate";
     const ABOUT: &'static str = "Asks a model the rows of an evaluation set: choices, texts to write, likelihoods of texts or of counterfactual pairs, by templates in the manner of lm-evaluation-harness.";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::unless("model", Kind::Model, "from"), Port::optional("documents", Kind::Documents)];
     const OUTPUT: Kind = Kind::Predictions;
     const SEEDED: bool = true;
