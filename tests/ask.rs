@@ -120,6 +120,39 @@ stage = "predict"
 name = "copied"
 beams = 2
 inputs = { model = "copier", tokens = "copies" }
+
+[[step]]
+stage = "learn-tokenizer"
+name = "llama"
+kind = "byte-level-bpe"
+style = "llama3"
+vocabulary_size = 400
+inputs = { documents = "split" }
+
+[[step]]
+stage = "tokenize"
+name = "answers"
+layout = "complete"
+model = "causal"
+prompt = "label"
+target = "label"
+sequence_length = 32
+inputs = { documents = "split", tokenizer = "llama" }
+
+[[step]]
+stage = "train"
+name = "answerer"
+model = { family = "gpt", layers = 1, width = 16, heads = 2 }
+steps = 20
+batch_size = 8
+inputs = { tokens = "answers", tokenizer = "llama" }
+
+[[step]]
+stage = "predict"
+name = "answered"
+limit = 20
+max_new_tokens = 4
+inputs = { model = "answerer", tokens = "answers" }
 "#;
 
 /// All tests ask the same models.
@@ -163,6 +196,15 @@ fn a_text_is_classified_as_by_the_step() {
     let alone = ["win money now", "the list of patches"].map(|text| site().ok(&["classify", "runs/x/steps/spam/model", text]).stdout);
     assert_eq!((lines.code, &lines.stdout), (0, &alone.concat()));
     assert_eq!(lines.stderr, "");
+    // Of a text that is longer than the model, what was left out is told.
+    let long = "the list of patches ".repeat(40);
+    let said = objects(&site().ok(&["classify", "x.toml", "spam", "--json", &long, "the list"]));
+    assert_eq!((&said[0]["truncated"], &said[1]["truncated"]), (&json!(true), &json!(false)));
+    let lines = piped(&["classify", "runs/x/steps/spam"], &format!("the list\n{long}\n"));
+    assert_eq!(
+        lines.stderr,
+        "note: line 2 of the standard input has more tokens than the model reads; it answers to the first ones\n"
+    );
 }
 
 #[test]
@@ -242,6 +284,25 @@ fn a_source_is_translated_as_by_the_step() {
         assert!((said[0]["log_likelihood"].as_f64().unwrap() - row["likely"].as_f64().unwrap()).abs() < 1e-5);
     }
     assert_eq!(site().manifest("copied")["facts"]["decoding"], json!({"beams": 2, "length_penalty": 1.0}));
+}
+
+/// Rows of completions do not begin with `<|begin_of_text|>`, which the tokenizer's own template puts before texts.
+#[test]
+fn a_prompt_is_framed_as_the_rows_that_were_learned() {
+    let rows = site().sql("select source, min(prediction) as prediction, min(log_likelihood) as likely from answered group by source");
+    assert!(!rows.is_empty());
+    for row in rows {
+        let source = row["source"].as_str().unwrap();
+        assert!(source.ends_with('\n'), "{source}");
+        let said = objects(&site().ok(&["generate", "x.toml", "answerer", "--max-new-tokens", "4", "--json", source]));
+        assert_eq!(said[0]["completion"], row["prediction"]);
+        assert!((said[0]["log_likelihood"].as_f64().unwrap() - row["likely"].as_f64().unwrap()).abs() < 1e-5);
+    }
+    let read = |path: &str| -> Value { serde_json::from_slice(&std::fs::read(site().path().join(path)).unwrap()).unwrap() };
+    let (learned, saved) = (read("runs/x/steps/llama/tokenizer.json"), read("runs/x/steps/answerer/model/tokenizer.json"));
+    assert_eq!((&learned["post_processor"]["type"], &saved["post_processor"]["type"]), (&json!("Sequence"), &json!("ByteLevel")));
+    assert_eq!(learned["model"], saved["model"]);
+    assert!(read("runs/x/steps/answerer/model/config.json")["bos_token_id"].is_null());
 }
 
 #[test]

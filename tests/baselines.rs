@@ -203,13 +203,14 @@ fn rows_are_those_of_predict() {
     let model = |tokens: &str, family: &str, tokenizer: &str, more: &str| {
         let network = format!("model = {{ family = \"{family}\", layers = 1, width = 16, heads = 2 }}\nsteps = 2\n");
         let (model, predict) = (format!("{tokens}_model"), format!("{tokens}_predict"));
+        let length = if family == "gpt" { "max_new_tokens = 8\n" } else { "" };
         let against = format!("inputs = {{ predictions = \"{predict}\", against = \"{tokens}_baseline\" }}");
         [
             step("train", &model, &format!("{network}inputs = {{ tokens = \"{tokens}\", tokenizer = \"{tokenizer}\" }}")),
             step(
                 "predict",
                 &predict,
-                &format!("limit = 200\nmax_new_tokens = 8\ninputs = {{ model = \"{model}\", tokens = \"{tokens}\" }}"),
+                &format!("limit = 200\n{length}inputs = {{ model = \"{model}\", tokens = \"{tokens}\" }}"),
             ),
             step("score", &format!("{tokens}_score"), &format!("{more}{against}")),
         ]

@@ -174,4 +174,8 @@ fn wrong_combinations_are_refused_while_planning() {
         &training("titles", "bert", "inputs = { model = \"titles_model\", tokens = \"titles\" }\nbeams = 2"),
         "beams, repetition_penalty, temperature, top_k, top_p and stop are for tokens of the layouts complete and translate, those of step `titles`",
     );
+    check(
+        &training("titles", "bert", "inputs = { model = \"titles_model\", tokens = \"titles\" }\ncandidates = 2"),
+        "`candidates` is for tokens of the layout answer, those of step `titles` are of the layout classify; remove it",
+    );
 }

@@ -125,16 +125,27 @@ impl Printer {
                 self.answered += 1;
                 writeln!(out, "{details}")?;
             }
-            Said::Answer { text, .. } => {
+            Said::Answer { text, details } => {
                 self.answered += 1;
+                if details["truncated"] == true {
+                    eprintln!("note: {} has more tokens than the model reads; it answers to the first ones", self.asked());
+                }
                 let told = std::mem::take(&mut self.told);
                 let rest = text.strip_prefix(told.as_str()).map(str::to_string);
                 writeln!(out, "{}", self.line(&rest.unwrap_or_else(|| format!("\n{text}"))))?;
             }
-            Said::Error(message) if self.lines => bail!("line {} of the standard input: {message}", self.answered + 1),
+            Said::Error(message) if self.lines => {
+                self.answered += 1;
+                bail!("{}: {message}", self.asked())
+            }
             Said::Error(message) => bail!(message),
         }
         Ok(out.flush()?)
+    }
+
+    /// What the last answer is to.
+    fn asked(&self) -> String {
+        if self.lines { format!("line {} of the standard input", self.answered) } else { format!("text {}", self.answered) }
     }
 
     /// A text as one line, where answers are lines.

@@ -11,7 +11,7 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Field, Schema};
 use engine::{Artifact, Table, TableFile};
 
-use crate::AnswerColumns;
+use crate::{AnswerColumns, TagColumn, TextColumns};
 
 /// Documents that are read at once.
 const BATCH_ROWS: usize = 1024;
@@ -49,9 +49,11 @@ impl Documents {
         let made_of = |name: &String| TEXTS.iter().any(|setting| settings[*setting] == name.as_str());
         let users = || users_columns(&names).into_iter().filter(|name| !made_of(name)).collect();
         let kept = columns.map_or_else(users, <[String]>::to_vec);
-        let answers = AnswerColumns::of(settings);
+        let (answers, tags, texts) = (AnswerColumns::of(settings), TagColumn::of(tokens), TextColumns::of(settings));
+        let needed = answers.iter().flat_map(AnswerColumns::names).chain(tags.iter().map(|tags| &tags.name));
+        let needed = needed.chain(texts.iter().flat_map(|texts| [&texts.source, &texts.target]));
         let mut read = vec!["id".to_string()];
-        for name in kept.iter().chain(answers.iter().flat_map(AnswerColumns::names)) {
+        for name in kept.iter().chain(needed) {
             table.column(name)?;
             if !read.contains(name) {
                 read.push(name.clone());

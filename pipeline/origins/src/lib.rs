@@ -1,8 +1,12 @@
 //! What tokens are of: the tokenizer whose ids they hold, and the documents, of which `predict` and `baseline` put columns beside predictions and
-//! read questions and gold answers.
+//! read what tokens do not hold whole: questions and gold answers, texts, gold tags.
 
 mod documents;
+pub mod lists;
 mod questions;
+mod schemes;
+mod tags;
+mod texts;
 mod whose;
 
 use anyhow::{Result, bail};
@@ -10,6 +14,9 @@ use engine::Site;
 
 pub use documents::{Documents, users_columns};
 pub use questions::{AnswerColumns, Questions};
+pub use schemes::{Entity, Scheme};
+pub use tags::{TagColumn, Tags};
+pub use texts::{TextColumns, Texts};
 pub use whose::{check_model, check_tokenizer, check_tokens};
 
 /// Refuses documents on the port `documents` that are not those of the tokens on the port `tokens`, and named columns without documents.
@@ -23,5 +30,14 @@ pub fn check(site: &Site, columns: bool) -> Result<()> {
         ),
         (None, _) if columns => bail!("`columns`: step `{}` read no documents that could have columns", tokens.name),
         _ => Ok(()),
+    }
+}
+
+/// How a text is quoted where it is found wrong.
+pub fn excerpt(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 40;
+    match text.char_indices().nth(CHARACTERS_MAX) {
+        Some((end, _)) => format!("`{}…`", &text[..end]),
+        None => format!("`{text}`"),
     }
 }

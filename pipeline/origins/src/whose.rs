@@ -24,6 +24,13 @@ impl Whose<'_> {
         Whose { step: &artifact.manifest.step, hash, ids: artifact.fact("vocab_size").ok() }
     }
 
+    /// Of a model, whose own file may have another template.
+    fn of_model(model: &Artifact) -> Whose<'_> {
+        let file = Whose::of_file(model, "model/tokenizer.json");
+        let noted = model.fact::<Option<String>>("tokenizer").unwrap_or_default();
+        Whose { hash: noted.or(file.hash), ..file }
+    }
+
     /// Whether they may be of one tokenizer.
     fn fits(&self, other: &Whose) -> bool {
         match (&self.hash, &other.hash) {
@@ -72,7 +79,7 @@ pub fn check_tokenizer(tokens: &[Artifact], tokenizer: &Artifact) -> Result<()> 
 
 /// Refuses tokens that were made with another tokenizer than the model was trained with.
 pub fn check_model(tokens: &Artifact, model: &Artifact) -> Result<()> {
-    let (tokens, model) = (Whose::of_tokens(tokens), Whose::of_file(model, "model/tokenizer.json"));
+    let (tokens, model) = (Whose::of_tokens(tokens), Whose::of_model(model));
     if !tokens.fits(&model) {
         bail!(
             "the tokens of step `{}` were made with another tokenizer than the model of step `{}` was trained with, so their ids stand for other texts; tokenize with that of the model",

@@ -188,6 +188,13 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// The id of a special token, by its text.
+    pub fn special_token(&self, text: &str) -> Option<u32> {
+        let id = self.inner.token_to_id(text)?;
+        let added = self.inner.get_added_tokens_decoder();
+        added.get(&id).is_some_and(|token| token.special).then_some(id)
+    }
+
     /// The text of tokens, special ones left out. Byte-level tokenizers give back exactly what was encoded, as long as no character was cut.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.inner.decode(ids, true).map_err(|error| anyhow!("decoding tokens: {error}"))

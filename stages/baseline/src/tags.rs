@@ -1,12 +1,15 @@
 //! The tag that a word has most often in the train split; words that it does not have get the most frequent tag of all.
 //!
-//! A word is known by its tokens. Where all its tokens have labels, each place within the word is counted for itself.
+//! A word is known by its tokens. Where all its tokens have labels, each place within the word is counted for itself. Words that a row does not hold,
+//! because it was cut, are said to be of no entity, as by `predict`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
-use arrow::array::{ArrayRef, Int32Builder, ListBuilder};
+use anyhow::{Context as _, Result, ensure};
+use arrow::array::{ArrayRef, Int32Builder, Int64Array, ListBuilder};
+use arrow::datatypes::{DataType, Field};
+use origins::{TagColumn, Tags};
 
 use crate::predictions::{self, Column, column, number_lists, text_lists};
 use crate::rows::Split;
@@ -29,7 +32,22 @@ pub fn run(work: &Work) -> Result<()> {
     work.draft.fact("classes", &classes)?;
     work.draft.fact("scheme", scheme)?;
     work.draft.fact("label_all", label_all)?;
-    predictions::write(work, |rows, _| tagged(work, &known, &classes, rows))
+    let column = TagColumn::of(work.tokens);
+    let length: Option<usize> = work.tokens.fact("sequence_length").ok();
+    predictions::write(work, |rows, documents| {
+        let tags = column.as_ref().zip(documents).map(|(column, documents)| column.read(documents)).transpose()?;
+        let of_row = |(place, row): (usize, &u64)| -> Result<Tagged> {
+            let mut said = Tagged::of_row(&work.rows, *row, &known, &classes)?;
+            let full = length.is_some_and(|length| said.tokens >= length);
+            match (&tags, full) {
+                (Some(tags), true) => said.add_cut_words(tags, place, &classes)?,
+                (None, true) => said.cut = None,
+                (_, false) => {}
+            }
+            Ok(said)
+        };
+        table(&rows.iter().enumerate().map(of_row).collect::<Result<Vec<Tagged>>>()?, &classes)
+    })
 }
 
 /// A place with a label.
@@ -94,16 +112,50 @@ impl Known {
     }
 }
 
-fn tagged(work: &Work, known: &Known, classes: &[String], rows: &[u64]) -> Result<Vec<Column>> {
-    let rows = rows.iter().map(|row| labelled(&work.rows, *row, classes.len())).collect::<Result<Vec<_>>>()?;
-    let said: Vec<Vec<(usize, f32)>> = rows.iter().map(|row| row.iter().map(|place| known.tag(&place.key)).collect()).collect();
+/// What is said of the words of a row.
+struct Tagged {
+    /// Of the row.
+    tokens: usize,
+    words: Vec<i32>,
+    gold: Vec<String>,
+    said: Vec<(usize, f32)>,
+    /// How many of the words the row does not hold, if that is known.
+    cut: Option<i64>,
+}
+
+impl Tagged {
+    fn of_row(split: &Split, row: u64, known: &Known, classes: &[String]) -> Result<Tagged> {
+        let places = labelled(split, row, classes.len())?;
+        Ok(Tagged {
+            tokens: split.tokens(row)?.len(),
+            words: places.iter().map(|place| place.word).collect(),
+            gold: places.iter().map(|place| classes[place.gold].clone()).collect(),
+            said: places.iter().map(|place| known.tag(&place.key)).collect(),
+            cut: Some(0),
+        })
+    }
+
+    /// Adds the words that the row may not hold, which are said to be of no entity, with the gold tags of their document.
+    fn add_cut_words(&mut self, tags: &Tags, document: usize, classes: &[String]) -> Result<()> {
+        let outside = classes.iter().position(|class| class == "O").context("`O` is no class of the tokens; run `tokenize` again")?;
+        let held = self.words.len();
+        self.gold = tags.of_all(document, &mut self.words)?;
+        self.said.resize(self.words.len(), (outside, 0.0));
+        self.cut = Some((self.words.len() - held) as i64);
+        Ok(())
+    }
+}
+
+fn table(rows: &[Tagged], classes: &[String]) -> Result<Vec<Column>> {
     let mut words = ListBuilder::new(Int32Builder::new());
-    rows.iter().for_each(|row| words.append_value(row.iter().map(|place| Some(place.word))));
+    rows.iter().for_each(|row| words.append_value(row.words.iter().copied().map(Some)));
     let words: ArrayRef = Arc::new(words.finish());
+    let cut: ArrayRef = Arc::new(rows.iter().map(|row| row.cut).collect::<Int64Array>());
     Ok(vec![
         column("words", words),
-        column("gold", text_lists(rows.iter().map(|row| row.iter().map(|place| classes[place.gold].as_str()).collect()))),
-        column("prediction", text_lists(said.iter().map(|row| row.iter().map(|(tag, _)| classes[*tag].as_str()).collect()))),
-        column("probabilities", number_lists(said.iter().map(|row| row.iter().map(|(_, share)| *share).collect()))),
+        column("gold", text_lists(rows.iter().map(|row| row.gold.iter().map(String::as_str).collect()))),
+        column("prediction", text_lists(rows.iter().map(|row| row.said.iter().map(|(tag, _)| classes[*tag].as_str()).collect()))),
+        column("probabilities", number_lists(rows.iter().map(|row| row.said.iter().map(|(_, share)| *share).collect()))),
+        (Field::new("words_cut", DataType::Int64, true), cut),
     ])
 }

@@ -1,5 +1,7 @@
 //! The stage over tokens as `tokenize` writes them: beside scikit-learn, for any number of threads, and what it refuses.
 
+mod documents;
+
 use std::io::Read;
 
 use anyhow::Result;

@@ -1,10 +1,12 @@
-//! Texts that take no learning: the source as it is (translation), or its first sentences (summarization).
+//! Texts that take no learning: the source as it is (translation), or its first sentences (summarization). They are those of the documents, where
+//! these are connected, else what tokens say of them.
 
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use engine::Artifact;
+use origins::TextColumns;
 use rayon::prelude::*;
 use text::Tokenizer;
 
@@ -28,8 +30,19 @@ pub fn run(work: &Work, tokenizer: &Artifact, sentences: Option<usize>) -> Resul
         Some(sentences) => work.draft.fact("decoding", format!("first {sentences} sentences of the source"))?,
     }
     let has_prompt = work.layout == "complete";
-    predictions::write(work, |rows, _| {
-        let written = rows.par_iter().map(|row| write(work, &tokenizer, *row, has_prompt, sentences)).collect::<Result<Vec<Written>>>()?;
+    let columns = TextColumns::of(&work.tokens.manifest.key_parts["settings"]);
+    predictions::write(work, |rows, documents| {
+        let texts = columns.as_ref().zip(documents).map(|(columns, documents)| columns.read(documents)).transpose()?;
+        let of_row = |(place, row): (usize, &u64)| -> Result<Written> {
+            let (source, reference) = match &texts {
+                Some(texts) => texts.of(place),
+                None => of_tokens(work, &tokenizer, *row, has_prompt)?,
+            };
+            let prediction = sentences.map_or(source.as_str(), |sentences| lead(&source, sentences)).to_owned();
+            let tokens = tokenizer.encode(&prediction)?.len() as i64;
+            Ok(Written { source, reference, prediction, tokens })
+        };
+        let written = rows.par_iter().enumerate().map(of_row).collect::<Result<Vec<Written>>>()?;
         let strings = |of: fn(&Written) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(written.iter().map(of))) };
         let tokens: Int64Array = written.iter().map(|row| Some(row.tokens)).collect();
         Ok(vec![
@@ -42,23 +55,20 @@ pub fn run(work: &Work, tokenizer: &Artifact, sentences: Option<usize>) -> Resul
     })
 }
 
-fn write(work: &Work, tokenizer: &Tokenizer, row: u64, has_prompt: bool, sentences: Option<usize>) -> Result<Written> {
+/// What the tokens of a row say of its texts.
+fn of_tokens(work: &Work, tokenizer: &Tokenizer, row: u64, has_prompt: bool) -> Result<(String, String)> {
     let decode = |ids: &[i64]| tokenizer.decode(&ids.iter().map(|id| *id as u32).collect::<Vec<u32>>());
     let (tokens, labels) = (work.rows.tokens(row)?, work.rows.numbers(row, "labels")?);
     let labels: Vec<i64> = labels.into_iter().map(i64::from).collect();
-    let (source, target) = if has_prompt {
+    if has_prompt {
         // The prompt has no labels.
         let prompt = labels.iter().take_while(|label| **label == shards::IGNORE).count();
         if labels.len() != tokens.len() {
             bail!("row {row}: there are {} labels for {} tokens; run `tokenize` again", labels.len(), tokens.len());
         }
-        (decode(&tokens[..prompt])?, decode(&tokens[prompt..])?)
-    } else {
-        (decode(&tokens)?, decode(&labels)?)
-    };
-    let prediction = sentences.map_or(source.as_str(), |sentences| lead(&source, sentences)).to_owned();
-    let tokens = tokenizer.encode(&prediction)?.len() as i64;
-    Ok(Written { source, reference: target, prediction, tokens })
+        return Ok((decode(&tokens[..prompt])?, decode(&tokens[prompt..])?));
+    }
+    Ok((decode(&tokens)?, decode(&labels)?))
 }
 
 /// A text up to the end of its n-th sentence, as it stands there.

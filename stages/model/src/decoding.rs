@@ -47,6 +47,11 @@ impl Decoding {
     pub fn check(&self) -> Result<()> {
         ensure!(self.max_new_tokens > 0 && self.beams > 0, "max_new_tokens and beams must be at least 1");
         ensure!(self.length_penalty.is_finite(), "length_penalty must be a number");
+        ensure!(
+            self.length_penalty == 1.0 || self.beams > 1,
+            "length_penalty is {}, but there is one beam, and so nothing to compare; set beams to 2 or more",
+            self.length_penalty
+        );
         for (name, value) in [("repetition_penalty", Some(self.repetition_penalty)), ("temperature", self.temperature)] {
             if let Some(value) = value.filter(|value| !(value.is_finite() && *value > 0.0)) {
                 bail!("{name} is {value}, it must be above 0");
@@ -106,6 +111,8 @@ mod tests {
         check(|_| {}, "");
         check(|decoding| (decoding.temperature, decoding.top_k, decoding.top_p) = (Some(0.7), Some(40), Some(1.0)), "");
         check(|decoding| decoding.beams = 0, "max_new_tokens and beams must be at least 1");
+        check(|decoding| (decoding.beams, decoding.length_penalty) = (2, 0.5), "");
+        check(|decoding| decoding.length_penalty = 0.5, "length_penalty is 0.5, but there is one beam");
         check(|decoding| decoding.temperature = Some(0.0), "temperature is 0, it must be above 0");
         check(|decoding| decoding.repetition_penalty = f64::NAN, "repetition_penalty is NaN, it must be above 0");
         check(|decoding| decoding.top_k = Some(0), "top_k must be at least 1");

@@ -27,6 +27,8 @@ pub struct Facts {
     pub bos_id: Option<i64>,
     pub eos_id: Option<i64>,
     pub mask_id: Option<i64>,
+    /// What stands before and after a text that a model is to read; of several artifacts that of the first. Unknown of tokens from elsewhere.
+    pub frame: Option<[Vec<u32>; 2]>,
     /// Ids that are never masked.
     pub special_ids: Vec<u32>,
     pub classes: Option<Vec<String>>,
@@ -46,7 +48,7 @@ impl Facts {
                 Some(all) => {
                     let splits: BTreeSet<String> = all.splits.drain(..).chain(facts.splits.iter().cloned()).collect();
                     all.weights |= facts.weights;
-                    let same = Facts { splits: Vec::new(), weights: all.weights, ..facts };
+                    let same = Facts { splits: Vec::new(), weights: all.weights, frame: all.frame.clone(), ..facts };
                     if *all != same {
                         let steps = [&tokens[0].manifest.step, &artifact.manifest.step];
                         bail!("steps `{}` and `{}` made tokens that do not go together: {all:?} and {same:?}", steps[0], steps[1]);
@@ -83,6 +85,7 @@ impl Facts {
             pad_id: ids[0],
             bos_id: ids[1],
             mask_id: ids[5],
+            frame: tokens.fact("frame").unwrap_or_default(),
             special_ids: ids.into_iter().flatten().map(|id| id as u32).collect(),
             classes: tokens.fact::<Option<Vec<String>>>("classes").unwrap_or_default(),
             splits,

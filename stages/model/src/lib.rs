@@ -39,6 +39,7 @@ pub use entities::{Entity, Tags};
 pub use evaluate::Evaluate;
 pub use facts::Facts;
 pub use fitting::{LabelType, Objective, objective_for};
+pub use huggingface::ends_of_texts;
 pub use job::{Event, Job, Report, STOPPED, Task};
 pub use lora::Lora;
 pub use network::{Family, Head, ModelSettings, NetworkConfig, SpecialTokens};

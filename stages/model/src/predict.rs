@@ -113,6 +113,27 @@ impl Predict {
         }
     }
 
+    /// Refuses settings that do nothing for the tokens, as far as they are not the defaults.
+    fn check_layout(&self, tokens: Option<&StepView>) -> Result<()> {
+        // The layout of what `fetch` brings shows when it is there.
+        let Some((step, layout)) = tokens.and_then(|step| Some((step, step.settings["layout"].as_str()?))) else { return Ok(()) };
+        let settings: [(&str, bool, &[&str]); 5] = [
+            ("masked_probability", self.masked_probability != default_masked_probability(), &["packed"]),
+            ("max_new_tokens", self.max_new_tokens != default_max_new_tokens(), &["complete", "translate"]),
+            ("max_answer_tokens", self.max_answer_tokens != default_max_answer_tokens(), &["answer"]),
+            ("candidates", self.candidates != default_candidates(), &["answer"]),
+            ("null_threshold", self.null_threshold.is_some(), &["answer"]),
+        ];
+        if let Some((name, _, layouts)) = settings.iter().find(|(_, given, layouts)| *given && !layouts.contains(&layout)) {
+            let layouts = layouts.join(" and ");
+            bail!("`{name}` is for tokens of the layout {layouts}, those of step `{}` are of the layout {layout}; remove it", step.name);
+        }
+        if settings[0].1 && step.settings["model"] == "causal" {
+            bail!("`masked_probability` is for masked models, the tokens of step `{}` are for causal ones; remove it", step.name);
+        }
+        Ok(())
+    }
+
     /// Refuses settings of decoding where nothing is written.
     fn check_decoding(&self, tokens: Option<&StepView>) -> Result<()> {
         let decoding = self.decoding(0);
@@ -132,7 +153,7 @@ impl Predict {
 impl Stage for Predict {
     const NAME: &'static str = "predict";
     const ABOUT: &'static str = "Lets a model predict a split of tokens: likelihoods of packed text, classes or numbers of texts, tags of words, answers to questions, completions of prompts.";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const INPUTS: &'static [Port] =
         &[Port::one("model", Kind::Model), Port::one("tokens", Kind::Tokens), Port::through("documents", Kind::Documents, "tokens")];
     const OUTPUT: Kind = Kind::Predictions;
@@ -146,6 +167,7 @@ impl Stage for Predict {
             bail!("masked_probability is {}, it must be above 0 and at most 1", self.masked_probability);
         }
         self.check_decoding(site.upstream("tokens"))?;
+        self.check_layout(site.upstream("tokens"))?;
         crate::sources::readable_tokens(site)?;
         crate::sources::trained_tokens(site)?;
         origins::check(site, self.columns.is_some())?;
@@ -154,5 +176,40 @@ impl Stage for Predict {
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
         launch::launch(Task::Predict(self.clone()), ctx, inputs, draft).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn settings_that_do_nothing_are_refused() {
+        let check = |settings: Value, tokens: Value, expected: &str| {
+            let settings: Predict = serde_json::from_value(settings).unwrap();
+            let step = StepView { name: "x".into(), stage: "tokenize".into(), settings: tokens, inputs: Vec::new() };
+            let checked = settings.check_decoding(Some(&step)).and_then(|()| settings.check_layout(Some(&step)));
+            let found = checked.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{found}");
+        };
+        let tokens = |layout: &str, model: &str| json!({"layout": layout, "model": model});
+        check(json!({"masked_probability": 0.3}), tokens("packed", "masked"), "");
+        check(json!({"max_new_tokens": 9, "beams": 2, "length_penalty": 2.0}), tokens("complete", "causal"), "");
+        check(json!({"max_answer_tokens": 9, "candidates": 2, "null_threshold": 0.0}), tokens("answer", "masked"), "");
+        check(json!({"candidates": 3, "null_threshold": 0.0}), json!({"path": "elsewhere"}), "");
+        check(json!({"candidates": 20}), tokens("tag", "masked"), "");
+        check(
+            json!({"max_new_tokens": 9}),
+            tokens("tag", "masked"),
+            "`max_new_tokens` is for tokens of the layout complete and translate, those of step `x` are of the layout tag; remove it",
+        );
+        check(json!({"null_threshold": 0.0}), tokens("classify", "masked"), "`null_threshold` is for tokens of the layout answer, those");
+        check(json!({"candidates": 3}), tokens("packed", "causal"), "`candidates` is for tokens of the layout answer");
+        check(json!({"max_answer_tokens": 3}), tokens("complete", "causal"), "`max_answer_tokens` is for tokens of the layout answer");
+        check(json!({"masked_probability": 0.3}), tokens("answer", "masked"), "`masked_probability` is for tokens of the layout packed");
+        check(json!({"masked_probability": 0.3}), tokens("packed", "causal"), "`masked_probability` is for masked models");
+        check(json!({"length_penalty": 2.0}), tokens("complete", "causal"), "length_penalty is 2, but there is one beam");
     }
 }

@@ -351,6 +351,21 @@ fn tokens_know_their_tokenizer() {
 }
 
 #[test]
+fn tokens_know_what_stands_around_texts() {
+    let check = |learn: Value, settings: Value, expected: [&[u32]; 2]| {
+        let dir = tempfile::tempdir().unwrap();
+        let artifact = tokenize(dir.path(), 1, corpus(1, 10), learn, settings).unwrap();
+        assert_eq!(artifact.fact::<[Vec<u32>; 2]>("frame").unwrap(), expected.map(<[u32]>::to_vec));
+    };
+    let llama = || json!({"kind": "byte-level-bpe", "style": "llama3", "vocabulary_size": 300});
+    check(llama(), json!({}), [&[], &[]]);
+    check(llama(), json!({"bos": true}), [&[0], &[]]);
+    check(llama(), json!({"packing": "best-fit"}), [&[0], &[]]);
+    check(llama(), json!({"layout": "classify", "label": "label"}), [&[], &[1]]);
+    check(wordpiece(), json!({"model": "masked"}), [&[2], &[3]]);
+}
+
+#[test]
 fn tokens_without_a_row_are_an_error_that_counts_the_rules() {
     let fails = |parts, settings: Value| {
         let dir = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ use std::sync::mpsc::sync_channel;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use model::ask::{Ask, Asked, Question, Said};
-use model::{Facts, Family, LabelType, Row, TOKENIZERS};
+use model::{Decoding, Facts, Family, LabelType, Row, TOKENIZERS};
 use serde_json::Value;
 use tch::Device;
 use text::{ForeignOptions, Tokenizer};
@@ -22,6 +22,7 @@ use text::{ForeignOptions, Tokenizer};
 use crate::batches::{Buffers, Collate};
 use crate::device::{device, switch};
 use crate::folder::{self, Loaded};
+use crate::generate::Ends;
 use crate::objective::Batch;
 use crate::worker::tell;
 
@@ -57,6 +58,8 @@ pub fn answer() -> Result<()> {
 pub struct Model {
     pub loaded: Loaded,
     pub tokenizer: Tokenizer,
+    /// The tokens that end a text.
+    eos: Vec<i64>,
     /// The tokenizer, but masks in texts are masks; made when it is needed.
     reading_special: OnceCell<Tokenizer>,
 }
@@ -73,7 +76,16 @@ impl Model {
         };
         let (known, rows) = (tokenizer.vocabulary_size() as i64, loaded.config.vocab_size);
         ensure!(known <= rows, "the tokenizer has {known} tokens, the model {rows}: they do not belong together");
-        Ok(Model { loaded, tokenizer, reading_special: OnceCell::new() })
+        let mut eos = folder::ends(folder)?;
+        if eos.is_empty() {
+            eos.extend(tokenizer.special().eos.map(i64::from));
+        }
+        Ok(Model { loaded, tokenizer, eos, reading_special: OnceCell::new() })
+    }
+
+    /// What ends texts, and what stands in none.
+    pub fn ends(&self, decoding: &Decoding) -> Ends {
+        Ends::new(self.eos.clone(), decoding, &self.tokenizer, &self.loaded.config)
     }
 
     /// Answers some questions, of which the first has this number.

@@ -87,8 +87,11 @@ fn candidates(logits: &Tensor, sentences: &[Sentence], open: &[usize], how: &How
         _ => open.iter().flat_map(|number| sentences[*number].seen()).collect(),
     };
     let (found, beams) = match how.decoding.beams {
-        1 => (one_each(&punished(logits, &seen, how), &live, sentences, open, how)?, 1),
-        beams => (likeliest(&punished(&logits.log_softmax(-1, Kind::Float), &seen, how), &live, open.len(), beams as i64)?, beams as usize),
+        1 => (one_each(&allowed(punished(logits, &seen, how), how), &live, sentences, open, how)?, 1),
+        beams => {
+            let likely = allowed(punished(&logits.log_softmax(-1, Kind::Float), &seen, how), how);
+            (likeliest(&likely, &live, open.len(), beams as i64, how.ends.eos.len() as i64)?, beams as usize)
+        }
     };
     let (rows, tokens): (Vec<i64>, Vec<i64>) = found.iter().flatten().map(|(row, token, _)| (*row as i64, *token)).unzip();
     let (rows, tokens) = (Tensor::from_slice(&rows).to_device(logits.device()), Tensor::from_slice(&tokens).to_device(logits.device()));
@@ -105,12 +108,13 @@ fn candidates(logits: &Tensor, sentences: &[Sentence], open: &[usize], how: &How
 /// Row of the logits, token, and the sum of the text's log-likelihoods, punished where repetitions are.
 type Found = (usize, i64, f64);
 
-/// The likeliest 2 × beams continuations of each sentence, enough to go on even if one of each beginning is the end.
-fn likeliest(likely: &Tensor, live: &[&Live], open: usize, beams: i64) -> Result<Vec<Vec<Found>>> {
+/// The likeliest 2 × beams continuations of each sentence, enough to go on even if one of each beginning is the end; more where there are several
+/// `ends`.
+fn likeliest(likely: &Tensor, live: &[&Live], open: usize, beams: i64, ends: i64) -> Result<Vec<Vec<Found>>> {
     let vocabulary = likely.size()[1];
     let sums: Vec<f32> = live.iter().map(|live| live.sum as f32).collect();
     let all = (likely + Tensor::from_slice(&sums).to_device(likely.device()).unsqueeze(1)).view([open as i64, -1]); // (open, beams × vocabulary)
-    let (sums, places) = all.topk((2 * beams).min(all.size()[1]), 1, true, true);
+    let (sums, places) = all.topk((beams * (1 + ends).max(2)).min(all.size()[1]), 1, true, true);
     let (sums, places) = (Vec::<Vec<f64>>::try_from(sums.to_kind(Kind::Double))?, Vec::<Vec<i64>>::try_from(places)?);
     let found = |(sentence, (sums, places)): (usize, (Vec<f64>, Vec<i64>))| {
         let row = |place: i64| sentence * beams as usize + (place / vocabulary) as usize;
@@ -148,10 +152,19 @@ fn punished(scores: &Tensor, seen: &[Vec<i64>], how: &How) -> Tensor {
     scores
 }
 
+/// Scores without those of tokens that are never written.
+fn allowed(scores: Tensor, how: &How) -> Tensor {
+    if how.ends.never.is_empty() {
+        return scores;
+    }
+    let never = Tensor::from_slice(&how.ends.never).to_device(scores.device());
+    scores.index_fill(1, &never, f64::NEG_INFINITY)
+}
+
 /// The texts that are tried for one start.
 struct Sentence {
     start: Start,
-    /// As many as beams.
+    /// As many as beams; those without a likelihood are there to make up their number.
     live: Vec<Live>,
     /// The best that ended, with what they are worth, in descending order; at most as many as beams.
     ended: Vec<(f64, Completion)>,
@@ -185,10 +198,12 @@ impl Sentence {
     /// Goes on with the best candidates, whose texts then have `length` tokens; gives the beginning that each goes on from.
     fn advance(&mut self, candidates: &[Candidate], length: usize, how: &How) -> Result<Vec<usize>> {
         let (mut live, mut parents, beams) = (Vec::new(), Vec::new(), self.live.len());
-        for (rank, candidate) in candidates.iter().enumerate() {
+        // What goes on from a beginning that only makes up the number is none.
+        let possible = candidates.iter().filter(|candidate| candidate.sum > f64::NEG_INFINITY);
+        for (rank, candidate) in possible.enumerate() {
             let (mut ids, log_likelihood) = (self.live[candidate.parent].ids.clone(), candidate.log_likelihood);
             let mut end = (length == self.start.tokens_max).then_some(End::Length);
-            if candidate.token == how.eos {
+            if how.ends.eos.contains(&candidate.token) {
                 end = Some(End::Eos);
             } else {
                 ids.push(candidate.token);
@@ -203,19 +218,25 @@ impl Sentence {
                 parents.push(candidate.parent);
             }
         }
+        if let Some(candidate) = candidates.first() {
+            let missing = beams - live.len();
+            let dead = || Live { ids: vec![candidate.token; length], sum: f64::NEG_INFINITY, log_likelihood: 0.0 };
+            live.extend(std::iter::repeat_with(dead).take(missing));
+            parents.extend(std::iter::repeat_n(0, missing));
+        }
         self.ended.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         self.ended.truncate(beams);
         self.live = live;
         Ok(parents)
     }
 
-    /// `beams` of the live ones are always there to go on with, unless the sentence is done.
+    /// Whether no beginning can be gone on with, or none could be worth more than what ended.
     fn is_done(&self, length: usize, how: &How) -> bool {
         let beams = how.decoding.beams as usize;
-        if length == self.start.tokens_max || self.live.len() < beams {
+        let best = self.live.iter().map(|live| live.sum).fold(f64::NEG_INFINITY, f64::max);
+        if length == self.start.tokens_max || best == f64::NEG_INFINITY {
             return true;
         }
-        let best = self.live.iter().map(|live| live.sum).fold(f64::NEG_INFINITY, f64::max);
         let best = best / (length as f64).powf(how.decoding.length_penalty);
         self.ended.len() == beams && (beams == 1 || self.ended.iter().all(|(worth, _)| *worth >= best))
     }

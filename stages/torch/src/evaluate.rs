@@ -145,7 +145,9 @@ impl Work<'_> {
     /// What stands before the first token of a text that nothing precedes.
     fn prefix(&self) -> Result<i64> {
         let (special, own) = (self.model.tokenizer.special(), &self.model.loaded.config.special);
-        let found = special.bos.or(special.eos).map(i64::from).or(own.bos).or(own.eos);
+        let (bos, eos) = (special.bos.map(i64::from), special.eos.map(i64::from));
+        // A network that names no beginning of its own never saw that of its tokenizer.
+        let found = if own.bos.is_some() { bos.or(eos).or(own.bos) } else { eos.or(own.eos).or(bos) };
         ensure!(
             found.is_some(),
             "the tokenizer has neither a beginning-of-text nor an end-of-text token, one of which stands before a text that nothing precedes"

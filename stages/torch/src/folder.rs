@@ -45,6 +45,13 @@ pub fn config(folder: &Path) -> Result<NetworkConfig> {
     NetworkConfig::from_json(&read_json(&path)?).with_context(|| format!("`{}`", path.display()))
 }
 
+/// Ids of the tokens that end a text, by the configs of a folder.
+pub fn ends(folder: &Path) -> Result<Vec<i64>> {
+    let path = folder.join("generation_config.json");
+    let generation = if path.is_file() { read_json(&path)? } else { Value::Null };
+    Ok(model::ends_of_texts(&generation, &read_json(&folder.join("config.json"))?))
+}
+
 /// Builds the network of a folder with its weights.
 pub fn load(folder: &Path, device: Device) -> Result<Loaded> {
     let (loaded, missing) = load_what_is_there(folder, device)?;
@@ -94,6 +101,24 @@ pub fn save(folder: &Path, config: &NetworkConfig, parameters: &Parameters, toke
     }
     weights::save(&folder.join(WEIGHTS), &parameters.merged(), HashMap::from([("format".into(), "pt".into())]))?;
     copy_tokenizer(tokenizer, folder, config.positions)
+}
+
+/// Makes the tokenizer of a folder put these tokens before and after a text, as the rows have them that its network learned from.
+pub fn frame(folder: &Path, [before, after]: &[Vec<u32>; 2]) -> Result<()> {
+    let tokenizer = text::Tokenizer::load(folder)?;
+    let own = tokenizer.frame()?;
+    if (&own.0, &own.1) == (before, after) {
+        return Ok(());
+    }
+    let name = |id: &u32| -> Result<(u32, String)> {
+        let name = tokenizer.token(*id).with_context(|| format!("the tokenizer has no token {id}"))?;
+        Ok((*id, name))
+    };
+    let named = |ids: &[u32]| ids.iter().map(name).collect::<Result<Vec<(u32, String)>>>();
+    let path = folder.join("tokenizer.json");
+    let file = std::fs::read_to_string(&path).with_context(|| format!("reading `{}`", path.display()))?;
+    let file = text::with_frame(&file, &named(before)?, &named(after)?).with_context(|| format!("`{}`", path.display()))?;
+    std::fs::write(&path, file).with_context(|| format!("writing `{}`", path.display()))
 }
 
 /// Copies a tokenizer's files; its longest input becomes that of the network.

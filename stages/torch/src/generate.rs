@@ -1,7 +1,7 @@
 //! Networks that write: after a prompt, or a target for a source. What they have read is kept as keys and values, so each token is read once.
 
 use anyhow::{Context as _, Result, bail};
-use model::Decoding;
+use model::{Decoding, Family, NetworkConfig};
 use tch::{Kind, Tensor};
 use text::Tokenizer;
 
@@ -46,12 +46,31 @@ pub struct Completion {
 /// Hears the tokens of a text.
 pub type Watch<'a> = dyn Fn(&[i64]) + 'a;
 
+/// Tokens that end texts, and such that stand in none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ends {
+    /// The end-of-text tokens, of which there may be several.
+    pub eos: Vec<i64>,
+    /// Special tokens among the texts to stop at, which no text shows.
+    pub stop: Vec<i64>,
+    /// Tokens that are never written.
+    pub never: Vec<i64>,
+}
+
+impl Ends {
+    /// Those of a network whose texts end in `eos`. A decoder does not write its padding, as Marian's `bad_words_ids` has it.
+    pub fn new(eos: Vec<i64>, decoding: &Decoding, tokenizer: &Tokenizer, config: &NetworkConfig) -> Ends {
+        let stop = decoding.stop.iter().filter_map(|text| tokenizer.special_token(text)).map(i64::from).collect();
+        let padding = config.special.pad.filter(|pad| config.family == Family::Seq2seq && !eos.contains(pad));
+        Ends { eos, stop, never: padding.into_iter().collect() }
+    }
+}
+
 /// How texts are written.
 #[derive(Clone, Copy)]
 pub struct How<'a> {
     pub decoding: &'a Decoding,
-    /// The token that ends a text; −1 where there is none.
-    pub eos: i64,
+    pub ends: &'a Ends,
     /// Reads texts to stop at.
     pub tokenizer: Option<&'a Tokenizer>,
     /// Hears of each token of a text that is written alone and without beams: of all its tokens so far.
@@ -63,6 +82,9 @@ pub struct How<'a> {
 impl How<'_> {
     /// Whether the text of these tokens holds one of those to stop at.
     pub fn stops(&self, ids: &[i64]) -> Result<bool> {
+        if ids.last().is_some_and(|last| self.ends.stop.contains(last)) {
+            return Ok(true);
+        }
         let (stop, Some(tokenizer)) = (&self.decoding.stop, self.tokenizer) else { return Ok(false) };
         if stop.is_empty() {
             return Ok(false);
@@ -96,8 +118,7 @@ pub fn complete(loaded: &Loaded, prompts: &[Vec<i64>], numbers: &[u64], how: &Ho
     let (device, max_new) = (loaded.parameters.device(), how.decoding.max_new_tokens as usize);
     // On the left, so that all rows take their next token at the same place.
     let padding: Vec<i64> = prompts.iter().map(|prompt| (longest - prompt.len()) as i64).collect();
-    let padded: Vec<Vec<i64>> =
-        prompts.iter().map(|prompt| [vec![how.eos.max(0); longest - prompt.len()], prompt.clone()].concat()).collect();
+    let padded: Vec<Vec<i64>> = prompts.iter().map(|prompt| [vec![0; longest - prompt.len()], prompt.clone()].concat()).collect();
     let start = |(prompt, number): (&Vec<i64>, &u64)| Start {
         seen: prompt.clone(),
         number: *number,
@@ -131,7 +152,8 @@ pub fn go_on(loaded: &Loaded, rows: &[Vec<i64>], numbers: &[u64], how: &How) -> 
 /// The likeliest token at a time after each prompt.
 pub fn greedy(loaded: &Loaded, prompts: &[Vec<i64>], eos: i64, max_new_tokens: usize) -> Result<Vec<Completion>> {
     let decoding = Decoding { max_new_tokens: max_new_tokens as u64, ..Decoding::default() };
-    complete(loaded, prompts, &vec![0; prompts.len()], &How { decoding: &decoding, eos, tokenizer: None, watch: None, slides: false })
+    let ends = Ends { eos: vec![eos], ..Ends::default() };
+    complete(loaded, prompts, &vec![0; prompts.len()], &How { decoding: &decoding, ends: &ends, tokenizer: None, watch: None, slides: false })
 }
 
 /// The target of each source (batch, source time) by a network of encoder and decoder, which begins with the token `first`.

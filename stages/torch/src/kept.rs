@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
-use model::{BestMetric, Job, Train};
+use model::{BestMetric, Facts, Job, Train};
 use serde::{Deserialize, Serialize};
 
 use crate::folder::{self, Loaded};
@@ -59,7 +59,7 @@ impl Best {
 }
 
 /// Saves the model of a checkpoint as a folder, and removes those that are neither among the last nor at a step to keep.
-pub fn keep(job: &Job, settings: &Train, model: &Loaded, step: u64) -> Result<()> {
+pub fn keep(job: &Job, settings: &Train, facts: &Facts, model: &Loaded, step: u64) -> Result<()> {
     let (last, every) = (settings.keep_last, settings.keep_every_steps);
     if last == 0 && !(every > 0 && step.is_multiple_of(every)) {
         return Ok(());
@@ -67,6 +67,7 @@ pub fn keep(job: &Job, settings: &Train, model: &Loaded, step: u64) -> Result<()
     let folder = job.draft.join(CHECKPOINTS);
     let name = |step: u64| folder.join(format!("step-{step:08}"));
     folder::save(&name(step), &model.config, &model.parameters, &job.artifact("tokenizer")?.dir)?;
+    facts.frame.iter().try_for_each(|frame| folder::frame(&name(step), frame))?;
     let mut steps = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| format!("reading `{}`", folder.display()))? {
         let entry = entry.with_context(|| format!("reading `{}`", folder.display()))?;

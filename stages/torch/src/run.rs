@@ -86,7 +86,9 @@ fn network(settings: &Train, base: Option<NetworkConfig>, family: Family, object
     // A decoder begins with the padding token, and a causal head for texts reads what stands before it.
     let fills = family == Family::Seq2seq || (family == Family::Gpt && head.reads_text());
     let pad = if fills { Some(facts.filler()) } else { facts.pad_id };
-    let special = SpecialTokens { pad, bos: facts.bos_id, eos: facts.eos_id };
+    // A token that no text begins with is not its beginning.
+    let never = facts.frame.as_ref().is_some_and(|[before, _]| before.is_empty()) && facts.bos_id != facts.eos_id;
+    let special = SpecialTokens { pad, bos: facts.bos_id.filter(|_| !never), eos: facts.eos_id };
     let config = match (base, &settings.model) {
         (Some(base), _) => NetworkConfig { head, special, dropout: settings.dropout, ..base },
         (None, Some(model)) => {

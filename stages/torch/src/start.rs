@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use model::{Head, Job, NetworkConfig, TOKENIZERS, Train};
+use serde_json::Value;
 use text::Tokenizer;
 
 use crate::folder;
@@ -26,8 +27,7 @@ pub fn find(job: &Job, settings: &Train) -> Result<Option<Start>> {
     let Some(artifact) = job.artifact_opt("model")? else { return Ok(None) };
     let start = Start { folder: artifact.dir.join(folder::MODEL), name: format!("step `{}`", artifact.manifest.step) };
     let tokenizer = job.artifact("tokenizer")?.dir.join("tokenizer.json");
-    let same = std::fs::read(&tokenizer).ok() == std::fs::read(start.folder.join("tokenizer.json")).ok();
-    if !same {
+    if without_template(&tokenizer) != without_template(&start.folder.join("tokenizer.json")) {
         bail!("{} was trained with another tokenizer than `{}`; give the one it was trained with", start.name, tokenizer.display());
     }
     Ok(Some(start))
@@ -74,6 +74,13 @@ fn is_same(published: &Head, head: &Head) -> bool {
         }
         _ => published == head,
     }
+}
+
+/// A tokenizer.json but for what it puts around texts, which hangs on the rows that a model learned from.
+fn without_template(path: &Path) -> Option<Value> {
+    let mut file: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    file.as_object_mut()?.remove("post_processor");
+    Some(file)
 }
 
 /// The layer of a head that knows the classes.

@@ -69,7 +69,7 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         let last = position.step == run.steps || position.best.is_over(settings);
         let checkpoint = last || due(position.step, settings.checkpoint_interval_steps);
         if fresh && checkpoint && run.ranks.is_first() {
-            ema.used(|| kept::keep(job, settings, &model, position.step))?;
+            ema.used(|| kept::keep(job, settings, &run.facts, &model, position.step))?;
         }
         if position.step > start.step && checkpoint {
             save(job, &run.ranks, &model.parameters, &tensors, &mut log, &mut position)?;
@@ -205,7 +205,9 @@ fn finish(
     position: &Position,
     environment: &Environment,
 ) -> Result<Report> {
-    folder::save(&job.draft.join(folder::MODEL), &run.config, parameters, &job.artifact("tokenizer")?.dir)?;
+    let (folder, tokenizer) = (job.draft.join(folder::MODEL), job.artifact("tokenizer")?);
+    folder::save(&folder, &run.config, parameters, &tokenizer.dir)?;
+    run.facts.frame.iter().try_for_each(|frame| folder::frame(&folder, frame))?;
     folder::describe(&job.draft, parameters)?;
     log.tables(settings)?;
     samples::write(&job.draft, &run.course, position.step)?;
@@ -220,6 +222,8 @@ fn finish(
         ("document_mask", json!(settings.document_mask)),
         ("carry_state", json!(settings.carry_state)),
         ("environment", json!(environment)),
+        // The folder's own file may have another template.
+        ("tokenizer", json!(tokenizer.hash_of("tokenizer.json"))),
     ];
     Ok(Report {
         volatile: vec!["timings/".into(), "tensorboard/".into()],

@@ -109,6 +109,12 @@ pub struct Evaluate {
     /// Beginnings that are kept while a text is searched; 1 unless given, which takes the likeliest token each time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beams: Option<u64>,
+    /// With several beams: log-likelihoods are divided by length^this before they are compared; 1 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length_penalty: Option<f64>,
+    /// Makes tokens less likely that the prompt or the text so far holds; 1 unless given, which changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repetition_penalty: Option<f64>,
     /// Draws tokens in place of taking the likeliest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
@@ -181,7 +187,10 @@ const OF_OUTPUTS: [(&[Output], &[&str]); 5] = [
     ),
     (&[Output::MultipleChoice, Output::Generate, Output::Rolling], &["doc_to_target"]),
     (&[Output::MultipleChoice], &["doc_to_choice", "choice_labels", "unconditional"]),
-    (&[Output::Generate], &["stop", "max_new_tokens", "beams", "temperature", "top_k", "top_p"]),
+    (
+        &[Output::Generate],
+        &["stop", "max_new_tokens", "beams", "length_penalty", "repetition_penalty", "temperature", "top_k", "top_p"],
+    ),
     (&[Output::Contrast], &["stereotype", "anti_stereotype", "unrelated", "direction", "target", "context", "per_token"]),
 ];
 
@@ -295,12 +304,13 @@ impl Evaluate {
         Decoding {
             max_new_tokens: self.max_new_tokens.unwrap_or(default.max_new_tokens),
             beams: self.beams.unwrap_or(default.beams),
+            length_penalty: self.length_penalty.unwrap_or(default.length_penalty),
+            repetition_penalty: self.repetition_penalty.unwrap_or(default.repetition_penalty),
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
             stop: self.stop.clone().unwrap_or_default(),
             seed,
-            ..default
         }
     }
 
@@ -397,6 +407,19 @@ mod tests {
             &format!("{CHOICES}\nfewshot_seed = 1"),
             expect!["fewshot_dataset, fewshot_sampler and fewshot_seed choose examples, but num_fewshot is 0"],
         );
+        let generate = "output = \"generate\"\ndoc_to_text = \"{q}\"\ndoc_to_target = \"{gold}\"\n";
+        refused(
+            &format!("{generate}length_penalty = 2"),
+            expect!["length_penalty is 2, but there is one beam, and so nothing to compare; set beams to 2 or more"],
+        );
+        refused(&format!("{generate}repetition_penalty = 0"), expect!["repetition_penalty is 0, it must be above 0"]);
+        refused(
+            &format!("{CHOICES}\nlength_penalty = 2"),
+            expect![[r#"`length_penalty` is for output = "generate", this task has output = "multiple-choice""#]],
+        );
+        let settings = completed("{}", &format!("{generate}beams = 3\nlength_penalty = 2\nrepetition_penalty = 1.2")).unwrap();
+        let decoding = settings.decoding(0);
+        assert_eq!((decoding.beams, decoding.length_penalty, decoding.repetition_penalty), (3, 2.0, 1.2));
         refused(
             "output = \"rolling\"\ndoc_to_target = \"{text\"",
             expect!["`doc_to_target`: template `{text`: a `{` is not closed; write `{{` for a brace"],

@@ -105,6 +105,16 @@ pub(crate) fn integer(config: &Value, key: &str) -> Result<i64> {
     config[key].as_i64().with_context(|| format!("config.json lacks the whole number `{key}`"))
 }
 
+/// Ids of the tokens that end a text: those of `generation_config.json`, or where it names none, of `config.json`.
+pub fn ends_of_texts(generation: &Value, config: &Value) -> Vec<i64> {
+    let ids = |config: &Value| match &config["eos_token_id"] {
+        Value::Array(all) => all.iter().filter_map(Value::as_i64).collect(),
+        one => one.as_i64().into_iter().collect::<Vec<i64>>(),
+    };
+    let found = ids(generation);
+    if found.is_empty() { ids(config) } else { found }
+}
+
 pub(crate) fn special(config: &Value) -> SpecialTokens {
     // A list of ids that end a text begins with the one of the tokenizer.
     let id = |key: &str| config[key].as_i64().or(config[key][0].as_i64());
@@ -198,6 +208,15 @@ mod tests {
             let tied = seq2seq.tied;
             check(NetworkConfig { seq2seq, positions: T5_POSITIONS, ..of(Family::Seq2seq) }, tied);
         }
+    }
+
+    #[test]
+    fn every_token_that_ends_a_text_is_read() {
+        let check = |generation: Value, config: Value, expected: &[i64]| assert_eq!(ends_of_texts(&generation, &config), expected);
+        check(json!({"eos_token_id": [151645, 151643]}), json!({"eos_token_id": 151645}), &[151645, 151643]);
+        check(json!({"eos_token_id": null}), json!({"eos_token_id": [1, 2]}), &[1, 2]);
+        check(Value::Null, json!({"eos_token_id": 0}), &[0]);
+        check(json!({}), json!({"eos_token_id": null}), &[]);
     }
 
     #[test]

@@ -229,7 +229,7 @@ fn default_short_probability() -> f64 {
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
     const ABOUT: &'static str = "Turns documents into shards of tokens: packed, with labels or tags, questions with answers, sources with targets, or pairs of sentences.";
-    const VERSION: u32 = 4;
+    const VERSION: u32 = 5;
     const INPUTS: &'static [Port] = &[Port::one("documents", Kind::Documents), Port::one("tokenizer", Kind::Tokenizer)];
     const OUTPUT: Kind = Kind::Tokens;
 
@@ -254,6 +254,7 @@ impl Stage for Tokenize {
         let artifact = inputs.artifact("tokenizer")?;
         let encoder = Encoder::load(artifact, self.model, self.dtype)?;
         self.facts(draft, &encoder)?;
+        draft.fact("frame", self.frame(&encoder))?;
         match self.layout {
             Layout::Packed => packed::run(self, ctx, &table, &encoder, draft),
             _ => examples::run(&examples::Job { settings: self, ctx, table: &table, encoder: &encoder, draft }),
@@ -304,6 +305,20 @@ impl Tokenize {
             draft.fact("weights", true)?;
         }
         Ok(())
+    }
+
+    /// What stands before and after a text that a model is to read, as in the rows it learns from.
+    fn frame(&self, encoder: &Encoder) -> [Vec<u32>; 2] {
+        let (before, after) = match (self.model, self.layout) {
+            (Model::Masked, _) => (encoder.begin, Some(encoder.end)),
+            (Model::EncoderDecoder, _) | (Model::Causal, Layout::Classify) => (None, Some(encoder.end)),
+            // Rows that begin with a document have the token before it, too.
+            (Model::Causal, Layout::Packed) if self.bos == Some(true) || self.packing != Packing::Pack => {
+                (encoder.tokenizer.special().bos.or(Some(encoder.end)), None)
+            }
+            (Model::Causal, _) => (None, None),
+        };
+        [before.into_iter().collect(), after.into_iter().collect()]
     }
 
     /// Tokens of a packed row: one more than the model reads, where each predicts the next.

@@ -17,7 +17,11 @@ impl Model {
         let pair = question.pair.as_ref().map(|pair| self.encode(pair)).transpose()?;
         let reads_pairs = self.loaded.config.family == Family::Bert;
         ensure!(pair.is_none() || reads_pairs, "this model reads one text at a time; leave out the second one");
-        let row = self.framed(self.encode(&question.text)?, pair)?;
+        let text = self.encode(&question.text)?;
+        let given = text.len() + pair.as_ref().map_or(0, Vec::len);
+        let frame = self.framed(Vec::new(), pair.as_ref().map(|_| Vec::new()))?.tokens.len();
+        let row = self.framed(text, pair)?;
+        let truncated = row.tokens.len() < given + frame;
         ensure!(!row.tokens.is_empty(), "an empty text has no token that the model could read");
         let label_type = match head {
             Head::Number => LabelType::Number,
@@ -27,7 +31,7 @@ impl Model {
         let batch = self.batch("classify", label_type, vec![row])?;
         let logits = tch::no_grad(|| heads::logits(self.loaded.network.as_ref(), &batch, Mode::default(), &Tape::off()))?;
         let said = Vec::<f32>::try_from(probabilities(head, logits).reshape([-1]))?;
-        let mut details = json!({"text": question.text});
+        let mut details = json!({"text": question.text, "truncated": truncated});
         if let Some(pair) = &question.pair {
             details["pair"] = json!(pair);
         }

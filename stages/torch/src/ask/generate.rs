@@ -24,8 +24,8 @@ impl Model {
                 }
             }
         }
-        let eos = self.loaded.config.special.eos.or(self.tokenizer.special().eos.map(i64::from)).unwrap_or(-1);
-        let how = How { decoding, eos, tokenizer: Some(&self.tokenizer), watch: None, slides: true };
+        let ends = self.ends(decoding);
+        let how = How { decoding, ends: &ends, tokenizer: Some(&self.tokenizer), watch: None, slides: true };
         let told = RefCell::new(String::new());
         let watch = |ids: &[i64]| self.go_on(&how, ids, &told);
         let watched = How { watch: if stream { Some(&watch) } else { None }, ..how };

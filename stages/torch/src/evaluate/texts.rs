@@ -16,8 +16,8 @@ use crate::worker::Worker;
 impl Work<'_> {
     pub(super) fn texts(&self, worker: &mut Worker) -> Result<Option<Report>> {
         let decoding = self.settings.decoding(self.job.seed);
-        let eos = self.model.loaded.config.special.eos.or(self.model.tokenizer.special().eos.map(i64::from)).unwrap_or(-1);
-        let how = How { decoding: &decoding, eos, tokenizer: Some(&self.model.tokenizer), watch: None, slides: false };
+        let ends = self.model.ends(&decoding);
+        let how = How { decoding: &decoding, ends: &ends, tokenizer: Some(&self.model.tokenizer), watch: None, slides: false };
         let mut cut = Cut::default();
         let checked = self.check(worker, |part| {
             self.prompts(part)?.into_iter().for_each(|(_, tokens)| cut.add(tokens));

@@ -1,10 +1,13 @@
-//! The tag of each word: of its first token, or of all its tokens where all of them have labels.
+//! The tag of each word: of its first token, or of all its tokens where all of them have labels. Words that a row does not hold, because it was cut,
+//! are said to be of no entity: gold tags are those of the whole document, where it is connected.
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
-use arrow::array::{ArrayRef, Int32Builder, ListBuilder};
+use anyhow::{Context as _, Result, bail};
+use arrow::array::{ArrayRef, Int32Builder, Int64Array, ListBuilder};
+use arrow::datatypes::{DataType, Field};
 use model::Report;
+use origins::TagColumn;
 use serde_json::json;
 use tch::Kind;
 
@@ -21,6 +24,8 @@ struct Tagged {
     gold: Vec<usize>,
     prediction: Vec<usize>,
     probabilities: Vec<f32>,
+    /// How many of the words the row does not hold, if that is known.
+    cut: Option<i64>,
 }
 
 impl Work<'_> {
@@ -57,6 +62,7 @@ impl Work<'_> {
         if done.is_none() {
             return Ok(None);
         }
+        self.add_cut_words(part, &mut rows, classes)?;
         let named = |of: fn(&Tagged) -> &Vec<usize>| {
             text_lists(rows.iter().map(|row| of(row).iter().map(|class| classes[*class].as_str()).collect()))
         };
@@ -69,6 +75,33 @@ impl Work<'_> {
             column("gold", named(|row| &row.gold)),
             column("prediction", named(|row| &row.prediction)),
             column("probabilities", number_lists(rows.iter().map(|row| row.probabilities.clone()))),
+            Column(Field::new("words_cut", DataType::Int64, true), Arc::new(rows.iter().map(|row| row.cut).collect::<Int64Array>())),
         ]))
+    }
+
+    /// Adds the words that full rows may not hold, which are said to be of no entity, with the gold tags of their documents.
+    fn add_cut_words(&self, part: &mut Part, rows: &mut [Tagged], classes: &[String]) -> Result<()> {
+        let ids = self.data.ids(part.rows.clone())?;
+        let tags = match (TagColumn::of(self.tokens), part.documents(&ids)?) {
+            (Some(column), Some(documents)) => Some(column.read(documents)?),
+            _ => None,
+        };
+        let class = |tag: &str| {
+            let known = classes.iter().position(|class| class == tag);
+            known.with_context(|| format!("the tag `{tag}` of a document is none of the tokens' classes; run `tokenize` again"))
+        };
+        for (place, (number, row)) in part.rows.clone().zip(rows).enumerate() {
+            if (self.data.length(number)? as i64) < self.facts.sequence_length {
+                row.cut = Some(0);
+            } else if let Some(tags) = &tags {
+                let held = row.words.len();
+                let gold = tags.of_all(place, &mut row.words)?;
+                row.gold = gold.iter().map(|tag| class(tag)).collect::<Result<_>>()?;
+                row.prediction.resize(gold.len(), class("O")?);
+                row.probabilities.resize(gold.len(), 0.0);
+                row.cut = Some((gold.len() - held) as i64);
+            }
+        }
+        Ok(())
     }
 }

@@ -1,10 +1,12 @@
-//! Texts that a model writes: completions of prompts, targets of sources.
+//! Texts that a model writes: completions of prompts, targets of sources. What was given and what should follow are those of the documents, where
+//! these are connected: what tokens say of a text may lack its case, spaces or end.
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use model::{Report, Row};
+use origins::TextColumns;
 use serde_json::json;
 use text::Tokenizer;
 
@@ -12,7 +14,7 @@ use super::parts::Part;
 use super::{Work, column, ids};
 use crate::batches::Buffers;
 use crate::folder;
-use crate::generate::{self, Completion, How, decoded};
+use crate::generate::{self, Completion, Ends, How, decoded};
 use crate::tables::Column;
 use crate::worker::Worker;
 
@@ -21,8 +23,11 @@ impl Work<'_> {
         let translates = self.facts.layout == "translate";
         let tokenizer = Tokenizer::load(&self.model.dir.join(folder::MODEL))?;
         let decoding = self.settings.decoding(self.job.seed);
-        let eos = self.facts.eos_id.context("the tokenizer has no end-of-text token, so a text could not end")?;
-        let how = How { decoding: &decoding, eos, tokenizer: Some(&tokenizer), watch: None, slides: false };
+        // What the model was taught to end in, and what its folder names besides.
+        let learned = self.facts.eos_id.context("the tokenizer has no end-of-text token, so a text could not end")?;
+        let others = folder::ends(&self.model.dir.join(folder::MODEL))?.into_iter().filter(|id| *id != learned);
+        let ends = Ends::new(std::iter::once(learned).chain(others).collect(), &decoding, &tokenizer, &self.loaded.config);
+        let how = How { decoding: &decoding, ends: &ends, tokenizer: Some(&tokenizer), watch: None, slides: false };
         let sides = if translates { source_and_target } else { prompt_and_target };
         let said = |part: &mut Part| {
             let found = if translates { self.targets(part, &how)? } else { self.completions(part, &how)? };
@@ -70,12 +75,23 @@ impl Work<'_> {
     }
 
     /// What was given, what should have followed (`sides`), and what followed.
-    fn texts_of(&self, part: &Part, completions: &[Completion], how: &How, tokenizer: &Tokenizer, sides: Sides) -> Result<Vec<Column>> {
+    fn texts_of(&self, part: &mut Part, completions: &[Completion], how: &How, tokenizer: &Tokenizer, sides: Sides) -> Result<Vec<Column>> {
+        let of_rows = self.data.ids(part.rows.clone())?;
+        let texts = match (TextColumns::of(&self.tokens.manifest.key_parts["settings"]), part.documents(&of_rows)?) {
+            (Some(columns), Some(documents)) => Some(columns.read(documents)?),
+            _ => None,
+        };
         let (mut sources, mut references, mut predictions) = (Vec::new(), Vec::new(), Vec::new());
-        for (row, completion) in part.rows.clone().zip(completions) {
-            let (source, target) = sides(&self.data.row(row, false)?);
-            sources.push(decoded(tokenizer, &source)?);
-            references.push(decoded(tokenizer, &target)?);
+        for (place, (row, completion)) in part.rows.clone().zip(completions).enumerate() {
+            let (source, reference) = match &texts {
+                Some(texts) => texts.of(place),
+                None => {
+                    let (source, target) = sides(&self.data.row(row, false)?);
+                    (decoded(tokenizer, &source)?, decoded(tokenizer, &target)?)
+                }
+            };
+            sources.push(source);
+            references.push(reference);
             predictions.push(how.text(tokenizer, &completion.ids)?);
         }
         let texts = |values: Vec<String>| -> ArrayRef { Arc::new(StringArray::from(values)) };
@@ -83,7 +99,7 @@ impl Work<'_> {
         let likely: Float64Array = completions.iter().map(|completion| Some(completion.log_likelihood)).collect();
         let ends = StringArray::from_iter_values(completions.iter().map(|completion| completion.end.name()));
         Ok(vec![
-            ids(self.data.ids(part.rows.clone())?)?,
+            ids(of_rows)?,
             column("source", texts(sources)),
             column("reference", texts(references)),
             column("prediction", texts(predictions)),

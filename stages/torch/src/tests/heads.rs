@@ -373,6 +373,7 @@ fn tags_are_learned_and_predicted_word_by_word() {
         (tokens, values)
     });
     let (batch, facts) = learn(&world, "tags", 30);
+    assert_eq!(numbers_of_cut(&batch), [Some(0); 20]);
     assert_eq!((&facts["task"], &facts["scheme"]), (&json!("tag"), &json!("iob2")));
     assert_eq!(lists(&batch, "gold"), lists(&batch, "prediction"));
     assert_eq!(lists(&batch, "gold")[1], ["O", "B-X", "I-X", "I-X", "O"]);
@@ -380,6 +381,55 @@ fn tags_are_learned_and_predicted_word_by_word() {
     assert_eq!(words.value(1).as_primitive::<arrow::datatypes::Int32Type>().values(), &[0, 1, 2, 3, 4]);
     let metrics = read(&world.dir("tags-model").join("metrics/part-00000.parquet"));
     assert_eq!((floats(&metrics, "f1").last().unwrap(), floats(&metrics, "accuracy").last().unwrap()), (&1.0, &1.0));
+}
+
+fn numbers_of_cut(batch: &arrow::array::RecordBatch) -> Vec<Option<i64>> {
+    batch.column_by_name("words_cut").unwrap().as_primitive::<Int64Type>().iter().collect()
+}
+
+#[test]
+fn words_that_a_row_does_not_hold_are_of_no_entity() {
+    let _alone = alone();
+    let world = World::new();
+    let facts = json!({
+        "layout": "tag", "classes": ["B-X", "I-X", "O"], "scheme": "iob2", "tag_scheme": "iobes", "label_all": false, "tags": "tags",
+        "sequence_length": 6,
+    });
+    // Every third document has one word more than its row, the end of an entity.
+    let cut = |n: u32| n.is_multiple_of(3);
+    examples(&world, "tags", &[("labels", Of::Int32s), ("words", Of::Int32s)], facts, |n| {
+        let tokens = if cut(n) { vec![2, 20, 21, 22, 7, 3] } else { vec![2, 20, 7, 8, 3] };
+        let label = |token: &u32| match token {
+            2 | 3 => IGNORE as i32,
+            7 => 0,
+            8 => 1,
+            _ => 2,
+        };
+        let words = (0..tokens.len() as i32).map(|place| if place == 0 || place as usize + 1 == tokens.len() { -1 } else { place - 1 });
+        (tokens.clone(), vec![Held::Int32s(tokens.iter().map(label).collect()), Held::Int32s(words.collect())])
+    });
+    let dir = world.dir("documents");
+    let ids = FixedSizeBinaryArray::try_from_iter((0..120u128).map(u128::to_le_bytes)).unwrap();
+    let tags = StringArray::from_iter_values((0..120).map(|n| if cut(n) { "O O O B-X E-X S-X" } else { "O B-X E-X" }));
+    let columns = vec![
+        Column(arrow::datatypes::Field::new("id", ids.data_type().clone(), false), std::sync::Arc::new(ids)),
+        Column(arrow::datatypes::Field::new("tags", tags.data_type().clone(), false), std::sync::Arc::new(tags)),
+    ];
+    tables::write(&dir, "documents", columns).unwrap();
+    artifact(&dir, ArtifactKind::Documents, &[("documents/part-00000.parquet", "documents", None, 120)], json!({}));
+
+    // Without documents nothing is known of other words.
+    let (alone, _) = learn(&world, "tags", 30);
+    let row = (100..120).position(cut).unwrap();
+    assert_eq!((numbers_of_cut(&alone)[row], lists(&alone, "gold")[row].len()), (None, 4));
+    let inputs = [("model", "tags-model"), ("tokens", "tags"), ("documents", "documents")];
+    let (batch, _) = world.predict("whole", json!({"batch_size": 7}), &inputs);
+    assert_eq!(numbers_of_cut(&batch), (100..120).map(|n| Some(if cut(n) { 2 } else { 0 })).collect::<Vec<_>>());
+    assert_eq!(lists(&batch, "gold")[row], ["O", "O", "O", "B-X", "I-X", "B-X"]);
+    assert_eq!(lists(&batch, "prediction")[row], ["O", "O", "O", "B-X", "O", "O"]);
+    assert_eq!(lists(&batch, "gold")[row + 1], ["O", "B-X", "I-X"]);
+    let words: &ListArray = batch.column_by_name("words").unwrap().as_list();
+    assert_eq!(words.value(row).as_primitive::<arrow::datatypes::Int32Type>().values(), &[0, 1, 2, 3, 4, 5]);
 }
 
 #[test]

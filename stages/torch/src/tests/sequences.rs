@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::batches::Denoising;
-use crate::generate::How;
+use crate::generate::{Ends, How};
 use crate::models::rnn;
 use crate::{carry, logits};
 
@@ -93,7 +93,8 @@ fn searches_find_what_transformers_finds() {
         for search in expected["searches"].as_array().unwrap() {
             let (beams, length_penalty) = (search["beams"].as_u64().unwrap() as usize, search["length_penalty"].as_f64().unwrap());
             let decoding = Decoding { beams: beams as u64, length_penalty, max_new_tokens: 9, ..Decoding::default() };
-            let how = How { decoding: &decoding, eos: 1, tokenizer: None, watch: None, slides: false };
+            let ends = Ends { eos: vec![1], ..Ends::default() };
+            let how = How { decoding: &decoding, ends: &ends, tokenizer: None, watch: None, slides: false };
             let numbers = vec![0; ids_of.size()[0] as usize];
             let found = generate::translate(&loaded, &ids_of, &seen, &numbers, 0, &how).unwrap();
             let found: Vec<Vec<i64>> = found.into_iter().map(|one| one.ids).collect();

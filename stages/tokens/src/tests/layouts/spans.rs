@@ -50,6 +50,7 @@ fn a_row_that_is_cut_stays_a_right_sequence() {
     // Classes: B-X, E-X, I-X, O, S-X.
     assert_eq!(rows(&artifact, &["labels"]), ["[CLS] the fox ##es run 北 京 [SEP] | -100 3 0 -100 2 1 -100 -100"]);
     assert_eq!((count(&artifact, "tokens_cut"), count(&artifact, "tokens_stored")), (1, 8));
+    assert_eq!(count(&artifact, "words_cut"), 1);
     assert_eq!(artifact.fact::<String>("tag_scheme").unwrap(), "iobes");
 }
 

@@ -5,10 +5,10 @@
 
 use anyhow::{Result, bail};
 use arrow::array::Array;
+use origins::lists::{Cell, lists};
 use rayon::prelude::*;
 use shards::examples::{Column, Example, Kind, Value};
 
-use super::lists::{Cell, lists};
 use super::{Job, Outcome, Stored, excerpt, framed_pair, needed, write};
 use crate::documents::{Documents, id};
 use crate::tokenize::Tokenize;
@@ -80,7 +80,7 @@ fn answers(batch: &Documents, texts: &str, starts: &str) -> Result<Vec<Answer>> 
     let starts_text = if is_nested(starts)? { None } else { Some(batch.strings(starts)?) };
     let in_lists =
         |row: usize| starts_text.as_ref().is_none_or(|starts| starts.is_valid(row) && starts.value(row).trim_start().starts_with('['));
-    let (text_lists, start_lists) = (lists(batch, texts)?, lists(batch, starts)?);
+    let (text_lists, start_lists) = (lists(batch.column(texts)?, texts)?, lists(batch.column(starts)?, starts)?);
     let text_texts = if is_nested(texts)? { None } else { Some(batch.strings(texts)?) };
     let answer = |(row, (text, start)): (usize, (Cell, Cell))| -> Answer {
         let plain = text_texts.as_ref().filter(|_| !in_lists(row));

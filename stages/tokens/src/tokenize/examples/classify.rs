@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type};
+use origins::lists::{Cell, lists};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shards::examples::{Example, Kind, Value};
 
-use super::lists::{Cell, lists};
 use super::{Fault, Job, Outcome, Stored, excerpt, framed, framed_pair, needed, write};
 use crate::documents::{self, Documents, id};
 use crate::tokenize::{Model, Tokenize};
@@ -135,7 +135,7 @@ fn labels(batch: &Documents, column: &str, kind: LabelType, classes: &[String]) 
                     Ok(Value::Int32s(numbers.into_iter().collect()))
                 }
             };
-            lists(batch, column)?.into_iter().map(label).collect()
+            lists(batch.column(column)?, column)?.into_iter().map(label).collect()
         }
         LabelType::Number => {
             let (texts, numbers) = (batch.strings(column)?, batch.cast(column, &DataType::Float64)?);
@@ -164,7 +164,7 @@ fn classes(job: &Job, label: &str) -> Result<Vec<String>> {
             };
             match job.settings.label_type {
                 LabelType::MultiLabel => {
-                    for cell in lists(&batch, label)? {
+                    for cell in lists(batch.column(label)?, label)? {
                         if let Cell::List(names) = cell {
                             names.iter().for_each(|name| add(name));
                         }

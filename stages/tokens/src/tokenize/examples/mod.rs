@@ -3,9 +3,7 @@
 mod answer;
 mod classify;
 mod complete;
-mod lists;
 mod pairs;
-mod schemes;
 mod tag;
 mod translate;
 
@@ -16,11 +14,12 @@ use anyhow::{Context as _, Result, bail};
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, Float64Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::DataType;
 use engine::{Context, Draft, PartWriter, Table, schema};
+use origins::excerpt;
 use shards::examples::{Column, Example, Kind, Value, WEIGHT, Writer};
 
 pub use classify::LabelType;
+pub use origins::Scheme;
 pub use pairs::Objective;
-pub use schemes::Scheme;
 pub use translate::TooLong;
 
 use super::summary::{self, Shard, Summary};
@@ -142,15 +141,6 @@ fn framed_pair(encoder: &Encoder, first: &[u32], second: &[u32]) -> (Vec<u32>, V
     tokens.extend(second.iter().copied().chain([encoder.end]));
     segments.resize(tokens.len(), 1);
     (tokens, segments)
-}
-
-/// How a text is quoted in the detail of a reject.
-fn excerpt(text: &str) -> String {
-    const CHARACTERS_MAX: usize = 40;
-    match text.char_indices().nth(CHARACTERS_MAX) {
-        Some((end, _)) => format!("`{}…`", &text[..end]),
-        None => format!("`{text}`"),
-    }
 }
 
 /// Reads the documents' columns `reads` and writes what `make` makes of each batch; it may keep a state within a file of documents.

@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
+use origins::lists::{Cell, words as lists_of_words};
+use origins::{Entity, Scheme};
 use rayon::prelude::*;
 use shards::examples::{Example, Kind, Value};
 
 use super::classify::CLASSES_MAX;
-use super::lists::{Cell, words as lists_of_words};
-use super::schemes::{Entity, Scheme};
 use super::{Fault, Job, Outcome, Stored, excerpt, framed, needed, write};
 use crate::documents::{self, Documents, id};
 use crate::tokenize::Tokenize;
@@ -36,7 +36,7 @@ pub(super) fn run(job: &Job) -> Result<()> {
     job.draft.fact("label_all", settings.label_all)?;
     write(job, &[words, tags], &[("labels", Kind::Int32s), ("words", Kind::Int32s)], |(), batch| {
         let ids = batch.ids("id")?;
-        let rows: Vec<(Cell, Cell)> = lists_of_words(batch, words)?.into_iter().zip(lists_of_words(batch, tags)?).collect();
+        let rows: Vec<(Cell, Cell)> = both(batch, words, tags)?.collect();
         let outcome = |(row, (words, tags)): (usize, (Cell, Cell))| match sequence(words, tags) {
             Ok((words, tags)) => example(job, scheme, &classes, id(&ids, row), &words, &tags),
             Err((rule, detail)) => Ok(Outcome::because(rule, 0, detail)),
@@ -60,6 +60,12 @@ fn sequence(words: Cell, tags: Cell) -> Result<(Vec<String>, Vec<String>), Fault
     Ok((words, tags))
 }
 
+/// Words and tags of each document.
+fn both(batch: &Documents, words: &str, tags: &str) -> Result<impl Iterator<Item = (Cell, Cell)> + use<>> {
+    let lists = |name: &str| lists_of_words(batch.column(name)?, name);
+    Ok(lists(words)?.into_iter().zip(lists(tags)?))
+}
+
 fn texts(items: &[String]) -> Vec<&str> {
     items.iter().map(String::as_str).collect()
 }
@@ -72,7 +78,7 @@ fn look_through(job: &Job, words: &str, tags: &str) -> Result<(Scheme, BTreeSet<
         for batch in documents::read(job.table, file, &[words, tags])? {
             job.ctx.check_stop()?;
             let batch: Documents = batch?;
-            for (words, cell) in lists_of_words(&batch, words)?.into_iter().zip(lists_of_words(&batch, tags)?) {
+            for (words, cell) in both(&batch, words, tags)? {
                 let Ok((_, sequence)) = sequence(words, cell) else { continue };
                 let sequence = texts(&sequence);
                 for (scheme, (right, kinds)) in schemes.iter().zip(&mut found) {
@@ -117,6 +123,8 @@ fn example(job: &Job, scheme: Scheme, classes: &[String], id: [u8; 16], words: &
     let empty = encoded.iter().filter(|tokens| tokens.is_empty()).count();
     let aligned = align(&encoded, settings.sequence_length - frame);
     let labels = labels(settings, classes, &entities, &aligned);
+    let held = aligned.last().map_or(0, |word| word + 1);
+    let cut = encoded[held..].iter().filter(|tokens| !tokens.is_empty()).count();
     let tokens: Vec<u32> = encoded.into_iter().flatten().take(aligned.len()).collect();
     let framed_list = |values: Vec<i32>, outside: i32| {
         let before = encoder.begin.map(|_| outside);
@@ -126,7 +134,7 @@ fn example(job: &Job, scheme: Scheme, classes: &[String], id: [u8; 16], words: &
     let values = vec![framed_list(labels, shards::IGNORE as i32), framed_list(numbers, -1)];
     let tokens = framed(encoder, tokens);
     let stored = tokens.len();
-    let counts = vec![("words_without_tokens", empty as i64)];
+    let counts = vec![("words_without_tokens", empty as i64), ("words_cut", cut as i64)];
     let rows = vec![Example { id, tokens, values }];
     Ok(Outcome::Stored(Stored { rows, tokens: stored, cut: whole - stored, counts, ..Stored::default() }))
 }
@@ -141,14 +149,9 @@ fn align(encoded: &[Vec<u32>], room: usize) -> Vec<usize> {
 fn labels(settings: &Tokenize, classes: &[String], entities: &[Entity], words: &[usize]) -> Vec<i32> {
     let is_first = |place: usize| place == 0 || words[place - 1] != words[place];
     let labelled: Vec<usize> = (0..words.len()).filter(|place| settings.label_all || is_first(*place)).collect();
-    let at = |word: usize| labelled.partition_point(|place| words[*place] < word);
-    let entities: Vec<Entity> = entities
-        .iter()
-        .map(|entity| Entity { kind: entity.kind, range: at(entity.range.start)..at(entity.range.end) })
-        .filter(|entity| !entity.range.is_empty())
-        .collect();
+    let of_places: Vec<usize> = labelled.iter().map(|place| words[*place]).collect();
     let mut labels = vec![shards::IGNORE as i32; words.len()];
-    for (place, tag) in labelled.iter().zip(settings.scheme.encode(&entities, labelled.len())) {
+    for (place, tag) in labelled.iter().zip(settings.scheme.encode_words(entities, &of_places)) {
         labels[*place] = classes.binary_search(&tag).expect("all tags of the types are classes") as i32;
     }
     labels

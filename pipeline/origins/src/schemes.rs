@@ -7,6 +7,8 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::excerpt;
+
 /// How entities are written as tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -24,9 +26,9 @@ pub enum Scheme {
 
 /// An entity: its type (empty where tags have none) and its places in the sequence.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entity<'a> {
-    pub(super) kind: &'a str,
-    pub(super) range: Range<usize>,
+pub struct Entity<'a> {
+    pub kind: &'a str,
+    pub range: Range<usize>,
 }
 
 /// Prefix and type of a tag such as `B-PER`; `O` has neither.
@@ -41,9 +43,9 @@ fn parts(tag: &str) -> (char, &str) {
 
 impl Scheme {
     /// In the order in which they are tried when tags fit several.
-    pub(super) const ALL: [Scheme; 4] = [Scheme::Iob2, Scheme::Iob1, Scheme::Iobes, Scheme::Bilou];
+    pub const ALL: [Scheme; 4] = [Scheme::Iob2, Scheme::Iob1, Scheme::Iobes, Scheme::Bilou];
 
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Scheme::Iob1 => "iob1",
             Scheme::Iob2 => "iob2",
@@ -62,7 +64,7 @@ impl Scheme {
     }
 
     /// The entities that tags stand for, or what is wrong with them.
-    pub(super) fn decode<'a>(self, tags: &[&'a str]) -> Result<Vec<Entity<'a>>, String> {
+    pub fn decode<'a>(self, tags: &[&'a str]) -> Result<Vec<Entity<'a>>, String> {
         let mut entities: Vec<Entity> = Vec::new();
         // Whether the last entity may go on.
         let mut open = false;
@@ -80,7 +82,7 @@ impl Scheme {
                 ('B', Some(_)) => !open,
                 (other, Some((end, _))) if other == end => open && same,
                 (other, Some((_, single))) if other == single => !open,
-                _ => return Err(format!("word {}: {} is no tag of {}", place + 1, super::excerpt(tag), self.name())),
+                _ => return Err(format!("word {}: {} is no tag of {}", place + 1, excerpt(tag), self.name())),
             };
             if !fits {
                 let before = if place == 0 { "stands first".to_string() } else { format!("follows `{}`", tags[place - 1]) };
@@ -105,7 +107,7 @@ impl Scheme {
     }
 
     /// The tags of a sequence of `length` places. Entities are in order and do not overlap.
-    pub(super) fn encode(self, entities: &[Entity], length: usize) -> Vec<String> {
+    pub fn encode(self, entities: &[Entity], length: usize) -> Vec<String> {
         let mut tags = vec!["O".to_string(); length];
         for (number, Entity { kind, range }) in entities.iter().enumerate() {
             let before = number.checked_sub(1).map(|before| &entities[before]);
@@ -125,8 +127,17 @@ impl Scheme {
         tags
     }
 
+    /// The tags of places, of each of which `words` has the word: entities go over all places of their words.
+    pub fn encode_words(self, entities: &[Entity], words: &[usize]) -> Vec<String> {
+        let at = |word: usize| words.partition_point(|other| *other < word);
+        let placed = |entity: &Entity<'_>| at(entity.range.start)..at(entity.range.end);
+        let entities = entities.iter().map(|entity| Entity { kind: entity.kind, range: placed(entity) });
+        let entities: Vec<Entity> = entities.filter(|entity| !entity.range.is_empty()).collect();
+        self.encode(&entities, words.len())
+    }
+
     /// All tags of some types, sorted.
-    pub(super) fn tags(self, kinds: &BTreeSet<String>) -> Vec<String> {
+    pub fn tags(self, kinds: &BTreeSet<String>) -> Vec<String> {
         let prefixes = ['B', 'I'].into_iter().chain(self.ends().into_iter().flat_map(|(end, single)| [end, single]));
         let all = prefixes.flat_map(|prefix| kinds.iter().map(move |kind| name(prefix, kind)));
         let mut tags: Vec<String> = all.chain(["O".to_string()]).collect();

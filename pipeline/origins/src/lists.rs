@@ -5,44 +5,43 @@ use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 
-use super::excerpt;
-use crate::documents::Documents;
+use crate::excerpt;
 
 /// What a cell holds.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Cell {
+pub enum Cell {
     Null,
     List(Vec<String>),
     /// It is no list; the words say why.
     Broken(String),
 }
 
-/// A column of lists. Texts are JSON lists of texts, numbers or truth values.
-pub(super) fn lists(batch: &Documents, name: &str) -> Result<Vec<Cell>> {
-    cells(batch, name, json)
+/// The column `name`, of lists. Texts are JSON lists of texts, numbers or truth values.
+pub fn lists(column: &ArrayRef, name: &str) -> Result<Vec<Cell>> {
+    cells(column, json).with_context(|| format!("column `{name}` cannot be read as lists of texts"))
 }
 
-/// A column of lists of words. Texts are JSON lists of texts, or words between white space.
-pub(super) fn words(batch: &Documents, name: &str) -> Result<Vec<Cell>> {
-    cells(batch, name, |text| {
+/// The column `name`, of lists of words. Texts are JSON lists of texts, or words between white space.
+pub fn words(column: &ArrayRef, name: &str) -> Result<Vec<Cell>> {
+    let read = |text: &str| {
         let rest = text.trim_start().strip_prefix('[').map(str::trim);
         match rest {
             // A text that begins with a bracket is usual, one that goes on with a quotation mark straight after it is not.
             Some(rest) if rest.starts_with('"') || rest == "]" => json(text),
             _ => Cell::List(text.split_ascii_whitespace().map(str::to_string).collect()),
         }
-    })
+    };
+    cells(column, read).with_context(|| format!("column `{name}` cannot be read as lists of texts"))
 }
 
-fn cells(batch: &Documents, name: &str, read: impl Fn(&str) -> Cell) -> Result<Vec<Cell>> {
-    let column = batch.column(name)?;
-    let found = match column.data_type() {
+fn cells(column: &ArrayRef, read: impl Fn(&str) -> Cell) -> Result<Vec<Cell>> {
+    match column.data_type() {
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => of_lists(column),
         _ => {
-            return Ok(batch.strings(name)?.iter().map(|text| text.map_or(Cell::Null, &read)).collect());
+            let texts = cast(column, &DataType::Utf8)?;
+            Ok(texts.as_string::<i32>().iter().map(|text| text.map_or(Cell::Null, &read)).collect())
         }
-    };
-    found.with_context(|| format!("column `{name}` cannot be read as lists of texts"))
+    }
 }
 
 fn of_lists(column: &ArrayRef) -> Result<Vec<Cell>> {
