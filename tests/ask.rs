@@ -201,10 +201,7 @@ fn a_text_is_classified_as_by_the_step() {
     let said = objects(&site().ok(&["classify", "x.toml", "spam", "--json", &long, "the list"]));
     assert_eq!((&said[0]["truncated"], &said[1]["truncated"]), (&json!(true), &json!(false)));
     let lines = piped(&["classify", "runs/x/steps/spam"], &format!("the list\n{long}\n"));
-    assert_eq!(
-        lines.stderr,
-        "note: line 2 of the standard input has more tokens than the model reads; it answers to the first ones\n"
-    );
+    assert_eq!(lines.stderr, "note: line 2 of the standard input has more tokens than the model reads; it answers to the first ones\n");
 }
 
 #[test]

@@ -207,11 +207,7 @@ fn rows_are_those_of_predict() {
         let against = format!("inputs = {{ predictions = \"{predict}\", against = \"{tokens}_baseline\" }}");
         [
             step("train", &model, &format!("{network}inputs = {{ tokens = \"{tokens}\", tokenizer = \"{tokenizer}\" }}")),
-            step(
-                "predict",
-                &predict,
-                &format!("limit = 200\n{length}inputs = {{ model = \"{model}\", tokens = \"{tokens}\" }}"),
-            ),
+            step("predict", &predict, &format!("limit = 200\n{length}inputs = {{ model = \"{model}\", tokens = \"{tokens}\" }}")),
             step("score", &format!("{tokens}_score"), &format!("{more}{against}")),
         ]
         .concat()

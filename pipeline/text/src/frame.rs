@@ -53,8 +53,8 @@ fn template(before: &[(u32, String)], after: &[(u32, String)]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::{Kind, Recipe, WordCounts};
     use crate::Tokenizer;
+    use crate::learn::{Kind, Recipe, WordCounts};
 
     /// A learned tokenizer with another frame, after it was written and read.
     fn framed(kind: Kind, style: &str, before: &[u32], after: &[u32]) -> (Tokenizer, String) {

@@ -153,7 +153,12 @@ pub fn go_on(loaded: &Loaded, rows: &[Vec<i64>], numbers: &[u64], how: &How) -> 
 pub fn greedy(loaded: &Loaded, prompts: &[Vec<i64>], eos: i64, max_new_tokens: usize) -> Result<Vec<Completion>> {
     let decoding = Decoding { max_new_tokens: max_new_tokens as u64, ..Decoding::default() };
     let ends = Ends { eos: vec![eos], ..Ends::default() };
-    complete(loaded, prompts, &vec![0; prompts.len()], &How { decoding: &decoding, ends: &ends, tokenizer: None, watch: None, slides: false })
+    complete(
+        loaded,
+        prompts,
+        &vec![0; prompts.len()],
+        &How { decoding: &decoding, ends: &ends, tokenizer: None, watch: None, slides: false },
+    )
 }
 
 /// The target of each source (batch, source time) by a network of encoder and decoder, which begins with the token `first`.

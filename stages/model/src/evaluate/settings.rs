@@ -187,10 +187,7 @@ const OF_OUTPUTS: [(&[Output], &[&str]); 5] = [
     ),
     (&[Output::MultipleChoice, Output::Generate, Output::Rolling], &["doc_to_target"]),
     (&[Output::MultipleChoice], &["doc_to_choice", "choice_labels", "unconditional"]),
-    (
-        &[Output::Generate],
-        &["stop", "max_new_tokens", "beams", "length_penalty", "repetition_penalty", "temperature", "top_k", "top_p"],
-    ),
+    (&[Output::Generate], &["stop", "max_new_tokens", "beams", "length_penalty", "repetition_penalty", "temperature", "top_k", "top_p"]),
     (&[Output::Contrast], &["stereotype", "anti_stereotype", "unrelated", "direction", "target", "context", "per_token"]),
 ];
 

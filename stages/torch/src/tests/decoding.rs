@@ -287,7 +287,8 @@ fn special_tokens_stop_a_text_and_padding_stands_in_none() {
     let likely = |first: f64, second: f64| [first, second, 0.01, 0.01, 0.01];
     let (after_one, after_two) = ([0.6, 0.1, 0.2, 0.05, 0.05], [0.5, 0.01, 0.01, 0.4, 0.08]);
     let toy = Toy::new(&[&[0.2; 5], &after_one, &after_two, &[0.2; 5], &[0.2; 5], &likely(0.6, 0.37)]);
-    let config = NetworkConfig { special: SpecialTokens { pad: Some(0), bos: None, eos: Some(4) }, ..config(Family::Seq2seq, Head::Causal) };
+    let config =
+        NetworkConfig { special: SpecialTokens { pad: Some(0), bos: None, eos: Some(4) }, ..config(Family::Seq2seq, Head::Causal) };
     for beams in [1, 2] {
         let decoding = Decoding { beams, stop: vec!["w3".into(), "no".into()], length_penalty: 0.0, ..Decoding::default() };
         let ends = Ends::new(vec![4], &decoding, &tokenizer, &config);
