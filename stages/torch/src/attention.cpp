@@ -1,4 +1,4 @@
-// Attention that is learned from on the CPU. Scores stand for some heads and rows at once, so few that they stay in the caches, as in
+// Attention on the CPU, to be learned from. Scores stand for some heads and rows at once, so few that they stay in the caches, as in
 // FlashAttention (Dao et al. 2022); their gradients are made of scores computed again. Products are oneDNN's or MKL's over many heads at once,
 // which are about three times as fast as those of LibTorch's own kernel; under a causal mask what lies right of a block of rows is left out.
 // In bf16 the scores are rounded to bf16 before they become probabilities, as in networks that write attention out; LibTorch's kernel keeps f32.

@@ -195,7 +195,7 @@ pub fn gelu(x: &Tensor, tanh: bool) -> Result<Tensor> {
     }
 }
 
-/// Attention of `q` (batch, heads, time, width) to `k` and `v` (batch, heads, keys, width) by a kernel of our own, to be learned from on the CPU.
+/// Attention of `q` (batch, heads, time, width) to `k` and `v` (batch, heads, keys, width) by a kernel of our own on the CPU.
 /// `mask` holds booleans (batch or 1, 1, time or 1, keys); a causal one looks at none and wants as many keys as queries.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>, causal: bool, scale: f64) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
