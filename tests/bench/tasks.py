@@ -68,7 +68,8 @@ def line(task, row, results):
     what, metric, lower, training, step = row
     if task == "word-vectors":
         tuned, scratch = ([named(r, metric, name) for r in results] for name in ("skip_gram", "scratch"))
-        baseline, seconds = [], [r["seconds"][training] for r in results]
+        simple = [named(r, metric, "spelling") for r in results]
+        baseline, seconds = simple, [r["seconds"][training] for r in results]
     else:
         tuned = [value(r, step.format(""), metric, ["model"]) for r in results]
         scratch = [value(r, step.format("_scratch"), metric, ["model"]) for r in results]
@@ -80,7 +81,7 @@ def line(task, row, results):
 
 
 def named(result, metric, system):
-    return next(v for _, s, m, v in result["scores"] if (s, m) == (system, metric))
+    return next((v for _, s, m, v in result["scores"] if (s, m) == (system, metric)), None)
 
 
 def main():

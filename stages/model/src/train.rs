@@ -42,7 +42,8 @@ pub struct Train {
     /// The split to learn from.
     #[serde(default = "default_split")]
     pub split: String,
-    /// The split that the model is tried on while it trains; skipped when the tokens do not have it.
+    /// The split that the model is tried on while it trains. Skipped when the tokens do not have it, unless `best_metric` or files of words
+    /// (`word_similarity`, `word_analogies`) need it.
     #[serde(default = "default_valid_split")]
     pub valid_split: String,
     /// Optimizer steps; give either steps or epochs.
@@ -91,10 +92,10 @@ pub struct Train {
     /// L2 penalty, a part of the gradient.
     #[serde(default)]
     pub weight_decay: Option<f64>,
-    /// Decay rates of the two averages of adamw, adam and lion; the paper of lion has [0.9, 0.99].
+    /// Decay rates of the two averages of adamw, adam and lion, and of what muon leaves to adamw; the paper of lion has [0.9, 0.99].
     #[serde(default = "default_betas")]
     pub betas: [f64; 2],
-    /// Epsilon of adamw, adam and adagrad.
+    /// Epsilon of adamw, adam and adagrad, and of what muon leaves to adamw.
     #[serde(default = "default_epsilon")]
     pub epsilon: f64,
     /// Decay of the average of gradients in sgd (0.9 unless given) and muon (0.95).

@@ -1,4 +1,4 @@
-// Attention on the CPU, to be learned from. Scores stand for some heads and rows at once, so few that they stay in the caches, as in
+// Attention on the CPU. Scores stand for some heads and rows at once, so few that they stay in the caches, as in
 // FlashAttention (Dao et al. 2022); their gradients are made of scores computed again. Products are oneDNN's or MKL's over many heads at once,
 // which are about three times as fast as those of LibTorch's own kernel; under a causal mask what lies right of a block of rows is left out.
 // In bf16 the scores are rounded to bf16 before they become probabilities, as in networks that write attention out; LibTorch's kernel keeps f32.
@@ -63,7 +63,7 @@ template <typename T>
 MILL_INLINE void gradient_row(T* row, T* gradient, const bool* mask, int64_t seen, int64_t count, float scale, float logarithm, float mean) {
   for (int64_t i = 0; i < seen; ++i) {
     const float away = load(row, i) * scale - logarithm;
-    const float p = mask == nullptr || mask[i] ? exponential(away < 0 ? away : 0.0f) : 0.0f;
+    const float p = mask == nullptr || mask[i] ? exponential(away > 0 ? 0.0f : away) : 0.0f;
     store(row, i, p);
     store(gradient, i, p * (load(gradient, i) - mean) * scale);
   }
@@ -178,7 +178,8 @@ struct Gradients {
 };
 
 // In bf16, products less the numbers of their rows are rounded once and not before, when nearly equal numbers cancel: the numbers are two more
-// columns, as one of bf16 is too coarse, and what is multiplied with them has `others`.
+// columns, as one of bf16 is too coarse, and what is multiplied with them has `others`. All of them are finite: oneDNN lets infinities of such
+// columns leak into other rows on some processors.
 at::Tensor with_numbers(const at::Tensor& x, const at::Tensor& numbers) {
   const at::Tensor high = numbers.to(x.scalar_type()), low = (numbers - high.to(at::kFloat)).to(x.scalar_type());
   return at::cat({x, high.unsqueeze(-1), low.unsqueeze(-1)}, -1);
@@ -219,8 +220,12 @@ Gradients backward(const View& view, const at::Tensor& q, const at::Tensor& k, c
 at::Tensor flat(const at::Tensor& x) { return x.reshape({x.size(0) * x.size(1), x.size(2), x.size(3)}).contiguous(); }
 
 struct Attention : torch::autograd::Function<Attention> {
+  // Products are of the inputs' kind, whatever autocast says: kernels read them as such.
+  using Plain = c10::impl::ExcludeDispatchKeyGuard;
+
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                             const std::optional<at::Tensor>& mask, bool causal, double scale) {
+    const Plain plain(c10::DispatchKey::AutocastCPU);
     const int64_t batch = query.size(0), heads = query.size(1), time = query.size(2);
     View view{heads, batch * heads, time, key.size(2), causal, float(scale), std::nullopt};
     if (mask) view.mask = mask->expand({batch, 1, time, view.keys});
@@ -238,6 +243,7 @@ struct Attention : torch::autograd::Function<Attention> {
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
+    const Plain plain(c10::DispatchKey::AutocastCPU);
     const auto saved = context->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &logarithms = saved[4];
     const int64_t batch = out.size(0), heads = out.size(1);
@@ -259,6 +265,13 @@ extern "C" {
 // (batch or 1, 1, time or 1, keys) of booleans, or null.
 char* mill_attention(at::Tensor* q, at::Tensor* k, at::Tensor* v, at::Tensor* mask, int causal, double scale, at::Tensor** out) {
   try {
+    for (const at::Tensor* x : {q, k, v})
+      TORCH_CHECK(x->dim() == 4 && x->device().is_cpu() && x->scalar_type() == q->scalar_type() && x->numel() > 0, "attention needs tensors of one kind");
+    TORCH_CHECK(q->scalar_type() == at::kFloat || q->scalar_type() == at::kBFloat16, "attention is in f32 or bf16");
+    TORCH_CHECK(k->sizes().slice(0, 2) == q->sizes().slice(0, 2) && v->sizes().slice(0, 3) == k->sizes().slice(0, 3) && k->size(3) == q->size(3),
+                "queries, keys and values do not fit together");
+    TORCH_CHECK(!causal || q->size(2) == k->size(2), "causal attention needs as many keys as queries");
+    TORCH_CHECK(!mask || (mask->dim() == 4 && mask->device().is_cpu() && mask->scalar_type() == at::kBool), "a mask holds booleans");
     const bool cast = at::autocast::is_autocast_enabled(at::kCPU);
     const auto kind = [&](const at::Tensor& x) { return cast ? x.to(at::kBFloat16) : x; };
     *out = new at::Tensor(Attention::apply(kind(*q), kind(*k), kind(*v), mask ? std::make_optional(*mask) : std::nullopt, causal != 0, scale));

@@ -10,8 +10,11 @@ use crate::models::Output;
 use crate::shim;
 use crate::tally::Tally;
 
+/// Learned rows are filled up to a multiple of this.
+const FULL: i64 = 128;
+
 /// Values of the logits that stand at once, many enough for the products: each chunk also adds to all of the weight's gradient.
-const CHUNK_VALUES: i64 = 8 << 20;
+const CHUNK_VALUES: i64 = 16 << 20;
 
 /// Sums over the predicted tokens of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -52,11 +55,22 @@ pub fn weighted(nll: &Tensor, weights: &Tensor) -> [f64; 2] {
 }
 
 fn chunks(rows: i64, vocabulary: i64) -> impl Iterator<Item = (i64, i64)> {
-    let size = (CHUNK_VALUES / vocabulary).clamp(128, 4096);
+    let size = (CHUNK_VALUES / vocabulary / FULL * FULL).clamp(FULL, 4096);
     (0..rows).step_by(size as usize).map(move |start| (start, size.min(rows - start)))
 }
 
-/// Loss of `features` (rows, width) against the labels of `goal`, and its backward pass: gradients of `scale` times the summed, weighted loss
+/// So many rows go behind so many that are learned from. The number of predicted tokens changes from batch to batch: memory of ever other sizes
+/// would leave gaps that nothing fits in, and oneDNN makes a kernel for each size of a product. A few rows are left alone.
+fn fill(rows: i64) -> i64 {
+    if rows < FULL { 0 } else { (FULL - rows % FULL) % FULL }
+}
+
+/// Places of predicted tokens with those that fill them up, of any token.
+pub fn filled(places: &Tensor) -> Tensor {
+    places.constant_pad_nd([0, fill(places.size()[0])])
+}
+
+/// Loss of `features` (rows, width) against the labels of `goal`, of as many rows or of fewer if they are [`filled`], and its backward pass: gradients of `scale` times the summed, weighted loss
 /// are added to the head's variables and flow on into whatever made `features`. `kind` is the kind of the large products. The sums are of the
 /// loss without weights and smoothing.
 pub fn train(features: &Tensor, output: &Output, goal: &Goal, kind: Kind) -> Result<Sums> {
@@ -71,7 +85,9 @@ pub fn train(features: &Tensor, output: &Output, goal: &Goal, kind: Kind) -> Res
 /// The summed loss, plain and weighted, and the gradient of the features.
 fn head_backward(features: &Tensor, output: &Output, goal: &Goal, kind: Kind) -> Result<([f64; 2], Tensor)> {
     let Goal { labels, weights, scale, smoothing } = *goal;
-    let x = features.detach().to_kind(kind); // (rows, width)
+    let rows = labels.size()[0];
+    let x = features.detach().to_kind(kind);
+    let x = x.constant_pad_nd([0, 0, 0, rows + fill(rows) - x.size()[0]]); // (rows and more, width)
     let weight = output.weight.detach().to_kind(kind); // (vocabulary, width)
     let bias = output.bias.map(|bias| bias.detach().to_kind(kind));
     // Frozen variables have none.
@@ -80,21 +96,23 @@ fn head_backward(features: &Tensor, output: &Output, goal: &Goal, kind: Kind) ->
     let gradient = Tensor::zeros_like(&features.detach());
     let zero = || Tensor::from(0f64).to_device(x.device());
     let (mut nll, mut weighted) = (zero(), zero());
-    for (start, length) in chunks(x.size()[0], weight.size()[0]) {
-        let rows = x.narrow(0, start, length);
-        let targets = labels.narrow(0, start, length);
-        let logits = rows.linear(&weight, bias.as_ref()); // (chunk, vocabulary)
-        let (losses, mut error) = errors(logits, &targets, smoothing)?;
+    for (start, length) in chunks(rows, weight.size()[0]) {
+        let more = fill(length);
+        let rows = x.narrow(0, start, length + more); // (chunk and more, width)
+        let logits = rows.linear(&weight, bias.as_ref()); // (chunk and more, vocabulary)
+        let (losses, error) = errors(logits, &labels.narrow(0, start, length).constant_pad_nd([0, more]), smoothing)?;
+        let _ = error.narrow(0, length, more).zero_();
+        let losses = losses.narrow(0, 0, length);
         nll += losses.sum(Kind::Double);
         if let Some(weights) = weights {
             let weights = weights.narrow(0, start, length); // (chunk)
             weighted += (losses * &weights).sum(Kind::Double);
-            let _ = error.g_mul_(&weights.unsqueeze(1));
+            let _ = error.narrow(0, 0, length).g_mul_(&weights.unsqueeze(1));
         }
         if let Some(bias_gradient) = &mut bias_gradient {
             let _ = bias_gradient.g_add_(&(error.sum_dim_intlist(0, false, Kind::Float) * scale));
         }
-        gradient.narrow(0, start, length).copy_(&(error.mm(&weight) * scale));
+        gradient.narrow(0, start, length).copy_(&(error.mm(&weight).narrow(0, 0, length) * scale));
         let Some(weight_gradient) = &mut weight_gradient else { continue };
         let scaled = rows * scale;
         if kind == Kind::Float {

@@ -113,6 +113,7 @@ pub fn learn(network: &dyn Network, batch: &Batch, scale: Scale, mode: Mode) -> 
     };
     let sums = match &batch.targets {
         Targets::Tokens { places, labels } => {
+            let places = places.as_ref().map(loss::filled);
             let features = shim::autocast(device, bf16, || hidden().map(|hidden| features(network, &hidden, places.as_ref())))??;
             tokens(&features, labels)?
         }
@@ -120,6 +121,7 @@ pub fn learn(network: &dyn Network, batch: &Batch, scale: Scale, mode: Mode) -> 
             let hidden = shim::autocast(device, bf16, hidden)??;
             // Both losses add their gradients here, so that they go through the network together.
             let leaf = hidden.detach().set_requires_grad(true);
+            let places = places.as_ref().map(loss::filled);
             let features = shim::autocast(device, bf16, || features(network, &leaf, places.as_ref()))?;
             let sums = tokens(&features, labels)?;
             let logits = shim::autocast(device, bf16, || network.classify(&leaf, dropout))??;

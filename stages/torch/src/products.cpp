@@ -44,6 +44,14 @@ at::Tensor mm(const at::Tensor& a, const at::Tensor& b) {
   return result;
 }
 
+at::Tensor& mm_out(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
+  const bool fits = a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0) && pays(a, b) && out.scalar_type() == at::kFloat && out.is_contiguous() &&
+                    out.sizes() == at::IntArrayRef({a.size(0), b.size(1)});
+  if (!fits) return at::cpu::mm_out(out, a, b);
+  at::native::mkldnn_matmul(dense(a), dense(b), out, 0, 1);
+  return out;
+}
+
 at::Tensor bmm(const at::Tensor& a, const at::Tensor& b) {
   if (!(a.dim() == 3 && b.dim() == 3 && a.size(0) == b.size(0) && a.size(2) == b.size(1) && pays(a, b))) return at::cpu::bmm(a, b);
   at::Tensor result = at::empty({a.size(0), a.size(1), b.size(2)}, a.options());
@@ -56,7 +64,16 @@ at::Tensor addmm(const at::Tensor& bias, const at::Tensor& a, const at::Tensor& 
   const bool fits = a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0) && bias.dim() == 1 && bias.size(0) == b.size(1) &&
                     bias.scalar_type() == at::kFloat && beta.toDouble() == 1 && alpha.toDouble() == 1;
   if (!(fits && pays(a, b))) return at::cpu::addmm(bias, a, b, beta, alpha);
+  at::NoGradGuard no_grad;  // it chooses its way by whether gradients are noted
   return at::native::mkldnn_linear_pointwise(dense(a), dense(b.t()), bias.contiguous(), "none", c10::List<std::optional<at::Scalar>>(), std::nullopt);
+}
+
+at::Tensor& addmm_(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta, const at::Scalar& alpha) {
+  const bool fits = a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0) && pays(a, b) && sum.scalar_type() == at::kFloat && sum.is_contiguous() &&
+                    sum.sizes() == at::IntArrayRef({a.size(0), b.size(1)}) && beta.toDouble() == 1 && alpha.toDouble() == 1;
+  if (!fits) return at::cpu::addmm_(sum, a, b, beta, alpha);
+  at::native::mkldnn_matmul(dense(a), dense(b), sum, 1, 1);
+  return sum;
 }
 
 // LibTorch warns of every replaced operator.
@@ -72,8 +89,10 @@ torch::Library* replace() {
     c10::WarningUtils::WarningHandlerGuard guard(&silent);
     auto* library = new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::CPU, __FILE__, __LINE__);
     library->impl("mm", mm);
+    library->impl("mm.out", mm_out);
     library->impl("bmm", bmm);
     library->impl("addmm", addmm);
+    library->impl("addmm_", addmm_);
     return library;
   }
 #endif

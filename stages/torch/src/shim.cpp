@@ -217,6 +217,8 @@ char* mill_autocast(int on_cuda, int enabled) {
   });
 }
 
+int mill_is_autocast(int on_cuda) { return at::autocast::is_autocast_enabled(on_cuda ? at::kCUDA : at::kCPU); }
+
 // The instruction set that LibTorch's own kernels use, for example "AVX512"; the caller frees it.
 char* mill_cpu_capability() { return strdup(at::get_cpu_capability().c_str()); }
 

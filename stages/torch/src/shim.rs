@@ -248,6 +248,12 @@ pub fn autocast<T>(device: Device, enabled: bool, body: impl FnOnce() -> T) -> R
     Ok(result)
 }
 
+/// Whether products of the calling thread are taken in bf16.
+pub fn is_autocast(device: Device) -> bool {
+    // SAFETY: reads a thread-local flag.
+    unsafe { mill_is_autocast(c_int::from(device.is_cuda())) != 0 }
+}
+
 /// Processes that sum tensors together.
 pub struct Group(*mut c_void);
 
@@ -320,6 +326,7 @@ unsafe extern "C" {
     fn mill_random_state(gpu: c_int, state: *mut *mut torch_sys::C_tensor) -> *mut c_char;
     fn mill_set_random_state(gpu: c_int, state: Handle) -> *mut c_char;
     fn mill_autocast(on_cuda: c_int, enabled: c_int) -> *mut c_char;
+    fn mill_is_autocast(on_cuda: c_int) -> c_int;
     fn mill_cpu_capability() -> *mut c_char;
     fn mill_version() -> *const c_char;
     fn mill_configuration() -> *mut c_char;

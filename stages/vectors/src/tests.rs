@@ -297,7 +297,8 @@ fn vectors_are_scored_by_pairs_and_analogies() {
     let none = Inputs::new(Vec::new(), Vec::new());
     let given = run_alone(&Given { words }, &context(1), &none, &dir.path().join("given")).unwrap();
     let inputs = Inputs::new(vec![("vectors".into(), given)], files);
-    let stage: ScoreVectors = settings(json!({"similarity": ["pairs.tsv"], "analogies": ["analogies.txt"], "names": ["given"]}));
+    let stage: ScoreVectors =
+        settings(json!({"similarity": ["pairs.tsv"], "analogies": ["analogies.txt"], "spelling": true, "names": ["given"]}));
     let artifact = run_alone(&stage, &context(2), &inputs, &dir.path().join("scores")).unwrap();
 
     let table = artifact.table("similarity").unwrap();
@@ -326,6 +327,11 @@ fn vectors_are_scored_by_pairs_and_analogies() {
             "analogy_oov_rate  0.250 4",
             "analogy_accuracy other 0.000 1",
             "analogy_accuracy royal 1.000 2",
+            // Of the pairs of letters, man and woman alone have some in common.
+            "spearman  0.258 4",
+            "pearson  0.451 4",
+            "similarity_oov_rate  0.000 4",
         ]
     );
+    assert_eq!(batch.column(0).as_string::<i32>().value(batch.num_rows() - 1), "spelling");
 }

@@ -13,6 +13,7 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>, causal:
     let (queries, keys) = (q.size(), k.size());
     let ours = q.device() == Device::Cpu
         && queries[2] > 1
+        && queries.iter().chain(&keys).all(|length| *length > 0)
         && [q, k, v].iter().all(|x| matches!(x.kind(), Kind::Float | Kind::BFloat16) && x.kind() == q.kind())
         && mask.is_none_or(|mask| mask.kind() == Kind::Bool && mask.dim() == 4 && mask.size()[1] == 1)
         && (!causal || queries[2] == keys[2]);

@@ -8,7 +8,7 @@ use tch::Tensor;
 
 use super::attention::attend;
 use super::bert_heads::{Heads, heads};
-use super::layers::{Linear, Norm, dropped, gelu, join_heads, layer_norm, linear, split_heads};
+use super::layers::{Linear, Norm, dropped, for_products, gelu, join_heads, layer_norm, linear, split_heads};
 use super::{Network, Output, Seen};
 use crate::parameters::{Init, Path};
 use crate::tape::Tape;
@@ -109,7 +109,8 @@ fn layer(path: &Path, config: &NetworkConfig) -> Layer {
 
 impl Layer {
     fn forward(&self, x: &Tensor, mask: Option<&Tensor>, dropout: f64) -> Tensor {
-        let [q, k, v] = [&self.query, &self.key, &self.value].map(|projection| split_heads(&projection.forward(x), self.heads));
+        let read = for_products(x);
+        let [q, k, v] = [&self.query, &self.key, &self.value].map(|projection| split_heads(&projection.forward(&read), self.heads));
         let attended = join_heads(&attend(&q, &k, &v, mask, false, None));
         let x = self.attention_norm.forward(&(x + dropped(self.attention_out.forward(&attended), dropout)));
         let inner = gelu(&self.mlp_in.forward(&x), false); // (batch, time, feed_forward)

@@ -10,7 +10,9 @@ use model::{Design, Head, NetworkConfig, PositionEmbedding, Style};
 use tch::{Kind, Tensor};
 
 use super::attention::{attend, extended};
-use super::layers::{DEVIATION, Linear, Mlp, Norm, Rotation, conv1d, dropped, join_heads, linear_of, norm, shared, sinusoids, split_heads};
+use super::layers::{
+    DEVIATION, Linear, Mlp, Norm, Rotation, conv1d, dropped, for_products, join_heads, linear_of, norm, shared, sinusoids, split_heads,
+};
 use super::{Cache, Network, Output, Seen};
 use crate::parameters::{Init, Path};
 use crate::tape::Tape;
@@ -215,9 +217,10 @@ impl Block {
 impl Attention {
     /// Queries (batch, heads, time, head width), keys and values (batch, kv_heads, time, head width).
     fn inputs(&self, x: &Tensor, rotation: Option<&Rotation>) -> [Tensor; 3] {
+        let x = for_products(x);
         let mut parts: Vec<Tensor> = match &self.inputs[..] {
-            [together] => together.forward(x).chunk(3, -1),
-            apart => apart.iter().map(|product| product.forward(x)).collect(),
+            [together] => together.forward(&x).chunk(3, -1),
+            apart => apart.iter().map(|product| product.forward(&x)).collect(),
         };
         let mut next = |heads| split_heads(&parts.remove(0), heads);
         let [q, k, v] = [next(self.heads), next(self.kv_heads), next(self.kv_heads)];

@@ -54,6 +54,11 @@ impl Linear {
     }
 }
 
+/// What several products take: autocast would cast it for each of them, and keep each cast for the gradients.
+pub fn for_products(x: &Tensor) -> Tensor {
+    if shim::is_autocast(x.device()) { x.to_kind(Kind::BFloat16) } else { x.shallow_clone() }
+}
+
 /// Normalization over the last dimension.
 pub struct Norm {
     weight: Tensor,
@@ -97,8 +102,9 @@ pub struct Mlp {
 impl Mlp {
     /// (batch, time, width) → the same.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let up = self.up.forward(x); // (batch, time, feed_forward)
-        let gate = self.gate.as_ref().map(|gate| gate.forward(x));
+        let x = for_products(x);
+        let up = self.up.forward(&x); // (batch, time, feed_forward)
+        let gate = self.gate.as_ref().map(|gate| gate.forward(&x));
         let inner = match (self.activation, gate) {
             (Activation::Swiglu, Some(gate)) => gate.silu() * up,
             (Activation::Geglu, Some(gate)) => gelu(&gate, true) * up,

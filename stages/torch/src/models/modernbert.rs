@@ -60,7 +60,7 @@ impl Network for ModernBert {
         let local_mask = near.map(|near| match &mask {
             // Padding sees itself at least, or its softmax would be over nothing.
             Some(mask) => mask.logical_and(&near).logical_or(&Tensor::eye(time, (Kind::Bool, ids.device()))),
-            None => near,
+            None => near.unsqueeze(0).unsqueeze(0),
         });
         let local_mask = local_mask.or_else(|| mask.as_ref().map(Tensor::shallow_clone));
         let nearby = self.design.local.map(|local| Rc::new((rotation(local.rope_theta), local_mask)));

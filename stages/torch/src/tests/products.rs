@@ -27,6 +27,9 @@ fn products_of_matrices_in_any_layout_are_right() {
         for (name, a, b) in [("plain", &a, &b), ("turned", &turned_a, &turned_b), ("every second", &every_second, &b)] {
             let what = format!("{name}, {rows} × {inner} × {columns}");
             close(a.mm(b), expected.shallow_clone(), &what);
+            let mut room = Tensor::full([rows + 1, columns], f64::NAN, OPTIONS).narrow(0, 0, rows);
+            close(a.mm_out(&room, b), expected.shallow_clone(), &what);
+            close(room.addmm_(a, b), &expected * 2.0, &what);
             close(bias.addmm(a, b), &expected + double(&bias), &what);
             close(a.linear(&b.tr(), Some(&bias)), &expected + double(&bias), &what);
             close(a.linear(&b.tr().contiguous(), None::<&Tensor>), expected.shallow_clone(), &what);
@@ -37,6 +40,14 @@ fn products_of_matrices_in_any_layout_are_right() {
         let turned = others.transpose(1, 2).contiguous().transpose(1, 2);
         close(some.bmm(&turned), double(&some).bmm(&double(&others)), "many turned");
     }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn products_are_replaced_on_amd_alone() {
+    let amd = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default().contains("AuthenticAMD");
+    let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+    assert_eq!(crate::shim::cpu().contains("products by oneDNN"), amd && wide, "{}", crate::shim::cpu());
 }
 
 #[test]

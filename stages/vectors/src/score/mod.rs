@@ -3,6 +3,7 @@
 
 mod analogies;
 mod similarity;
+mod spelling;
 mod table;
 mod vectors;
 
@@ -32,6 +33,9 @@ pub struct ScoreVectors {
     /// Words are compared in upper case; of words that differ in case alone the most frequent counts.
     #[serde(default = "default_ignore_case")]
     pub ignore_case: bool,
+    /// Scores a simple system beside the vectors on `similarity`, named `spelling`: the share of pairs of letters that two words have in common.
+    #[serde(default)]
+    pub spelling: bool,
     /// The steps that made the vectors: the tables name them.
     #[serde(default)]
     #[schemars(skip)]
@@ -49,7 +53,7 @@ fn default_ignore_case() -> bool {
 impl Stage for ScoreVectors {
     const NAME: &'static str = "score-vectors";
     const ABOUT: &'static str = "Scores word vectors by word similarity (Spearman, Pearson) and analogies (3CosAdd).";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const INPUTS: &'static [Port] = &[Port::many("vectors", Kind::Vectors)];
     const OUTPUT: Kind = Kind::Scores;
 
@@ -57,6 +61,9 @@ impl Stage for ScoreVectors {
         self.names = site.connected("vectors").to_vec();
         if self.similarity.is_empty() && self.analogies.is_empty() {
             bail!("nothing to score by: give files to `similarity` or `analogies`");
+        }
+        if self.spelling && self.similarity.is_empty() {
+            bail!("`spelling` is a system for word pairs: give files of them to `similarity`");
         }
         if self.vocabulary_max == 0 {
             bail!("`vocabulary_max` must be above 0");
@@ -84,6 +91,7 @@ impl Stage for ScoreVectors {
         draft.declare(main, schema::scores())?;
         draft.declare("similarity", table::similarity_schema())?;
         draft.declare("analogies", table::analogies_schema())?;
+        let name_of = |file| (similarity.len() > 1).then_some(file);
         // One part: the search within it uses all threads.
         draft.parts(ctx, &[Part { bytes: 1 }], |_, part| {
             for (system, artifact) in self.names.iter().zip(&artifacts) {
@@ -92,7 +100,7 @@ impl Stage for ScoreVectors {
                 for (file, pairs) in &similarity {
                     let found = similarity::compare(&vectors, pairs);
                     part.write("similarity", &table::similarity(system, file, pairs, &found)?)?;
-                    scores.extend(similarity::scores((similarity.len() > 1).then_some(file), pairs, &found));
+                    scores.extend(similarity::scores(name_of(file.as_str()), pairs, &found));
                 }
                 for (file, questions) in &analogies {
                     let found = analogies::answer(ctx, &vectors, questions)?;
@@ -100,6 +108,12 @@ impl Stage for ScoreVectors {
                     scores.extend(analogies::scores((analogies.len() > 1).then_some(file), questions, &found));
                 }
                 part.write(main, &table::scores(system, &scores, &self.signature())?)?;
+            }
+            for (file, pairs) in similarity.iter().filter(|_| self.spelling) {
+                let found = spelling::compare(pairs);
+                part.write("similarity", &table::similarity(spelling::SYSTEM, file, pairs, &found)?)?;
+                let scores = similarity::scores(name_of(file.as_str()), pairs, &found);
+                part.write(main, &table::scores(spelling::SYSTEM, &scores, &self.signature())?)?;
             }
             Ok(())
         })
