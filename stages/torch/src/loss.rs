@@ -213,4 +213,43 @@ mod tests {
         assert_eq!((sums.nll, sums.count, sums.tally.weighted), (0.0, 0, Some([0.0, 0.0])));
         assert_eq!(weight.grad().abs().max().double_value(&[]), 0.0);
     }
+
+    #[test]
+    fn rows_that_fill_up_change_nothing() {
+        let _alone = crate::tests::alone();
+        tch::manual_seed(4);
+        let options = (Kind::Float, tch::Device::Cpu);
+        // Fewer rows than are filled up, some more, and just as many as fill themselves.
+        for rows in [1i64, 127, 130, 256, 300] {
+            let [weight, bias] = [&[50, 16][..], &[50]].map(|shape| Tensor::randn(shape, options).set_requires_grad(true));
+            let (labels, weights) = (Tensor::randint(50, [rows], (Kind::Int64, options.1)), Tensor::rand([rows], options));
+            let states = Tensor::randn([rows, 16], options);
+            let learned = |loss: &dyn Fn(&Tensor) -> Result<()>| {
+                let states = states.copy().set_requires_grad(true);
+                loss(&states).unwrap();
+                let gradients = [&states, &weight, &bias].map(|x| x.grad().copy());
+                [&weight, &bias].into_iter().for_each(|x| drop(x.grad().zero_()));
+                gradients
+            };
+            let expected = learned(&|states| {
+                let losses =
+                    states.linear(&weight, Some(&bias)).cross_entropy_loss(&labels, None::<&Tensor>, tch::Reduction::None, -100, 0.1);
+                Ok((losses * &weights * 0.5).sum(Kind::Float).f_backward()?)
+            });
+            for fill_up in [false, true] {
+                let found = learned(&|states| {
+                    let all = Tensor::arange(rows, (Kind::Int64, options.1));
+                    let features = if fill_up { states.index_select(0, &filled(&all)) } else { states * 1.0 };
+                    let output = Output { weight: &weight, bias: Some(&bias) };
+                    let goal = Goal { labels: &labels, weights: Some(&weights), scale: 0.5, smoothing: 0.1 };
+                    assert_eq!(train(&features, &output, &goal, Kind::Float)?.count, rows as u64);
+                    Ok(())
+                });
+                for (expected, found) in expected.iter().zip(&found) {
+                    let far = (expected - found).abs().max().double_value(&[]);
+                    assert!(far < 1e-5, "{rows} rows, filled up {fill_up}: {far}");
+                }
+            }
+        }
+    }
 }
