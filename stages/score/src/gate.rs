@@ -84,7 +84,7 @@ pub fn check_names(gates: &BTreeMap<String, Gate>, metrics: &[&str]) -> Result<(
     for gate in gates.keys() {
         let score = gate.split_once('[').map_or(gate.as_str(), |(score, _)| score);
         let gives = |metric: &&str| score.strip_prefix(metric).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
-        if !metrics.iter().any(|metric| gives(metric)) {
+        if !metrics.iter().any(gives) {
             let names = || metrics.iter().copied();
             bail!("gate: no metric gives a score `{gate}`{}; metrics: {}", suggest(gate, names()), list(names()));
         }
