@@ -221,7 +221,10 @@ fn evaluate(
                 expressions.iter().enumerate().map(|(index, sql)| texts(sql, batch.column_by_name(&name(index)))).collect::<Result<_>>()?;
             sink(values, &batch)
         });
-        done.with_context(|| format!("slices over the table `{}`", table.name))?;
+        // With an id these are the documents; without one their columns may be missing.
+        let hint =
+            if id.is_some() { "" } else { " (columns of the documents, such as `text`, are there with inputs = { documents = \"STEP\" })" };
+        done.with_context(|| format!("slices over the table `{}`{hint}", table.name))?;
     }
     Ok(())
 }

@@ -405,7 +405,14 @@ fn refuses_bad_rows_of_every_kind() {
         texts,
         expect!["`predictions/part-00000.parquet`, row 1: `reference` has no text in it"],
     );
-    check_error(json!({"slices": ["lang"]}), facts, probable().1, expect!["slices over the table `predictions`: no SQL in this test"]);
+    check_error(
+        json!({"slices": ["lang"]}),
+        facts,
+        probable().1,
+        expect![
+            "slices over the table `predictions` (columns of the documents, such as `text`, are there with inputs = { documents = \"STEP\" }): no SQL in this test"
+        ],
+    );
 }
 
 #[test]
