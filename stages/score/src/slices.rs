@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::{Context as _, Result, bail, ensure};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
-use engine::{Artifact, Context, Table};
+use engine::{Artifact, Context, Kind, Table};
 
 use crate::rows;
 
@@ -221,9 +221,8 @@ fn evaluate(
                 expressions.iter().enumerate().map(|(index, sql)| texts(sql, batch.column_by_name(&name(index)))).collect::<Result<_>>()?;
             sink(values, &batch)
         });
-        // With an id these are the documents; without one their columns may be missing.
-        let hint =
-            if id.is_some() { "" } else { " (columns of the documents, such as `text`, are there with inputs = { documents = \"STEP\" })" };
+        let missing = " (columns of the documents, such as `text`, are there with inputs = { documents = \"STEP\" })";
+        let hint = if table.name == Kind::Predictions.main_table() { missing } else { "" };
         done.with_context(|| format!("slices over the table `{}`{hint}", table.name))?;
     }
     Ok(())
