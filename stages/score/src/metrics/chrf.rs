@@ -112,7 +112,8 @@ fn f_score(statistics: &[[u64; 3]]) -> f64 {
         return 0.0;
     }
     let (precision, recall) = (precision / orders, recall / orders);
-    100.0 * (1.0 + BETA_SQUARED) * precision * recall / (BETA_SQUARED * precision + recall)
+    // In sacrebleu's order: the best of references that are as good as each other hangs on the last bit.
+    100.0 * ((1.0 + BETA_SQUARED) * precision * recall / (BETA_SQUARED * precision + recall))
 }
 
 impl Measure<Texts> for Chrf {
@@ -165,6 +166,15 @@ mod tests {
             let value = scores_of(start(&Options::default()).as_ref(), &rows).remove(0).value.unwrap();
             assert!((value - expected).abs() < 1e-9, "{}: {value}", metric.name);
         }
+    }
+
+    /// Both references are as good: which one counts is decided by how sacrebleu rounds, and it is the second.
+    #[test]
+    fn of_references_as_good_that_of_sacrebleu_counts() {
+        let Start::Texts(start) = CHRF.start else { panic!("chrf is for texts") };
+        let rows = [TextRow::new("sAst", vec!["sat", "sa"])];
+        let sums = crate::counts::total_of(start(&Options::default()).as_ref(), &rows).sums;
+        assert_eq!(sums[..6], [4.0, 2.0, 1.0, 3.0, 1.0, 0.0]);
     }
 
     #[test]
