@@ -282,6 +282,33 @@ mod tests {
         assert!(chi < 27.9, "{buckets:?}");
     }
 
+    /// χ² of counts of `n` trials each, independent of one another, against chance `p`: as many degrees of freedom as counts.
+    fn chi_square(counts: &[usize], n: usize, p: f64) -> f64 {
+        let expected = n as f64 * p;
+        counts.iter().map(|count| (*count as f64 - expected).powi(2) / (expected * (1.0 - p))).sum()
+    }
+
+    #[test]
+    fn every_position_is_as_likely_and_by_itself() {
+        let (rows, length) = (10_000_usize, 64_usize);
+        let tokens: Vec<i64> = (0..length as i64).map(|n| 5 + n).collect();
+        let labels = |row: usize| mask_tokens(42, 0, row as u64, &tokens, &SETTINGS).1;
+        let chosen: Vec<Vec<bool>> = (0..rows).map(|row| labels(row).iter().map(|label| *label != IGNORE).collect()).collect();
+        let count = |hit: &dyn Fn(usize, usize) -> bool, row_step: usize, position_step: usize| -> Vec<usize> {
+            let of_position = |position: usize| (0..rows).step_by(row_step).filter(|row| hit(*row, position)).count();
+            (0..length).step_by(position_step).map(of_position).collect()
+        };
+        let p = SETTINGS.probability;
+        // 64 and 32 degrees of freedom lie between these in all but two of a thousand cases.
+        let (of_64, of_32) = (34.6..104.8, 12.7..62.6);
+        let alone = chi_square(&count(&|row, at| chosen[row][at], 1, 1), rows, p);
+        assert!(of_64.contains(&alone), "{alone}");
+        let neighbours = chi_square(&count(&|row, at| chosen[row][at] && chosen[row][at + 1], 1, 2), rows, p * p);
+        assert!(of_32.contains(&neighbours), "{neighbours}");
+        let next_rows = chi_square(&count(&|row, at| chosen[row][at] && chosen[row + 1][at], 2, 1), rows / 2, p * p);
+        assert!(of_64.contains(&next_rows), "{next_rows}");
+    }
+
     #[test]
     fn masks_are_fixed_for_all_time() {
         // A change here makes resumed and repeated runs learn other tokens.

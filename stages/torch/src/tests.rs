@@ -10,6 +10,7 @@ mod networks;
 mod products;
 mod recompute;
 mod sequences;
+mod steps;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
