@@ -368,27 +368,3 @@ fn dropout_follows_the_seed() {
     assert_eq!(hidden(1), hidden(1));
     assert_ne!(hidden(1), hidden(2));
 }
-
-#[test]
-fn documents_of_a_row_do_not_see_each_other() {
-    let _alone = alone();
-    let documents = [rows(3)[2].tokens.clone(), rows(2)[1].tokens.clone()];
-    // The context that a packed row begins with belongs to its first document.
-    let row = Row { tokens: documents.concat(), boundaries: vec![0, documents[0].len(), documents.concat().len()], ..Row::default() };
-    for (family, head) in [(Family::Gpt, Head::Causal), (Family::Bert, Head::Masked)] {
-        let loaded = loaded(config(family, head), 11);
-        let hidden = |tokens: &[i64], boundaries: &[usize]| {
-            let apart = !boundaries.is_empty();
-            let masking = (family == Family::Bert).then(|| Masking::of_tokens(0.0001, 1));
-            // A causal batch leaves out the last token, which is a target alone.
-            let tokens = if family == Family::Gpt { [tokens, &[0]].concat() } else { tokens.to_vec() };
-            let row = Row { tokens, boundaries: boundaries.to_vec(), ..Row::default() };
-            let batch = filled(Collate { facts: facts("packed"), masking, denoising: None, documents: apart }, &[row]);
-            tch::no_grad(|| loaded.network.hidden(&batch.ids, &batch.seen, 0.0))
-        };
-        let together = hidden(&row.tokens, &row.boundaries);
-        let one_by_one = Tensor::cat(&[hidden(&documents[0], &[]), hidden(&documents[1], &[])], 1);
-        assert!(largest_difference(&together, &one_by_one) < 1e-5);
-        assert!(largest_difference(&hidden(&row.tokens, &[]), &one_by_one) > 1e-3);
-    }
-}
