@@ -161,8 +161,9 @@ def written(folder):
         steps.append(step("train", name, f"model = {{ {options}{layers}, width = 32, heads = 4 }}", "steps = 20\nlearning_rate = 0.02", inputs))
     for name in OF_TEXTS + TRANSLATORS:
         for beams in [1, 4] if name in TRANSLATORS else [1]:
-            settings = f'split = "train"\nlimit = 12\nbeams = {beams}\nmax_new_tokens = 8\n'
-            steps.append(step("predict", f"{name}_said{beams}", settings + f'inputs = {{ model = "{name}", tokens = "{NETWORKS[name][0]}" }}'))
+            search = f"beams = {beams}\nmax_new_tokens = 8\n" if name in TRANSLATORS else ""
+            inputs = f'inputs = {{ model = "{name}", tokens = "{NETWORKS[name][0]}" }}'
+            steps.append(step("predict", f"{name}_said{beams}", f'split = "train"\nlimit = 12\n{search}{inputs}'))
     (folder / "x.toml").write_text("\n".join(steps))
 
 
