@@ -317,7 +317,7 @@ impl Train {
         let Some(model) = &self.model else {
             let settings = &site.upstream("model")?.settings;
             let limits: NetworkLimits = serde_json::from_value(settings["network"].clone()).ok()?;
-            return Some(NetworkLimits { style: serde_json::from_value(settings["model"]["style"].clone()).ok(), ..limits });
+            return Some(NetworkLimits { style: start::style(site, site.upstream("model")?), ..limits });
         };
         let rows = site.upstreams("tokens").into_iter().filter_map(crate::sources::longest).max()?;
         Some(NetworkLimits { family: model.family, positions: model.longest(rows), style: model.style })
