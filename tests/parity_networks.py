@@ -221,10 +221,10 @@ def smoothed_gradients(model):
     return loss(0.0).item(), {name: float(value.grad.double().norm()) for name, value in variables.items() if value.requires_grad}
 
 
-def untie(folder):
+def untie(folder, factor=1.0):
     """transformers 5 makes every new T5 a tied one; published folders of v1.1 have a matrix of their own, and say so."""
     state = load_file(folder / "model.safetensors")
-    state["lm_head.weight"] = state["shared.weight"].clone()
+    state["lm_head.weight"] = state["shared.weight"] * factor
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
     config["tie_word_embeddings"] = False

@@ -64,9 +64,11 @@ pub(crate) fn from_json(config: &Value, language: Head) -> Result<Head> {
     }
 }
 
-/// The names by number; transformers leaves out its default of two.
+/// The names by number; where there are none, transformers' names, as many as `num_labels` or its default of two.
 fn classes(config: &Value) -> Result<Vec<String>> {
-    let Some(labels) = config["id2label"].as_object() else { return Ok(vec!["LABEL_0".into(), "LABEL_1".into()]) };
+    let Some(labels) = config["id2label"].as_object() else {
+        return Ok((0..config["num_labels"].as_u64().unwrap_or(2)).map(|id| format!("LABEL_{id}")).collect());
+    };
     let class = |id: usize| labels.get(&id.to_string()).and_then(Value::as_str).map(str::to_string);
     (0..labels.len()).map(|id| class(id).with_context(|| format!("id2label has no class {id}"))).collect()
 }
@@ -84,6 +86,8 @@ mod tests {
         };
         assert_eq!(classify(json!({"0": "LABEL_0"}), Value::Null), Ok(Head::Number));
         assert_eq!(classify(Value::Null, Value::Null), Ok(Head::Classify { classes: vec!["LABEL_0".into(), "LABEL_1".into()] }));
+        let numbered = json!({"architectures": ["BertForTokenClassification"], "num_labels": 3});
+        assert_eq!(check(numbered), Ok(Head::Tag { classes: ["LABEL_0", "LABEL_1", "LABEL_2"].map(String::from).to_vec() }));
         let error = classify(json!({"0": "a", "1": "b"}), json!("regression")).unwrap_err();
         assert!(error.starts_with("config.json has problem_type = \"regression\" for 2 labels"), "{error}");
         assert_eq!(classify(json!({"0": "a", "2": "b"}), Value::Null), Err("id2label has no class 1".into()));

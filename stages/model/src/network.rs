@@ -56,10 +56,10 @@ pub struct ModelSettings {
     /// Length of the vector that stands for a token.
     #[serde(default = "default_width")]
     pub width: i64,
-    /// Attention heads; divides the width.
+    /// Attention heads; divides the width (all but rnn).
     #[serde(default = "default_heads")]
     pub heads: i64,
-    /// Width of the inner layer of each block; 4 × width unless given, with a gate ⅔ of that.
+    /// Width of the inner layer of each block; 4 × width unless given, with a gate ⅔ of that (all but rnn).
     #[serde(default)]
     pub feed_forward: Option<i64>,
     /// Longest input in tokens; the sequence length of the tokens unless given.
@@ -139,6 +139,12 @@ impl ModelSettings {
             if value.is_some_and(|value| value < 1) {
                 bail!("model.{name} must be at least 1");
             }
+        }
+        let idle = [("heads", self.heads != default_heads()), ("feed_forward", self.feed_forward.is_some())];
+        if let Some((name, _)) = idle.iter().find(|(_, given)| *given && self.family == Family::Rnn) {
+            bail!(
+                "model.{name} does nothing for the family rnn, whose options are `layers`, `width` and, in `rnn`, `cell` and `tied`; leave it out"
+            );
         }
         if self.family != Family::Rnn && !is_default(&self.rnn) {
             bail!("model.rnn is for the family rnn, this is {}", self.family.name());
@@ -273,6 +279,18 @@ mod tests {
         let settings: ModelSettings = serde_json::from_str(r#"{"family": "gpt", "width": 12, "heads": 5}"#).unwrap();
         let error = settings.check().unwrap_err().to_string();
         assert_eq!(error, "model.heads = 5 does not divide model.width = 12; divisors are 1, 2, 3, 4, 6, 12");
+    }
+
+    #[test]
+    fn recurrent_networks_have_neither_heads_nor_inner_layers() {
+        let error = |json: &str| {
+            let settings: ModelSettings = serde_json::from_str(json).unwrap();
+            settings.check().err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(error(r#"{"family": "rnn", "layers": 1, "width": 7, "rnn": {"cell": "gru"}}"#), "");
+        let expected = "model.heads does nothing for the family rnn, whose options are `layers`, `width` and, in `rnn`, `cell` and `tied`; leave it out";
+        assert_eq!(error(r#"{"family": "rnn", "heads": 2}"#), expected);
+        assert_eq!(error(r#"{"family": "rnn", "feed_forward": 64}"#), expected.replace("heads", "feed_forward"));
     }
 
     #[test]

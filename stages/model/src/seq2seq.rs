@@ -1,6 +1,6 @@
 //! Encoder–decoder networks (family `seq2seq`): their settings and their `config.json`, as MarianMTModel and T5ForConditionalGeneration have it.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use engine::StepView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,8 @@ use crate::{Family, Head, ModelSettings, NetworkConfig, Train};
 
 /// T5 has no table of positions, so nothing ends its inputs.
 pub(crate) const T5_POSITIONS: i64 = 1 << 20;
+/// What stands for the first span that is cut out.
+const SENTINEL: &str = "<extra_id_0>";
 
 /// Settings of the objective `denoise` (Raffel et al. 2020, section 3.1.4).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,7 +42,7 @@ impl Default for Denoise {
 }
 
 /// Refuses settings of a training that do not go with encoder and decoder.
-pub(crate) fn check(train: &Train, family: Option<Family>, tokens: &[&StepView]) -> Result<()> {
+pub(crate) fn check(train: &Train, family: Option<Family>, tokens: &[&StepView], tokenizer: Option<&StepView>) -> Result<()> {
     let Denoise { probability, mean_length } = train.denoise;
     if !(probability > 0.0 && probability < 1.0 && mean_length >= 1.0) {
         bail!("denoise: probability = {probability} must be between 0 and 1, and mean_length = {mean_length} at least 1");
@@ -52,12 +54,29 @@ pub(crate) fn check(train: &Train, family: Option<Family>, tokens: &[&StepView])
         bail!("document_mask is not for the family seq2seq: its packed rows are read as one text");
     }
     tokens.iter().try_for_each(|step| match step.settings["layout"].as_str() {
-        Some("packed" | "translate") | None => Ok(()),
+        Some("packed") => tokenizer.map_or(Ok(()), |step| check_sentinels(&step.name, &step.settings["special_tokens"])),
+        Some("translate") | None => Ok(()),
         Some(other) => bail!(
             "step `{}` makes tokens of the layout {other}; a model of the family seq2seq learns from translate, and from packed (denoise)",
             step.name
         ),
     })
+}
+
+/// The error about a tokenizer that has nothing to stand for what the objective `denoise` cuts out.
+pub fn no_sentinels() -> anyhow::Error {
+    anyhow!(
+        "the tokenizer has no token `{SENTINEL}` to stand for what is cut out; give learn-tokenizer \
+         special_tokens = [\"<pad>\", \"</s>\", \"<unk>\", \"<extra_id_0>\", \"<extra_id_1>\", …], about one for every 20 tokens of a row"
+    )
+}
+
+/// Refuses a tokenizer that will be learned without them; others tell in their files.
+fn check_sentinels(step: &str, special: &Value) -> Result<()> {
+    match special.as_array() {
+        Some(tokens) if !tokens.iter().any(|token| token == SENTINEL) => Err(no_sentinels()).with_context(|| format!("step `{step}`")),
+        _ => Ok(()),
+    }
 }
 
 /// Whose layout the network has.
@@ -285,7 +304,7 @@ fn marian_from_json(config: &Value) -> Result<NetworkConfig> {
     let activation = match config["activation_function"].as_str() {
         Some("relu") => Activation::Relu,
         Some("swish" | "silu") => Activation::Swish,
-        other => bail!("config.json has activation_function = {other:?}, this program supports relu and swish alone"),
+        _ => bail!("config.json has activation_function = {}, this program supports relu and swish alone", config["activation_function"]),
     };
     let width = integer(config, "d_model")?;
     Ok(NetworkConfig {
@@ -318,8 +337,12 @@ fn t5_from_json(config: &Value) -> Result<NetworkConfig> {
         "gated-gelu" => Activation::GatedGelu,
         other => bail!("config.json has feed_forward_proj = {other:?}, this program supports relu and gated-gelu alone"),
     };
-    let tied = config["tie_word_embeddings"].as_bool().unwrap_or(true);
-    demand(config, "scale_decoder_outputs", json!(tied))?;
+    // transformers 5 writes tie_word_embeddings = true for all, and says by scale_decoder_outputs which of them it is.
+    let flag = |key: &str| config[key].as_bool();
+    let tied = flag("tie_word_embeddings").unwrap_or(true) && flag("scale_decoder_outputs").unwrap_or(true);
+    if !tied {
+        demand(config, "scale_decoder_outputs", json!(false))?;
+    }
     let layers = integer(config, "num_layers")?;
     let number = |key: &str, default: i64| config[key].as_i64().unwrap_or(default);
     Ok(NetworkConfig {
@@ -351,6 +374,34 @@ fn t5_from_json(config: &Value) -> Result<NetworkConfig> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_need_tokens_that_stand_for_them() {
+        let check = |tokens: Value| check_sentinels("x", &tokens).err().map(|error| format!("{error:#}")).unwrap_or_default();
+        assert_eq!(check(json!(["<pad>", "</s>", "<extra_id_0>"])), "");
+        assert_eq!(check(Value::Null), "");
+        let error = check(json!(["<pad>", "<extra_id_1>"]));
+        assert!(error.starts_with("step `x`: the tokenizer has no token `<extra_id_0>` to stand for what is cut out; give"), "{error}");
+    }
+
+    #[test]
+    fn t5_without_tied_outputs_is_known_by_either_key() {
+        let t5 = json!({"model_type": "t5", "vocab_size": 9, "d_model": 4, "d_kv": 2, "d_ff": 8, "num_layers": 1, "num_heads": 2,
+            "pad_token_id": 0, "decoder_start_token_id": 0});
+        let tied = |tied: Value, scaled: Value| {
+            let mut config = t5.clone();
+            config["tie_word_embeddings"] = tied;
+            config["scale_decoder_outputs"] = scaled;
+            from_json(&config).map(|network| network.seq2seq.tied).map_err(|error| error.to_string())
+        };
+        assert_eq!(tied(Value::Null, Value::Null), Ok(true));
+        assert_eq!(tied(json!(true), json!(true)), Ok(true));
+        assert_eq!(tied(json!(false), Value::Null), Ok(false));
+        assert_eq!(tied(json!(false), json!(false)), Ok(false));
+        assert_eq!(tied(json!(true), json!(false)), Ok(false));
+        let error = "config.json has scale_decoder_outputs = true, this program supports false alone";
+        assert_eq!(tied(json!(false), json!(true)), Err(error.to_string()));
+    }
 
     #[test]
     fn settings_of_the_other_style_are_refused() {

@@ -1,18 +1,22 @@
 //! Starting from a folder in the layout of transformers: which files count, and what is refused while planning.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use engine::{Inputs, Site};
+use engine::{Inputs, Site, StepView};
 use serde_json::Value;
 
-use crate::NetworkConfig;
 use crate::train::NetworkLimits;
+use crate::{NetworkConfig, Style};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+/// Longest header that the crate `safetensors` reads (bytes).
+const HEADER_MAX: u64 = 100_000_000;
 /// Files that hold a vocabulary; the first that is there counts.
 pub const TOKENIZERS: [&str; 3] = ["tokenizer.json", "vocab.txt", "tokenizer.model"];
 
@@ -49,9 +53,43 @@ impl Files {
     }
 }
 
+/// Refuses a file of weights that is not whole: its header tells how long it must be.
+fn check_weights(path: &Path) -> Result<()> {
+    let (name, opening) = (path.display(), || format!("opening `{}`", path.display()));
+    let mut file = File::open(path).with_context(opening)?;
+    let found = file.metadata().with_context(opening)?.len();
+    let mut length = [0; 8];
+    let header = file.read_exact(&mut length).ok().map(|()| u64::from_le_bytes(length)).filter(|length| *length <= HEADER_MAX);
+    let mut json = Vec::new();
+    header.map(|length| file.take(length).read_to_end(&mut json)).transpose().with_context(|| format!("reading `{name}`"))?;
+    let (Some(header), Ok(tensors)) = (header, serde_json::from_slice::<Value>(&json)) else {
+        bail!(
+            "`{name}` is no file of safetensors, or only its beginning; it has {found} bytes (of a folder that git fetched, `git lfs pull` gets the weights)"
+        );
+    };
+    let ends = tensors.as_object().into_iter().flatten().filter_map(|(_, tensor)| tensor["data_offsets"][1].as_u64());
+    let wanted = ends.max().unwrap_or(0).saturating_add(8 + header);
+    if found != wanted {
+        bail!("`{name}` has {found} bytes, its header speaks of {wanted}; it was not copied or downloaded as a whole");
+    }
+    Ok(())
+}
+
 fn read_json(path: &Path) -> Result<Value> {
     let text = std::fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
     serde_json::from_slice(&text).with_context(|| format!("`{}` is not JSON", path.display()))
+}
+
+/// The published network that a step trains, by its settings, its folder or the step that it starts from, as far as they tell.
+pub(crate) fn style(site: &Site, step: &StepView) -> Option<Style> {
+    if let Some(from) = step.settings["from"].as_str() {
+        return NetworkConfig::from_json(&read_json(&site.root().join(from).join(CONFIG)).ok()?).ok()?.style();
+    }
+    let before = step.inputs.iter().filter(|(port, _)| port == "model").flat_map(|(_, steps)| steps).find_map(|name| site.step(name));
+    match before {
+        Some(step) => style(site, step),
+        None => serde_json::from_value(step.settings["model"]["style"].clone()).ok(),
+    }
 }
 
 /// Reads the description of the network in `from` and makes its files part of the key.
@@ -61,7 +99,7 @@ pub(crate) fn folder(site: &mut Site, from: &str) -> Result<NetworkLimits> {
         bail!("`from`: `{}` is no folder; relative paths start at the config's `root`", folder.display());
     }
     let config = folder.join(CONFIG);
-    let network = read_json(&config).and_then(|json| NetworkConfig::from_json(&json)).with_context(|| format!("`{}`", config.display()))?;
+    let network = NetworkConfig::from_json(&read_json(&config)?).with_context(|| format!("`{}`", config.display()))?;
     let files = Files::of(&folder)?;
     let tokenizer = TOKENIZERS.iter().map(|name| folder.join(name)).find(|path| path.is_file());
     let learned = site.upstream("tokenizer").filter(|step| step.stage == "learn-tokenizer");
@@ -72,10 +110,11 @@ pub(crate) fn folder(site: &mut Site, from: &str) -> Result<NetworkLimits> {
             Path::new(from).join(tokenizer.file_name().unwrap_or_default()).display()
         );
     }
-    for path in [config].into_iter().chain(files.index).chain(files.weights).chain(tokenizer) {
+    for path in [config].into_iter().chain(files.index).chain(files.weights.iter().cloned()).chain(tokenizer) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         site.file(path, &name)?;
     }
+    files.weights.iter().try_for_each(|path| check_weights(path))?;
     Ok(NetworkLimits { family: network.family, positions: network.positions, style: network.style() })
 }
 
@@ -108,5 +147,26 @@ mod tests {
         assert_eq!(Files::of(dir.path()).unwrap().weights, parts);
         std::fs::write(dir.path().join(WEIGHTS), "").unwrap();
         assert_eq!(Files::of(dir.path()).unwrap().weights, [dir.path().join(WEIGHTS)]);
+    }
+
+    #[test]
+    fn weights_that_are_not_whole_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(WEIGHTS);
+        let error = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            check_weights(&path).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let header = br#"{"__metadata__": {"format": "pt"}, "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}"#;
+        let whole = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat();
+        assert_eq!(error(&whole), "");
+        let cut = error(&whole[..whole.len() - 1]);
+        let expected =
+            format!("has {} bytes, its header speaks of {}; it was not copied or downloaded as a whole", whole.len() - 1, whole.len());
+        assert!(cut.ends_with(&expected), "{cut}");
+        for no_header in [&b"version https://git-lfs.github.com/spec/v1\n"[..], b"", &whole[..50]] {
+            let error = error(no_header);
+            assert!(error.contains("is no file of safetensors, or only its beginning"), "{error}");
+        }
     }
 }

@@ -317,7 +317,7 @@ impl Train {
         let Some(model) = &self.model else {
             let settings = &site.upstream("model")?.settings;
             let limits: NetworkLimits = serde_json::from_value(settings["network"].clone()).ok()?;
-            return Some(NetworkLimits { style: serde_json::from_value(settings["model"]["style"].clone()).ok(), ..limits });
+            return Some(NetworkLimits { style: start::style(site, site.upstream("model")?), ..limits });
         };
         let rows = site.upstreams("tokens").into_iter().filter_map(crate::sources::longest).max()?;
         Some(NetworkLimits { family: model.family, positions: model.longest(rows), style: model.style })
@@ -346,7 +346,7 @@ impl Stage for Train {
         self.network = self.limits(site)?;
         let family = self.family();
         crate::recurrent::check(self, family, &site.upstreams("tokens"))?;
-        crate::seq2seq::check(self, family, &site.upstreams("tokens"))?;
+        crate::seq2seq::check(self, family, &site.upstreams("tokens"), site.upstream("tokenizer"))?;
         judgements::prepare(site, &self.word_similarity, &self.word_analogies)?;
         self.name_sources(site.connected("tokens"))?;
         crate::sources::fitting_tokens(site, self)

@@ -34,7 +34,12 @@ fn is_head(name: &str) -> bool {
 
 /// Whether a variable may keep its first values where a start does not have it.
 pub fn may_be_new(name: &str) -> bool {
-    is_head(name) || name.contains(ADAPTER)
+    is_head(name) || is_adapter(name)
+}
+
+/// Whether a variable is part of an adapter.
+pub fn is_adapter(name: &str) -> bool {
+    name.contains(ADAPTER)
 }
 
 /// All variables of a network.
@@ -96,7 +101,7 @@ impl Parameters {
     /// As [`Parameters::named`], with the adapters added to what they adapt.
     pub fn merged(&self) -> Vec<(String, Tensor)> {
         let adapters = self.adapters.borrow();
-        let named = self.named().into_iter().filter(|(name, _)| !name.contains(ADAPTER));
+        let named = self.named().into_iter().filter(|(name, _)| !is_adapter(name));
         let merge = |(name, weight): (String, Tensor)| {
             let Some((_, adapter)) = adapters.iter().find(|(adapted, _)| *adapted == name) else { return (name, weight) };
             let product = tch::no_grad(|| adapter.b.matmul(&adapter.a) * adapter.scale); // (outputs, inputs)

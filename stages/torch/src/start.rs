@@ -8,7 +8,7 @@ use serde_json::Value;
 use text::Tokenizer;
 
 use crate::folder;
-use crate::parameters::{Parameters, may_be_new};
+use crate::parameters::{Parameters, is_adapter, may_be_new};
 
 /// A model folder that a training starts from.
 pub struct Start {
@@ -38,14 +38,14 @@ impl Start {
         folder::config(&self.folder)
     }
 
-    /// Takes over the weights; only a new head keeps its random first values.
-    pub fn load(&self, config: &NetworkConfig, parameters: &Parameters) -> Result<()> {
+    /// Takes over the weights; only a new head keeps its random first values. Gives a line that names it, if there is one.
+    pub fn load(&self, config: &NetworkConfig, parameters: &Parameters) -> Result<Option<String>> {
         // A head for other classes, or for another task, begins anew.
         let other_head = !is_same(&self.config()?.head, &config.head);
         let missing = folder::load_some(&self.folder, parameters, |name| !(other_head && is_last_layer(name)))?;
         match missing.iter().find(|name| !may_be_new(name)) {
             Some(name) => bail!("the model of {} has no {name}, which this {} needs", self.name, config.family.name()),
-            None => Ok(()),
+            None => Ok(new_head(&self.name, &missing)),
         }
     }
 
@@ -76,6 +76,12 @@ fn is_same(published: &Head, head: &Head) -> bool {
     }
 }
 
+/// What begins with random values beside the weights of a start; adapters always do.
+fn new_head(start: &str, missing: &[String]) -> Option<String> {
+    let new = missing.iter().map(String::as_str).filter(|name| !is_adapter(name));
+    (new.clone().count() > 0).then(|| format!("not taken from {start}, but with random first values: {}", engine::list(new)))
+}
+
 /// A tokenizer.json but for what it puts around texts, which hangs on the rows that a model learned from.
 fn without_template(path: &Path) -> Option<Value> {
     let mut file: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
@@ -103,5 +109,14 @@ mod tests {
         // The classes of a text may be any.
         let texts = |names: [&str; 2]| Head::Classify { classes: names.map(String::from).to_vec() };
         assert!(!is_same(&texts(["LABEL_0", "LABEL_1"]), &texts(["ham", "spam"])));
+    }
+
+    #[test]
+    fn what_begins_anew_is_said() {
+        let line = |missing: &[&str]| new_head("step `a`", &missing.iter().map(|name| name.to_string()).collect::<Vec<_>>());
+        assert_eq!(line(&[]), None);
+        assert_eq!(line(&["bert.encoder.layer.0.attention.self.query.lora_A.weight"]), None);
+        let expected = "not taken from step `a`, but with random first values: `classifier.weight`, `classifier.bias`";
+        assert_eq!(line(&["classifier.weight", "classifier.bias"]).as_deref(), Some(expected));
     }
 }

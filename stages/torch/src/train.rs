@@ -40,7 +40,9 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
     let tensors = checkpoint::tensors(&model.parameters, &optimizer, &ema);
     let loaded = checkpoint::load(job, &tensors)?;
     if loaded.is_none() {
-        run.start.iter().try_for_each(|begin| begin.load(&run.config, &model.parameters))?;
+        if let Some(begin) = &run.start {
+            begin.load(&run.config, &model.parameters)?.iter().for_each(|new| worker.note(new));
+        }
         ema.begin()?;
     }
     let start = loaded.unwrap_or_default();

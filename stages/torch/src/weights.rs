@@ -142,6 +142,8 @@ impl Weights {
 fn other_names(name: &str) -> Vec<String> {
     let mut names = vec![name.to_string()];
     names.extend(["bert.", "transformer.", "model."].iter().filter_map(|base| name.strip_prefix(base)).map(str::to_string));
+    // An output of its own that has the values of the embedding, of a T5 that was never trained.
+    names.extend((name == "lm_head.weight").then(|| "shared.weight".to_string()));
     let old = |name: &String| name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
     names.extend(names.iter().map(old).filter(|old| !names.contains(old)).collect::<Vec<_>>());
     names
@@ -156,6 +158,7 @@ mod tests {
         let names = ["bert.a.LayerNorm.weight", "a.LayerNorm.weight", "bert.a.LayerNorm.gamma", "a.LayerNorm.gamma"];
         assert_eq!(other_names("bert.a.LayerNorm.weight"), names);
         assert_eq!(other_names("transformer.h.0.ln_1.bias"), ["transformer.h.0.ln_1.bias", "h.0.ln_1.bias"]);
-        assert_eq!(other_names("lm_head.weight"), ["lm_head.weight"]);
+        assert_eq!(other_names("lm_head.weight"), ["lm_head.weight", "shared.weight"]);
+        assert_eq!(other_names("score.weight"), ["score.weight"]);
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{demand, integer, special};
+use super::{demand, integer, special, tied};
 use crate::{Design, Family, Head, NetworkConfig, Style, architectures};
 
 pub fn to_json(network: &NetworkConfig) -> Value {
@@ -31,6 +31,8 @@ pub fn from_json(config: &Value) -> Result<NetworkConfig> {
     demand(config, "type_vocab_size", json!(2))?;
     demand(config, "position_embedding_type", json!("absolute"))?;
     demand(config, "is_decoder", json!(false))?;
+    let head = architectures::from_json(config, Head::Masked)?;
+    tied(config, &head)?;
     let (width, heads) = (integer(config, "hidden_size")?, integer(config, "num_attention_heads")?);
     Ok(NetworkConfig {
         family: Family::Bert,
@@ -41,7 +43,7 @@ pub fn from_json(config: &Value) -> Result<NetworkConfig> {
         heads,
         feed_forward: integer(config, "intermediate_size")?,
         dropout: config["hidden_dropout_prob"].as_f64().unwrap_or(0.1),
-        head: architectures::from_json(config, Head::Masked)?,
+        head,
         special: special(config),
         design: Design {
             epsilon: config["layer_norm_eps"].as_f64().unwrap_or(1e-12),

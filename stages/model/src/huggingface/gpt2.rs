@@ -29,7 +29,10 @@ pub fn to_json(network: &NetworkConfig) -> Value {
 }
 
 pub fn from_json(config: &Value) -> Result<NetworkConfig> {
-    demand(config, "activation_function", json!("gelu_new"))?;
+    // Other names of the same formula.
+    if !matches!(config["activation_function"].as_str(), Some("gelu_pytorch_tanh" | "gelu_fast")) {
+        demand(config, "activation_function", json!("gelu_new"))?;
+    }
     demand(config, "scale_attn_weights", json!(true))?;
     demand(config, "scale_attn_by_inverse_layer_idx", json!(false))?;
     demand(config, "add_cross_attention", json!(false))?;

@@ -87,6 +87,11 @@ pub(crate) fn demand(config: &Value, key: &str, value: Value) -> Result<()> {
     }
 }
 
+/// Refuses masked tokens whose matrix is not that of the token embedding; other heads have none.
+fn tied(config: &Value, head: &Head) -> Result<()> {
+    if matches!(head, Head::Masked | Head::Pairs { .. }) { demand(config, "tie_word_embeddings", json!(true)) } else { Ok(()) }
+}
+
 /// Base of the rotary wavelengths: `rope_parameters` of transformers 5 (for one kind of layers where it has several), or a key of transformers 4.
 fn rope_theta(config: &Value, kind: Option<&str>, key: &str, default: f64) -> Result<f64> {
     let parameters = match kind {
@@ -247,6 +252,9 @@ mod tests {
             let error = NetworkConfig::from_json(&config).unwrap_err().to_string();
             assert_eq!(error, "config.json has classifier_pooling = \"mean\", this program supports \"cls\" alone");
         }
+        let only = "config.json has tie_word_embeddings = false, this program supports true alone";
+        check(Style::Bert, "tie_word_embeddings", json!(false), only);
+        check(Style::Modernbert, "tie_word_embeddings", json!(false), only);
         let only = "config.json has activation_function = \"relu\", this program supports \"gelu_new\" alone";
         check(Style::Gpt2, "activation_function", json!("relu"), only);
         let only = "config.json has attention_bias = true, this program supports false alone";

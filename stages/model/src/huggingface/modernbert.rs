@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{demand, integer, rope_theta, special};
+use super::{demand, integer, rope_theta, special, tied};
 use crate::{Design, Family, Head, LocalAttention, NetworkConfig, Style, architectures};
 
 const GLOBAL: &str = "full_attention";
@@ -69,6 +69,7 @@ pub fn from_json(config: &Value) -> Result<NetworkConfig> {
         demand(config, key, value)?;
     }
     let head = architectures::from_json(config, Head::Masked)?;
+    tied(config, &head)?;
     if head.reads_text() {
         demand(config, "classifier_pooling", json!("cls"))?;
     }

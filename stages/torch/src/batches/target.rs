@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use model::{Facts, Row};
 use tch::{Device, Tensor};
 use text::Tokenizer;
@@ -31,10 +31,7 @@ pub fn sentinels(tokenizer: &Path) -> Result<Vec<i64>> {
     };
     let found: Vec<i64> = (0..).map_while(id).collect();
     if found.is_empty() {
-        bail!(
-            "the tokenizer has no token `<extra_id_0>` to stand for what is cut out; give learn-tokenizer \
-             special_tokens = [\"<pad>\", \"</s>\", \"<unk>\", \"<extra_id_0>\", \"<extra_id_1>\", …], about one for every 20 tokens of a row"
-        );
+        return Err(model::seq2seq::no_sentinels());
     }
     Ok(found)
 }

@@ -217,6 +217,14 @@ impl Word2vec {
         if self.objective == Objective::NegativeSampling && self.negative == 0 {
             bail!("`negative` must be above 0, or `objective` be `hierarchical-softmax`");
         }
+        // None drawn is what hierarchical softmax does, so whoever says so is right.
+        let idle = [
+            ("negative", ![0, default_negative()].contains(&self.negative)),
+            ("negative_exponent", self.negative_exponent != default_negative_exponent()),
+        ];
+        if let Some((name, _)) = idle.iter().find(|(_, given)| *given && self.objective == Objective::HierarchicalSoftmax) {
+            bail!("`{name}` does something with objective = \"negative-sampling\" alone; leave it out");
+        }
         if !(self.learning_rate > 0.0 && (0.0..=self.learning_rate).contains(&self.learning_rate_min)) {
             bail!("`learning_rate` must be above 0 and `learning_rate_min` between 0 and it");
         }
@@ -224,5 +232,26 @@ impl Word2vec {
             bail!("`subsample` must be at least 0 and below 1, `negative_exponent` a number");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn settings_of_draws_are_for_negative_sampling() {
+        let check = |settings: Value| {
+            let stage: Word2vec = serde_json::from_value(settings).unwrap();
+            stage.check().err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(check(json!({"negative": 9, "negative_exponent": 0.5})), "");
+        assert_eq!(check(json!({"objective": "hierarchical-softmax", "negative": 0})), "");
+        let expected = "`negative` does something with objective = \"negative-sampling\" alone; leave it out";
+        assert_eq!(check(json!({"objective": "hierarchical-softmax", "negative": 9})), expected);
+        let expected = expected.replacen("negative", "negative_exponent", 1);
+        assert_eq!(check(json!({"objective": "hierarchical-softmax", "negative_exponent": 0.5})), expected);
     }
 }
