@@ -45,6 +45,7 @@ pub use lora::Lora;
 pub use network::{Family, Head, ModelSettings, NetworkConfig, SpecialTokens};
 pub use optimizer::{Adversarial, Attack, BestMetric, Group, OnSpike, Optimizer, Schedule};
 pub use predict::Predict;
+pub use process::LESS_MEMORY;
 pub use recurrent::Recurrent;
 pub use rows::{Piece, Place, Row, Rows, Window};
 pub use seq2seq::{Denoise, Seq2seq};

@@ -16,6 +16,10 @@ const LAST_LINES: usize = 12;
 /// Settings of the numeric libraries that would change speed or results behind the back of `--threads`.
 const CLEARED_VARIABLES: [&str; 10] = ["OMP_", "GOMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_", "TORCH_", "PYTORCH_", "ATEN_", "GLOO_"];
 
+/// What helps when memory runs out.
+pub const LESS_MEMORY: &str = "free some, with which the same command goes on where it stopped, or take a lower batch_size (for `train` with \
+                               a higher accumulate, or activation_checkpointing)";
+
 /// A running process.
 pub struct Process {
     rank: usize,
@@ -105,19 +109,34 @@ impl Process {
             _ if self.killed => End::Lost("another rank failed".into()),
             _ => {
                 let who = if ranks == 1 { String::new() } else { format!(", rank {} of {ranks},", self.rank) };
-                let words = if last_lines.is_empty() { String::new() } else { format!("; its last words:\n{}", last_lines.join("\n")) };
-                End::Failed(format!("mill-model{who} {}{words}", ending(status)))
+                End::Failed(format!("mill-model{who} {}", last_words(&ending(status), &last_lines)))
             }
         })
     }
+}
+
+/// How it ended, with what it said on standard error.
+fn last_words(ending: &str, lines: &[String]) -> String {
+    // Rust aborts where it has no memory.
+    if let Some(line) = lines.iter().find(|line| line.starts_with("memory allocation of ")) {
+        return format!("ran out of memory ({line}): {LESS_MEMORY}");
+    }
+    let words = if lines.is_empty() { String::new() } else { format!("; its last words:\n{}", lines.join("\n")) };
+    format!("{ending}{words}")
 }
 
 #[cfg(unix)]
 pub(crate) fn ending(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.signal(), status.code()) {
-        (Some(libc::SIGKILL), _) => "was killed (signal 9); perhaps memory ran out: lower batch_size and raise accumulate".into(),
+        (Some(libc::SIGKILL), _) => format!("was killed (signal 9); perhaps memory ran out: {LESS_MEMORY}"),
         (Some(signal), _) => format!("crashed with signal {signal}"),
+        // What the loader of programs gives.
+        (None, Some(127)) => {
+            "could not be loaded: put LibTorch back where it was when this program was built, or build it again with LIBTORCH \
+                              naming its folder"
+                .into()
+        }
         (None, Some(code)) => format!("ended with exit code {code} and no result"),
         (None, None) => "ended with no result".into(),
     }
@@ -178,4 +197,18 @@ fn keep_last(lines: impl IntoIterator<Item = String>) -> Vec<String> {
         }
     }
     last.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_process_is_told_with_what_helps() {
+        let lines = |lines: &[&str]| lines.iter().map(|line| line.to_string()).collect::<Vec<_>>();
+        assert_eq!(last_words("crashed with signal 6", &[]), "crashed with signal 6");
+        assert_eq!(last_words("crashed with signal 6", &lines(&["a", "b"])), "crashed with signal 6; its last words:\na\nb");
+        let found = last_words("crashed with signal 6", &lines(&["memory allocation of 1600 bytes failed", "stack backtrace:"]));
+        assert_eq!(found, format!("ran out of memory (memory allocation of 1600 bytes failed): {LESS_MEMORY}"));
+    }
 }

@@ -3,7 +3,6 @@
 //! Nothing else is needed to go on: the order of the data, masks, noise and dropout follow from the seed and the step. Only a recurrent network
 //! that carries its state on has that there too.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -23,6 +22,8 @@ const FILE: &str = "checkpoint.safetensors";
 const ENVIRONMENT: &str = "environment.json";
 /// The metadata key of the position.
 const POSITION: &str = "position";
+/// That of what shows whether the values are those that were saved.
+const CHECKSUM: &str = "checksum";
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,8 +47,19 @@ pub fn tensors(parameters: &Parameters, optimizer: &Optimizer, ema: &Ema) -> Vec
 
 /// Saves the run as it stands.
 pub fn save(job: &Job, tensors: &[(String, Tensor)], position: &Position) -> Result<()> {
-    let metadata = HashMap::from([("format".into(), "pt".into()), (POSITION.into(), serde_json::to_string(position)?)]);
-    weights::save(&job.scratch(FILE), tensors, metadata)
+    write(&job.scratch(FILE), tensors, position)
+}
+
+fn write(path: &Path, tensors: &[(String, Tensor)], position: &Position) -> Result<()> {
+    let position = serde_json::to_string(position)?;
+    let checksum = checksum(tensors, &position);
+    let metadata = [("format", "pt".to_string()), (CHECKSUM, checksum), (POSITION, position)];
+    weights::save(path, tensors, metadata.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
+}
+
+/// Of all values and the position.
+fn checksum(tensors: &[(String, Tensor)], position: &str) -> String {
+    format!("{:08x}", crc32c::crc32c_append(weights::checksum(tensors), position.as_bytes()))
 }
 
 /// Loads the last checkpoint into the tensors of a run; `None` when there is none.
@@ -56,13 +68,21 @@ pub fn load(job: &Job, tensors: &[(String, Tensor)]) -> Result<Option<Position>>
     if !path.exists() {
         return Ok(None);
     }
-    let file = Weights::open(&path)?;
-    let position = file.metadata(POSITION)?.with_context(|| format!("`{}` has no position", path.display()))?;
-    let missing = file.load(tensors)?;
-    if let Some(name) = missing.first() {
-        bail!("`{}` lacks {name}; run the step again with --force to start over", path.display());
+    let failed = || format!("no going on from the checkpoint `{}`; put it back whole, or start the step over with --force", path.display());
+    read(&path, tensors).with_context(failed).map(Some)
+}
+
+fn read(path: &Path, tensors: &[(String, Tensor)]) -> Result<Position> {
+    let file = Weights::open(path)?;
+    let position = file.metadata(POSITION)?.context("it has no position")?;
+    if let Some(name) = file.load(tensors)?.first() {
+        bail!("it lacks {name}");
     }
-    Ok(Some(serde_json::from_str(&position)?))
+    // Checkpoints of before have none.
+    if file.metadata(CHECKSUM)?.is_some_and(|stored| stored != checksum(tensors, &position)) {
+        bail!("it is damaged: its values are not those that were saved");
+    }
+    Ok(serde_json::from_str(&position)?)
 }
 
 /// What the bits of a run depend on besides settings and inputs.
@@ -114,6 +134,35 @@ fn compare(before: &Environment, now: &Environment, draft: &Path) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_damaged_checkpoint_is_refused() {
+        let _alone = crate::tests::alone();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        let tensors = |value: f32| vec![("weight.a".to_string(), Tensor::from_slice(&[value; 4]))];
+        let position = Position { step: 7, evaluated: true, ..Position::default() };
+        write(&path, &tensors(1.5), &position).unwrap();
+        let loaded = tensors(0.0);
+        assert_eq!(read(&path, &loaded).unwrap(), position);
+        assert_eq!(Vec::<f32>::try_from(&loaded[0].1).unwrap(), [1.5; 4]);
+
+        let whole = std::fs::read(&path).unwrap();
+        let of = |bytes: Vec<u8>| {
+            std::fs::write(&path, bytes).unwrap();
+            format!("{:#}", read(&path, &tensors(0.0)).unwrap_err())
+        };
+        // A bit of a value, and the step in the header.
+        let mut flipped = whole.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        assert_eq!(of(flipped), "it is damaged: its values are not those that were saved");
+        let stands = whole.windows(11).position(|window| window == br#"\"step\":7,"#).unwrap();
+        let mut moved = whole.clone();
+        moved[stands + 9] = b'8';
+        assert_eq!(of(moved), "it is damaged: its values are not those that were saved");
+        let short = of(whole[..whole.len() - 1].to_vec());
+        assert!(short.starts_with(&format!("`{}` is no safetensors file", path.display())), "{short}");
+    }
 
     #[test]
     fn another_thread_count_is_refused_with_the_way_out() {

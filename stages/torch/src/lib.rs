@@ -15,6 +15,7 @@ mod draw;
 mod ema;
 mod embeddings;
 mod evaluate;
+mod failure;
 mod folder;
 mod generate;
 mod heads;

@@ -1,61 +1,69 @@
 //! Tensors in safetensors files: written whole or not at all, read through a memory map.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use engine::error::bare;
 use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors, View};
+use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
-/// A tensor on the CPU, contiguous, as safetensors wants to see it.
-struct Contiguous {
-    tensor: Tensor,
-    shape: Vec<usize>,
-}
+/// Headers end at a multiple of so many bytes.
+const ALIGNMENT: usize = 8;
+
+/// A tensor on the CPU, contiguous, in f32.
+struct Contiguous(Tensor);
 
 impl Contiguous {
     fn of(tensor: &Tensor) -> Contiguous {
-        let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-        let shape = tensor.size().iter().map(|length| *length as usize).collect();
-        Contiguous { tensor, shape }
-    }
-}
-
-impl View for Contiguous {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
+        Contiguous(tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous())
     }
 
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
+    fn bytes(&self) -> &[u8] {
         // SAFETY: the tensor is contiguous f32 on the CPU (see `of`) and lives as long as the borrow.
-        Cow::Borrowed(unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast(), self.data_len()) })
-    }
-
-    fn data_len(&self) -> usize {
-        self.tensor.numel() * 4
+        unsafe { std::slice::from_raw_parts(self.0.data_ptr().cast(), self.0.numel() * 4) }
     }
 }
 
 /// Writes f32 tensors with metadata: into a temporary file, synced, then renamed into place.
 pub fn save(path: &Path, named: &[(String, Tensor)], metadata: HashMap<String, String>) -> Result<()> {
-    let views = named.iter().map(|(name, tensor)| (name, Contiguous::of(tensor)));
     let temporary = path.with_extension("tmp");
-    let written = safetensors::serialize_to_file(views, Some(metadata), &temporary).map_err(bare);
+    let written = write(&temporary, named, metadata);
+    if written.is_err() {
+        // Half a file would hold what is left of a full disk.
+        let _ = std::fs::remove_file(&temporary);
+    }
     written.with_context(|| format!("writing `{}`", temporary.display()))?;
     replace(&temporary, path)
 }
 
+/// The bytes of safetensors' own `serialize_to_file`, whose temporary files have other names each time, so that those of killed runs would stay,
+/// and which only their owner may read.
+fn write(path: &Path, named: &[(String, Tensor)], metadata: HashMap<String, String>) -> Result<()> {
+    let mut tensors: Vec<(&String, Contiguous)> = named.iter().map(|(name, tensor)| (name, Contiguous::of(tensor))).collect();
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut end = 0;
+    let infos = tensors.iter().map(|(name, tensor)| {
+        let begin = end;
+        end += tensor.bytes().len();
+        let shape = tensor.0.size().iter().map(|length| *length as usize).collect();
+        (name.to_string(), TensorInfo { dtype: Dtype::F32, shape, data_offsets: (begin, end) })
+    });
+    let mut header = serde_json::to_vec(&Metadata::new(Some(metadata), infos.collect())?)?;
+    header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)?;
+    tensors.iter().try_for_each(|(_, tensor)| file.write_all(tensor.bytes()))?;
+    Ok(file.flush()?)
+}
+
 /// A checksum of the values of f32 tensors.
 pub fn checksum(named: &[(String, Tensor)]) -> u32 {
-    named.iter().fold(0, |sum, (_, tensor)| crc32c::crc32c_append(sum, &Contiguous::of(tensor).data()))
+    named.iter().fold(0, |sum, (_, tensor)| crc32c::crc32c_append(sum, Contiguous::of(tensor).bytes()))
 }
 
 /// Syncs `temporary` and renames it to `path`, so that a kill leaves the old file or the new one.
@@ -151,7 +159,49 @@ fn other_names(name: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::other_names;
+    use super::*;
+
+    /// Two small tensors, in an order that files do not have.
+    fn named() -> Vec<(String, Tensor)> {
+        let of = |name: &str, values: &[f32]| (name.to_string(), Tensor::from_slice(values));
+        vec![of("b", &[1.5, -2.0]), of("a", &[0.25])]
+    }
+
+    #[test]
+    fn a_file_has_the_bytes_that_safetensors_writes_and_nothing_stands_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        // What a killed run left.
+        std::fs::write(dir.path().join("model.tmp"), "half").unwrap();
+        save(&path, &named(), HashMap::from([("format".into(), "pt".into())])).unwrap();
+        let tensors: Vec<(String, Contiguous)> = named().iter().map(|(name, tensor)| (name.clone(), Contiguous::of(tensor))).collect();
+        let views = tensors.iter().map(|(name, tensor)| {
+            let (bytes, shape) = (tensor.bytes(), vec![tensor.0.numel()]);
+            (name, safetensors::tensor::TensorView::new(Dtype::F32, shape, bytes).unwrap())
+        });
+        let expected = safetensors::serialize(views, Some(HashMap::from([("format".into(), "pt".into())]))).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), expected);
+        let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["model.safetensors"]);
+        let other = dir.path().join("other");
+        std::fs::write(&other, "").unwrap();
+        let permissions = |path: &Path| std::fs::metadata(path).unwrap().permissions();
+        assert_eq!(permissions(&path), permissions(&other));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_keeps_no_half_of_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, temporary) = (dir.path().join("checkpoint.safetensors"), dir.path().join("checkpoint.tmp"));
+        save(&path, &named(), HashMap::new()).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/full", &temporary).unwrap();
+        let error = save(&path, &named(), HashMap::new()).unwrap_err();
+        assert_eq!(format!("{error:#}"), format!("writing `{}`: No space left on device (os error 28)", temporary.display()));
+        assert!(std::fs::symlink_metadata(&temporary).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
 
     #[test]
     fn names_of_bare_and_old_networks_are_tried() {

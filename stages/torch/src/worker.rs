@@ -1,6 +1,5 @@
 //! The process `mill-model`: its job, its lock, its voice on standard output, and the wish to stop on standard input.
 
-use std::any::Any;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::panic::AssertUnwindSafe;
@@ -12,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use model::ask::Said;
-use model::{Event, Job, Report, STOPPED, Task};
+use model::{Event, Job, LESS_MEMORY, Report, STOPPED, Task};
 use serde::Serialize;
 
+use crate::failure::{of_panic, told};
 use crate::libtorch;
 use crate::ranks::Lost;
 
@@ -40,8 +40,8 @@ pub fn main() -> ExitCode {
 fn ask() -> ExitCode {
     keep_memory();
     let answered = std::panic::catch_unwind(|| libtorch::check().and_then(|()| crate::ask::answer()));
-    if let Err(error) = answered.unwrap_or_else(|panic| Err(describe(panic))) {
-        tell(&Said::Error(format!("{error:#}")));
+    if let Err(error) = answered.unwrap_or_else(|panic| Err(of_panic(panic))) {
+        tell(&Said::Error(told(&format!("{error:#}"), "free some")));
     }
     ExitCode::SUCCESS
 }
@@ -76,7 +76,7 @@ fn keep_memory() {
 fn run(path: &Path, rank: usize) -> ExitCode {
     keep_memory();
     let worker = Worker { stop: watch_stdin(), told: Instant::now(), rank };
-    let result = std::panic::catch_unwind(AssertUnwindSafe(|| work(path, worker))).unwrap_or_else(|panic| Err(describe(panic)));
+    let result = std::panic::catch_unwind(AssertUnwindSafe(|| work(path, worker))).unwrap_or_else(|panic| Err(of_panic(panic)));
     match result {
         Ok(Some(report)) => {
             tell(&Event::Done(report));
@@ -84,7 +84,7 @@ fn run(path: &Path, rank: usize) -> ExitCode {
         }
         Ok(None) => ExitCode::from(STOPPED as u8),
         Err(error) => {
-            let message = format!("{error:#}");
+            let message = told(&format!("{error:#}"), LESS_MEMORY);
             tell(&if error.is::<Lost>() { Event::Lost(message) } else { Event::Error(message) });
             ExitCode::FAILURE
         }
@@ -108,14 +108,6 @@ fn work(path: &Path, mut worker: Worker) -> Result<Option<Report>> {
         Task::Predict(settings) => crate::predict::predict(&job, settings, &mut worker),
         Task::Evaluate(settings) => crate::evaluate::evaluate(&job, settings, &mut worker),
     }
-}
-
-/// LibTorch's errors reach us as panics of tch.
-fn describe(panic: Box<dyn Any + Send>) -> anyhow::Error {
-    let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
-    let text = text.unwrap_or_else(|| "unknown panic".into());
-    // What follows the first lines of a LibTorch error is a C++ stack.
-    anyhow::anyhow!("{}", text.lines().take(2).collect::<Vec<_>>().join("; "))
 }
 
 /// Holds the draft as long as this process lives. `None` when asked to stop while waiting.
