@@ -39,7 +39,7 @@ fn wrong_configs_exit_2_and_name_place_and_choices() {
     check(
         &CONFIG.replace("import", "improt"),
         expect![[r#"
-            error: x.toml:2:1: step `improt`: unknown stage `improt`, did you mean `import`?; stages: `import`, `fetch-documents`, `clean`, `filter`, `dedup`, `dedup-lines`, `dedup-substrings`, `decontaminate`, `mix`, `sample`, `split`, `augment`, `perturb`, `learn-tokenizer`, `import-tokenizer`, `compare-tokenizers`, `tokenize`, `fetch`, `import-tokens`, `export`, `train`, `predict`, `evaluate`, `word2vec`, `glove`, `score-vectors`, `baseline`, `score`
+            error: x.toml:2:1: step `improt`: unknown stage `improt`, did you mean `import`?; stages: `import`, `fetch-documents`, `clean`, `filter`, `dedup`, `dedup-lines`, `dedup-substrings`, `decontaminate`, `mix`, `sample`, `split`, `augment`, `perturb`, `learn-tokenizer`, `import-tokenizer`, `compare-tokenizers`, `tokenize`, `fetch`, `import-tokens`, `export`, `train`, `predict`, `evaluate`, `import-predictions`, `word2vec`, `glove`, `score-vectors`, `baseline`, `score`
         "#]],
     );
     check(

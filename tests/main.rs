@@ -13,6 +13,7 @@ mod evaluate;
 mod harness;
 #[cfg(feature = "model")]
 mod heads;
+mod imported;
 #[cfg(feature = "model")]
 mod kill;
 mod layouts;

@@ -1,4 +1,4 @@
-//! The stages `train`, `predict` and `evaluate` as `mill` sees them: settings, ports, checks, and the launcher of `mill-model`.
+//! The stages `train`, `predict`, `evaluate` and `import-predictions` as `mill` sees them: settings, ports, checks, and the launcher of `mill-model`.
 //!
 //! No tensor and no LibTorch here: the work itself is done by the executable `mill-model` (crate `torch`), which gets a [`Job`] as a file
 //! and answers with [`Event`]s, or is asked line by line ([`ask`]). Both sides share the types of this crate, and so the rows that every step learns from ([`Course`]).
@@ -15,6 +15,7 @@ pub mod evaluate;
 mod facts;
 mod fitting;
 mod huggingface;
+mod import_predictions;
 mod job;
 mod launch;
 mod lora;
@@ -40,6 +41,7 @@ pub use evaluate::Evaluate;
 pub use facts::Facts;
 pub use fitting::{LabelType, Objective, objective_for};
 pub use huggingface::ends_of_texts;
+pub use import_predictions::ImportPredictions;
 pub use job::{Event, Job, Report, STOPPED, Task};
 pub use lora::Lora;
 pub use network::{Family, Head, ModelSettings, NetworkConfig, SpecialTokens};
@@ -55,5 +57,5 @@ pub use train::{Precision, Train};
 
 /// The stages of this crate.
 pub fn stages() -> Vec<StageEntry> {
-    vec![entry::<Train>(), entry::<Predict>(), entry::<Evaluate>()]
+    vec![entry::<Train>(), entry::<Predict>(), entry::<Evaluate>(), entry::<ImportPredictions>()]
 }

@@ -8,7 +8,8 @@ mod texts;
 use std::ops::Range;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use arrow::array::{Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, new_empty_array};
+use arrow::compute::concat;
 use engine::{Context, Table, list, suggest};
 use rayon::prelude::*;
 
@@ -67,6 +68,23 @@ pub fn ids(ctx: &Context, table: &Table) -> Result<Option<Vec<Vec<u8>>>> {
         Ok(())
     })?;
     Ok(Some(ids))
+}
+
+/// The first row in which a column of two tables differs.
+pub fn first_difference(ctx: &Context, tables: [&Table; 2], name: &str) -> Result<Option<usize>> {
+    let column = |table: &Table| -> Result<ArrayRef> {
+        let mut columns = vec![new_empty_array(table.schema.field(table.column(name)?).data_type())];
+        each_batch(ctx, table, &[name], |batch| {
+            columns.push(batch.rows.column(0).clone());
+            Ok(())
+        })?;
+        Ok(concat(&columns.iter().map(AsRef::as_ref).collect::<Vec<_>>())?)
+    };
+    let [ours, theirs] = [column(tables[0])?, column(tables[1])?];
+    if ours.as_ref() == theirs.as_ref() {
+        return Ok(None);
+    }
+    Ok((0..ours.len().min(theirs.len())).find(|row| ours.slice(*row, 1).as_ref() != theirs.slice(*row, 1).as_ref()))
 }
 
 /// The column `id` of a batch.

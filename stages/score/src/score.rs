@@ -4,8 +4,8 @@
 //! constant guess can have a higher accuracy), for `complete` a copy of the source, for `language-modelling` the
 //! unigram model of the train split.
 
-use anyhow::{Context as _, Result, bail, ensure};
-use engine::{Artifact, Context, Draft, Inputs, Kind as ArtifactKind, Part, Port, Site, Stage, Table};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use engine::{Artifact, Context, Draft, Inputs, Kind as ArtifactKind, Part, Port, Site, Stage, Table, list};
 use serde::Deserialize;
 
 use crate::classify::{Bins, classify};
@@ -299,15 +299,28 @@ fn same_rows(ctx: &Context, predictions: &Artifact, table: &Table, task: &str, o
     let other_task: String = other.fact("task")?;
     ensure!(task == other_task, "steps `{ours}` and `{theirs}` cannot be compared: one predicts `{task}`, the other `{other_task}`");
     let same_fact = |name: &str| predictions.manifest.facts.get(name) == other.manifest.facts.get(name);
-    ensure!(same_fact("classes"), "steps `{ours}` and `{theirs}` cannot be compared: their classes differ");
+    if !same_fact("classes") {
+        let classes = |of: &Artifact| of.fact::<Vec<String>>("classes").map(|names| list(names.iter().map(String::as_str)));
+        bail!(
+            "steps `{ours}` and `{theirs}` cannot be compared: the classes of one are {}, of the other {}",
+            classes(predictions)?,
+            classes(other)?
+        );
+    }
     ensure!(same_fact("masks"), "steps `{ours}` and `{theirs}` cannot be compared: other tokens are masked");
     let other = other.table(other.main())?;
     let (rows, other_rows) = (table.rows, other.rows);
     ensure!(rows == other_rows, "steps `{ours}` and `{theirs}` cannot be compared: {rows} rows and {other_rows}");
-    if let (Some(ids), Some(other_ids)) = (rows::ids(ctx, table)?, rows::ids(ctx, &other)?)
-        && let Some(row) = ids.iter().zip(&other_ids).position(|(a, b)| a != b)
-    {
-        bail!("steps `{ours}` and `{theirs}` cannot be compared: row {row} is of another document");
+    let differs = |row: usize, how: &str| anyhow!("steps `{ours}` and `{theirs}` cannot be compared: row {row} {how}");
+    if let (Some(ids), Some(other_ids)) = (rows::ids(ctx, table)?, rows::ids(ctx, &other)?) {
+        let row = ids.iter().zip(&other_ids).position(|(a, b)| a != b);
+        return row.map_or(Ok(other), |row| Err(differs(row, "is of another document")));
+    }
+    // Files of other programs may be in another order.
+    for name in ["gold", "reference"].into_iter().filter(|name| table.has_column(name) && other.has_column(name)) {
+        if let Some(row) = rows::first_difference(ctx, [table, &other], name)? {
+            return Err(differs(row, &format!("has another `{name}`")));
+        }
     }
     Ok(other)
 }

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use engine::{Site, list};
 use serde_json::{Value, json};
 
+use crate::metrics::METRICS;
 use crate::settings::Score;
 
 /// Settings with the tasks that use them and, where only some metrics of a task do, what these begin with. The others are for all.
@@ -41,8 +42,10 @@ pub fn check(settings: &Score, task: &str, metrics: &[&str]) -> Result<()> {
 /// The task of the predictions, as far as the steps above tell it.
 pub fn planned(site: &Site) -> Option<&'static str> {
     let step = site.upstream("predictions")?;
-    if step.stage == "evaluate" {
-        return of_output(&step.settings);
+    match step.stage.as_str() {
+        "evaluate" => return of_output(&step.settings),
+        "import-predictions" => return METRICS.iter().map(|metric| metric.start.task()).find(|task| step.settings["task"] == *task),
+        _ => {}
     }
     let (_, steps) = step.inputs.iter().find(|(port, _)| port == "tokens")?;
     // What `fetch` and `import-tokens` bring shows when it is there.
@@ -77,7 +80,6 @@ fn of_tokens(settings: &Value) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::METRICS;
 
     #[test]
     fn settings_of_other_tasks_and_metrics_are_refused() {

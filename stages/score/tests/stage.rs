@@ -6,6 +6,8 @@
 mod choices;
 #[path = "stage/groups.rs"]
 mod groups;
+#[path = "stage/imported.rs"]
+mod imported;
 #[path = "stage/kinds.rs"]
 mod kinds;
 

@@ -283,7 +283,7 @@ struct Columns {
 }
 
 /// A type with the fields of objects in the order of their names, as inference has them in none; what is always null is text.
-fn ordered(data_type: &DataType) -> DataType {
+pub(crate) fn ordered(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Null => DataType::Utf8,
         DataType::List(item) => DataType::new_list(ordered(item.data_type()), true),

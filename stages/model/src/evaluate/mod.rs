@@ -5,7 +5,7 @@
 
 mod examples;
 pub mod items;
-mod records;
+pub(crate) mod records;
 mod settings;
 mod stereoset;
 mod template;
@@ -116,7 +116,7 @@ impl Evaluate {
 }
 
 /// The names of all columns of the first rows.
-fn columns(records: Records) -> Result<Vec<String>> {
+pub(crate) fn columns(records: Records) -> Result<Vec<String>> {
     let mut columns = Vec::new();
     for record in records.take(FIRST_ROWS) {
         let record = record?;

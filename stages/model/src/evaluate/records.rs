@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use arrow::array::RecordBatch;
 use arrow::json::WriterBuilder;
 use arrow::json::writer::JsonArray;
@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemars::JsonSchema;
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::stereoset;
 
@@ -92,6 +92,43 @@ pub fn of_files(files: &[InputFile], format: Option<Format>, split: Option<Strin
         Ok(records) => records,
         Err(error) => Box::new(std::iter::once(Err(error.context(format!("reading `{}`", file.path.display()))))),
     }))
+}
+
+/// Rows of text files, a line each: of every column the lines of its file, of several files of a column a list.
+pub fn of_lines(columns: Vec<(String, InputFile)>) -> Result<Records> {
+    let mut open = Vec::new();
+    for (_, file) in &columns {
+        let read = file.open().with_context(|| format!("reading `{}`", file.path.display()))?;
+        open.push(BufReader::with_capacity(1 << 17, read).split(b'\n'));
+    }
+    let name = |file: &InputFile| format!("`{}`", file.path.file_name().unwrap_or_default().to_string_lossy());
+    let mut row = 0;
+    Ok(Box::new(std::iter::from_fn(move || {
+        let lines: Vec<Option<_>> = open.iter_mut().map(Iterator::next).collect();
+        let ended = lines.iter().position(Option::is_none);
+        let goes_on = lines.iter().position(Option::is_some)?;
+        row += 1;
+        if let Some(ended) = ended {
+            let [ended, goes_on] = [ended, goes_on].map(|file| name(&columns[file].1));
+            return Some(Err(anyhow!("{ended} has {} lines, {goes_on} has more; they must be of the same rows", row - 1)));
+        }
+        let mut value = Map::new();
+        for ((column, file), line) in columns.iter().zip(lines.into_iter().flatten()) {
+            let text = line.map_err(anyhow::Error::from).and_then(|line| Ok(String::from_utf8(line)?));
+            let text = match text.with_context(|| format!("{}, line {row} is no UTF-8", name(file))) {
+                Ok(text) => Value::from(text.strip_suffix('\r').unwrap_or(&text)),
+                Err(error) => return Some(Err(error)),
+            };
+            match value.get_mut(column) {
+                Some(Value::Array(texts)) => texts.push(text),
+                Some(first) => *first = Value::Array(vec![first.take(), text]),
+                None => drop(value.insert(column.clone(), text)),
+            }
+        }
+        let (_, file) = columns.first()?;
+        let source = name(file).into();
+        Some(Ok(Record { value: value.into(), id: file.row_id(row - 1), source, unit: "line", number: row }))
+    })))
 }
 
 fn of_file(file: &InputFile, format: Option<Format>, split: Option<&str>) -> Result<Records> {

@@ -11,8 +11,8 @@ impl Reads for Tokens {
     const BASELINE: Option<&'static str> = Some("unigram");
 
     fn columns(table: &Table) -> Vec<&'static str> {
-        let more = ["unigram_nll", "words"].into_iter().filter(|name| table.has_column(name));
-        ["nll", "tokens", "correct", "bytes"].into_iter().chain(more).collect()
+        let more = ["correct", "bytes", "words", "unigram_nll"].into_iter().filter(|name| table.has_column(name));
+        ["nll", "tokens"].into_iter().chain(more).collect()
     }
 
     /// Predictions of texts that no tokens artifact holds have no unigram model.
@@ -26,11 +26,14 @@ impl Reads for Tokens {
         let (mut model, mut baseline) = (Vec::new(), Vec::new());
         for row in 0..batch.len() {
             let known = |name: &str| batch.count(name, row)?.with_context(|| format!("{}: `{name}` is null", batch.place(row)));
-            let (tokens, correct) = (known("tokens")?, known("correct")?);
-            ensure!(correct <= tokens, "{}: {correct} of {tokens} tokens are said to be right", batch.place(row));
-            let bytes = batch.count("bytes", row)?;
-            let words = if batch.has("words") { batch.count("words", row)? } else { None };
-            model.push(TokenRow { nll: nll[row], tokens, correct: Some(correct), bytes, words });
+            let tokens = known("tokens")?;
+            let correct = if batch.has("correct") { Some(known("correct")?) } else { None };
+            if let Some(correct) = correct.filter(|correct| *correct > tokens) {
+                bail!("{}: {correct} of {tokens} tokens are said to be right", batch.place(row));
+            }
+            let some = |name: &str| if batch.has(name) { batch.count(name, row) } else { Ok(None) };
+            let (bytes, words) = (some("bytes")?, some("words")?);
+            model.push(TokenRow { nll: nll[row], tokens, correct, bytes, words });
             baseline.extend(unigram_nll.get(row).map(|nll| TokenRow { nll: *nll, tokens, correct: None, bytes, words }));
         }
         Ok(Rows { model, baseline })

@@ -10,13 +10,20 @@ use crate::metrics::{AnswerRow, Answers, Squad, TextRow, Texts};
 impl Reads for Texts {
     const BASELINE: Option<&'static str> = Some("copy of the source");
 
+    /// Predictions of other programs may not tell what was given.
+    fn has_baseline(table: &Table) -> bool {
+        table.has_column("source")
+    }
+
     fn columns(table: &Table) -> Vec<&'static str> {
         let likelihood = LIKELIHOOD.into_iter().filter(|_| LIKELIHOOD.iter().all(|name| table.has_column(name)));
-        ["source", "reference", "prediction"].into_iter().chain(likelihood).collect()
+        let source = Self::has_baseline(table).then_some("source");
+        source.into_iter().chain(["reference", "prediction"]).chain(likelihood).collect()
     }
 
     fn read<'a>(batch: &'a Batch, _: &Known) -> Result<Rows<TextRow<'a>>> {
-        let (source, prediction) = (batch.strings("source")?, batch.strings("prediction")?);
+        let source = if batch.has("source") { batch.strings("source")? } else { Vec::new() };
+        let prediction = batch.strings("prediction")?;
         let references = references(batch)?;
         let rows = |hypotheses: &[&'a str]| -> Vec<TextRow<'a>> {
             hypotheses.iter().zip(&references).map(|(hypothesis, references)| TextRow::new(hypothesis, references.clone())).collect()
