@@ -38,15 +38,16 @@ impl Start {
         folder::config(&self.folder)
     }
 
-    /// Takes over the weights; only a new head keeps its random first values. Gives a line that names it, if there is one.
-    pub fn load(&self, config: &NetworkConfig, parameters: &Parameters) -> Result<Option<String>> {
+    /// Takes over the weights; only a new head keeps its random first values, and is named to `say`.
+    pub fn load(&self, config: &NetworkConfig, parameters: &Parameters, say: impl Fn(&str)) -> Result<()> {
         // A head for other classes, or for another task, begins anew.
         let other_head = !is_same(&self.config()?.head, &config.head);
         let missing = folder::load_some(&self.folder, parameters, |name| !(other_head && is_last_layer(name)))?;
-        match missing.iter().find(|name| !may_be_new(name)) {
-            Some(name) => bail!("the model of {} has no {name}, which this {} needs", self.name, config.family.name()),
-            None => Ok(new_head(&self.name, &missing)),
+        if let Some(name) = missing.iter().find(|name| !may_be_new(name)) {
+            bail!("the model of {} has no {name}, which this {} needs", self.name, config.family.name());
         }
+        new_head(&self.name, &missing).iter().for_each(|new| say(new));
+        Ok(())
     }
 
     /// Refuses a tokenizer that gives a token another id than the folder's own.

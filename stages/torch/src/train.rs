@@ -40,9 +40,7 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
     let tensors = checkpoint::tensors(&model.parameters, &optimizer, &ema);
     let loaded = checkpoint::load(job, &tensors)?;
     if loaded.is_none() {
-        if let Some(begin) = &run.start {
-            begin.load(&run.config, &model.parameters)?.iter().for_each(|new| worker.note(new));
-        }
+        run.start.iter().try_for_each(|begin| begin.load(&run.config, &model.parameters, |new| worker.note(new)))?;
         ema.begin()?;
     }
     let start = loaded.unwrap_or_default();
