@@ -16,7 +16,7 @@ use origins::{AnswerColumns, Questions};
 use rayon::prelude::*;
 
 use crate::predictions::{self, Column, column, text_lists};
-use crate::settings::Work;
+use crate::work::Work;
 
 pub fn run(work: &Work) -> Result<()> {
     let step = &work.tokens.manifest.step;

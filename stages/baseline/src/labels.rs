@@ -10,8 +10,8 @@ use shards::examples::Value;
 use crate::linear::{self, Linear, Rows, Targets};
 use crate::predictions::{self, Column, column, number_lists, text_lists};
 use crate::rows::Split;
-use crate::settings::Work;
 use crate::terms::{Features, Terms, TfIdf};
+use crate::work::Work;
 
 /// A class is predicted where its probability is above this, among classes of which a text may have several: as `predict` has it.
 const THRESHOLD: f32 = 0.5;

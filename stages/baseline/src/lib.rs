@@ -12,9 +12,11 @@ mod linear;
 mod predictions;
 mod rows;
 mod settings;
+mod stage;
 mod tags;
 mod terms;
 mod texts;
+mod work;
 
 use engine::{StageEntry, entry};
 

@@ -9,7 +9,7 @@ use arrow::datatypes::{Field, Schema};
 use origins::Documents;
 use shards::examples::Value;
 
-use crate::settings::Work;
+use crate::work::Work;
 
 /// A column: its field and its values.
 pub type Column = (Field, ArrayRef);

@@ -1,13 +1,8 @@
-//! The settings of `baseline`, what they go together with, and which system a run is of.
+//! The settings of `baseline` and what they go together with.
 
-use anyhow::{Context as _, Result, bail, ensure};
-use engine::{Artifact, Context, Draft, Inputs, Kind, Port, Site, Stage};
-use origins::Documents;
+use anyhow::{Result, bail, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::rows::Split;
-use crate::{answers, labels, tags, texts};
 
 /// A simple system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,7 +22,7 @@ pub enum Method {
 
 impl Method {
     /// As the fact `system` and the column `system` of scores name it.
-    fn system(self, label_type: &str) -> &'static str {
+    pub fn system(self, label_type: &str) -> &'static str {
         match (self, label_type) {
             (Method::Linear, "number") => "tf-idf + ridge regression",
             (Method::Linear, _) => "tf-idf + logistic regression",
@@ -38,7 +33,7 @@ impl Method {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Method::Linear => "linear",
             Method::FrequentTag => "frequent-tag",
@@ -48,7 +43,7 @@ impl Method {
         }
     }
 
-    fn writes_text(self) -> bool {
+    pub fn writes_text(self) -> bool {
         matches!(self, Method::Copy | Method::Lead)
     }
 }
@@ -129,85 +124,8 @@ fn default_regularization() -> f64 {
     1.0
 }
 
-impl Stage for Baseline {
-    const NAME: &'static str = "baseline";
-    const ABOUT: &'static str = "Predicts a split with a simple system that every model should beat: TF-IDF with a linear model, the most frequent tag, a sliding window over contexts of questions, a copy of the source, its first sentences.";
-    const VERSION: u32 = 3;
-    const INPUTS: &'static [Port] = &[
-        Port::one("tokens", Kind::Tokens),
-        Port::optional("tokenizer", Kind::Tokenizer),
-        Port::through("documents", Kind::Documents, "tokens"),
-    ];
-    const OUTPUT: Kind = Kind::Predictions;
-
-    fn prepare(&mut self, site: &mut Site) -> Result<()> {
-        self.check()?;
-        origins::check(site, self.columns.is_some())?;
-        let Some(tokens) = site.upstream("tokens") else { return Ok(()) };
-        let layout = match tokens.settings["layout"].as_str() {
-            Some(layout) => layout,
-            // What `fetch` brings shows when it is there.
-            None if tokens.stage == "fetch" => return Ok(()),
-            None => "packed",
-        };
-        let method = self.method_for(&tokens.name, layout)?;
-        let used = tokens.inputs.iter().filter(|(port, _)| port == "tokenizer").flat_map(|(_, steps)| steps).next();
-        let ours = site.connected("tokenizer").first();
-        match (method.writes_text(), ours, used) {
-            (true, ours, Some(used)) if ours.is_none_or(|ours| differ(site, ours, used)) => bail!(writes_texts(method, &tokens.name, used)),
-            (false, Some(ours), _) => {
-                bail!("method = \"{}\" needs no tokenizer; leave out tokenizer = \"{ours}\"", method.name())
-            }
-            _ => {}
-        }
-        self.check_for(method)?;
-        self.method = Some(method);
-        Ok(())
-    }
-
-    fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {
-        let tokens = inputs.artifact("tokens")?;
-        let layout: String = tokens.fact("layout")?;
-        let method = self.method_for(&tokens.manifest.step, &layout)?;
-        self.check_for(method)?;
-        let label_type: String = tokens.fact("label_type").unwrap_or_default();
-        draft.fact("system", method.system(&label_type))?;
-        draft.fact("split", &self.split)?;
-        let rows = Split::open(tokens, &self.split, self.limit)?;
-        let work = Work { settings: self, ctx, tokens, layout: &layout, documents: inputs.artifact_opt("documents"), rows, draft };
-        let tokenizer = || {
-            let step = &tokens.manifest.step;
-            let tokenizer = inputs.artifact_opt("tokenizer").with_context(|| writes_texts(method, step, "STEP"))?;
-            origins::check_tokenizer(std::slice::from_ref(tokens), tokenizer).map(|()| tokenizer)
-        };
-        match method {
-            Method::Linear => labels::run(&work, &label_type),
-            Method::FrequentTag => tags::run(&work),
-            Method::SlidingWindow => answers::run(&work),
-            Method::Copy => texts::run(&work, tokenizer()?, None),
-            Method::Lead => texts::run(&work, tokenizer()?, Some(self.sentences)),
-        }
-    }
-}
-
-/// Whether two steps learn different tokenizers. Where one is imported, only its hash tells.
-fn differ(site: &Site, one: &str, other: &str) -> bool {
-    match (site.step(one), site.step(other)) {
-        (Some(one), Some(other)) if one.stage == "learn-tokenizer" && other.stage == one.stage => {
-            one.settings != other.settings || one.inputs != other.inputs
-        }
-        _ => false,
-    }
-}
-
-/// What is said where the tokenizer of a step's tokens is not connected.
-fn writes_texts(method: Method, step: &str, tokenizer: &str) -> String {
-    let method = method.name();
-    format!("method = \"{method}\" writes texts with the tokenizer of step `{step}`; add inputs = {{ tokenizer = \"{tokenizer}\" }}")
-}
-
 impl Baseline {
-    fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         ensure!(self.limit != Some(0), "limit is 0: leave it out to predict all rows");
         ensure!(self.sentences > 0, "sentences is 0, it must be at least 1");
         ensure!((1..=5).contains(&self.ngram_max), "ngram_max is {}, it must be from 1 to 5", self.ngram_max);
@@ -221,7 +139,7 @@ impl Baseline {
     }
 
     /// Refuses settings that a method has no use for, as far as they are not the defaults.
-    fn check_for(&self, method: Method) -> Result<()> {
+    pub fn check_for(&self, method: Method) -> Result<()> {
         let of_methods: [(&str, bool, &[Method]); 6] = [
             ("train_split", self.train_split != default_train_split(), &[Method::Linear, Method::FrequentTag]),
             ("sentences", self.sentences != default_sentences(), &[Method::Lead]),
@@ -240,7 +158,7 @@ impl Baseline {
     }
 
     /// The system for tokens of a layout, or what there is instead.
-    fn method_for(&self, step: &str, layout: &str) -> Result<Method> {
+    pub fn method_for(&self, step: &str, layout: &str) -> Result<Method> {
         let methods = methods(layout);
         let Some(usual) = methods.first() else {
             let instead = if layout == "packed" { "; beside likelihoods, `score` shows the unigram model" } else { "" };
@@ -258,38 +176,6 @@ impl Baseline {
             }
             method => Ok(method.unwrap_or(*usual)),
         }
-    }
-}
-
-/// What a run works with.
-pub struct Work<'a> {
-    pub settings: &'a Baseline,
-    pub ctx: &'a Context,
-    pub tokens: &'a Artifact,
-    pub layout: &'a str,
-    /// Those that the tokens are of.
-    documents: Option<&'a Artifact>,
-    /// Those to predict.
-    pub rows: Split,
-    pub draft: &'a Draft,
-}
-
-impl Work<'_> {
-    /// The documents that rows are of, from about where those of a part stand.
-    pub fn documents(&self, part: usize) -> Result<Option<Documents>> {
-        let Some(documents) = self.documents else { return Ok(None) };
-        let documents = Documents::open(documents, &self.settings.split, self.settings.columns.as_deref(), self.tokens)?;
-        Ok(Some(documents.begin_at(self.rows.share(part))))
-    }
-
-    /// All rows to learn from.
-    pub fn train(&self) -> Result<Split> {
-        Split::open(self.tokens, &self.settings.train_split, None).context("`train_split`")
-    }
-
-    /// The names of the classes, which labels are indices of.
-    pub fn classes(&self) -> Result<Vec<String>> {
-        self.tokens.fact("classes")
     }
 }
 

@@ -13,7 +13,7 @@ use origins::{TagColumn, Tags};
 
 use crate::predictions::{self, Column, column, number_lists, text_lists};
 use crate::rows::Split;
-use crate::settings::Work;
+use crate::work::Work;
 
 pub fn run(work: &Work) -> Result<()> {
     let classes = work.classes()?;

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use text::Tokenizer;
 
 use crate::predictions::{self, column};
-use crate::settings::Work;
+use crate::work::Work;
 
 /// What stands in one row.
 struct Written {

@@ -289,6 +289,9 @@ fn a_carried_state_that_is_not_finite_begins_again() {
     let header: Value = serde_json::from_slice(&bytes[8..start]).unwrap();
     let [from, to]: [usize; 2] = serde_json::from_value(header["carried.0"]["data_offsets"].clone()).unwrap();
     bytes[start + from..start + to].chunks_exact_mut(4).for_each(|value| value.copy_from_slice(&f32::NAN.to_le_bytes()));
+    // Under another name, so that the values are not held against it.
+    let checksum = bytes.windows(8).position(|window| window == b"checksum").unwrap();
+    bytes[checksum] = b'C';
     std::fs::write(&path, bytes).unwrap();
     train::train(&job, &settings, &mut worker(false)).unwrap().unwrap();
     let finite: Vec<bool> = floats(&metrics(&world, "carried"), "loss").iter().map(|loss| loss.is_finite()).collect();
