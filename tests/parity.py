@@ -66,6 +66,9 @@ NETWORKS = {
     "gpt2_class": ("causal_single", 'family = "gpt"', "GPT2ForSequenceClassification", ONE),
     "gpt2_several": ("causal_several", 'family = "gpt"', "GPT2ForSequenceClassification", SEVERAL),
     "gpt2_number": ("causal_numbers", 'family = "gpt"', "GPT2ForSequenceClassification", NUMBER),
+    "gpt2_tags": ("causal_entities", 'family = "gpt"', "GPT2ForTokenClassification", None),
+    "llama_tags": ("causal_entities", LLAMA + ", kv_heads = 2", "LlamaForTokenClassification", None),
+    "qwen3_tags": ("causal_entities", QWEN, "Qwen3ForTokenClassification", None),
     "llama_class": ("causal_single", LLAMA, "LlamaForSequenceClassification", ONE),
     "qwen3_number": ("causal_numbers", QWEN, "Qwen3ForSequenceClassification", NUMBER),
     "marian": ("sentences", 'family = "seq2seq"', "MarianMTModel", None),
@@ -133,6 +136,7 @@ TOKENS = {
     "causal_single": ("made", "bpe", 'model = "causal"\nlayout = "classify"\nlabel = "kind"'),
     "causal_several": ("made", "bpe", 'model = "causal"\nlayout = "classify"\nlabel = "kinds"\nlabel_type = "multi-label"'),
     "causal_numbers": ("made", "bpe", 'model = "causal"\nlayout = "classify"\nlabel = "score"\nlabel_type = "number"'),
+    "causal_entities": ("tagged", "bpe", 'model = "causal"\nlayout = "tag"\nwords = "words"\ntags = "tags"'),
     "sentences": ("pairs", "unigram", 'model = "encoder-decoder"\nlayout = "translate"\nsource = "text"\ntarget = "en"\ntoo_long = "cut"'),
 }
 

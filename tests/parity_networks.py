@@ -63,7 +63,7 @@ def heads():
     for problem, (ending, more) in PROBLEMS.items():
         for style, config in configs(**more).items():
             encoder = style in ("bert", "modernbert")
-            if (problem == "pairs" and style != "bert") or (problem in ("tags", "answers") and not encoder):
+            if (problem == "pairs" and style != "bert") or (problem == "answers" and not encoder):
                 continue
             torch.manual_seed(3)
             yield f"{style}-{problem}", getattr(transformers, names[style] + ending)(config).eval()

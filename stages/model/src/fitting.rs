@@ -20,7 +20,7 @@ pub enum Objective {
     Classify,
     /// The target after a prompt; the loss is on the target alone (gpt, rnn).
     Complete,
-    /// The tag of each word (bert).
+    /// The tag of each word (gpt, bert).
     Tag,
     /// First and last token of an answer within its context (bert).
     Answer,
@@ -165,7 +165,7 @@ pub fn objective_for(wanted: Option<Objective>, family: Family, layout: &str) ->
         "complete" => (Objective::Complete, &[Family::Gpt, Family::Rnn]),
         "translate" => (Objective::Translate, &[Family::Seq2seq]),
         "classify" => (Objective::Classify, &[Family::Gpt, Family::Bert]),
-        "tag" => (Objective::Tag, &[Family::Bert]),
+        "tag" => (Objective::Tag, &[Family::Gpt, Family::Bert]),
         "answer" => (Objective::Answer, &[Family::Bert]),
         "pairs" => (Objective::Pairs, &[Family::Bert]),
         _ => bail!("tokens have the unknown layout `{layout}`; known are packed, complete, translate, classify, tag, answer and pairs"),

@@ -11,13 +11,14 @@ use tch::{Kind, Tensor};
 
 use super::attention::{attend, extended};
 use super::layers::{
-    DEVIATION, Linear, Mlp, Norm, Rotation, conv1d, dropped, for_products, join_heads, linear_of, norm, shared, sinusoids, split_heads,
+    DEVIATION, Linear, Mlp, Norm, Rotation, conv1d, dropped, for_products, join_heads, linear, linear_of, norm, shared, sinusoids,
+    split_heads,
 };
 use super::{Cache, Network, Output, Seen};
 use crate::parameters::{Init, Path};
 use crate::tape::Tape;
 
-/// The module over the variables of the network and `score.*`.
+/// The module over the variables of the network and of its head.
 pub struct Gpt {
     token_embedding: Tensor,
     /// (positions, width), for learned positions.
@@ -28,6 +29,8 @@ pub struct Gpt {
     head: Option<Tensor>,
     /// (outputs, width), of a head for texts.
     score: Option<Tensor>,
+    /// Of each token.
+    tokens: Option<Linear>,
     design: Design,
 }
 
@@ -50,6 +53,10 @@ pub fn gpt(path: &Path, config: &NetworkConfig) -> Gpt {
         last_norm: norm(&(&base / last_norm), config.width, &design),
         head: (!design.tied && config.head == Head::Causal).then(|| table(path / "lm_head", config.vocab_size)),
         score: config.head.outputs().filter(|_| config.head.reads_text()).map(|outputs| table(path / "score", outputs)),
+        tokens: match &config.head {
+            Head::Tag { classes } => Some(linear(&(path / if gpt2 { "classifier" } else { "score" }), config.width, classes.len() as i64)),
+            _ => None,
+        },
         design,
     }
 }
@@ -102,6 +109,11 @@ impl Network for Gpt {
     fn classify(&self, hidden: &Tensor, _dropout: f64) -> Result<Tensor> {
         let score = self.score.as_ref().context("this network has no head for texts")?;
         Ok(hidden.select(1, 0).linear(score, None::<&Tensor>))
+    }
+
+    fn label(&self, hidden: &Tensor, dropout: f64) -> Result<Tensor> {
+        let tokens = self.tokens.as_ref().context("this network has no head for tokens")?;
+        Ok(tokens.forward(&dropped(hidden.shallow_clone(), dropout)))
     }
 
     fn extend(&self, ids: &Tensor, positions: &Tensor, mask: &Tensor, cache: &mut Cache) -> Result<Tensor> {

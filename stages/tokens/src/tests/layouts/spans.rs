@@ -44,6 +44,19 @@ fn tags_stand_at_the_first_token_of_a_word() {
 }
 
 #[test]
+fn tags_for_causal_models_end_as_their_texts_do() {
+    let mut tokenizer = vocabulary(&format!("{TOKENS} <|endoftext|>"));
+    let mut end = tokenizer["added_tokens"][0].clone();
+    (end["id"], end["content"]) = (json!(5 + TOKENS.split(' ').count()), json!("<|endoftext|>"));
+    tokenizer["added_tokens"].as_array_mut().unwrap().push(end);
+    let documents = vec![json!({"words": CITY, "tags": "B-LOC O O B-LOC B-PER"})];
+    let settings = json!({"layout": "tag", "model": "causal", "words": "words", "tags": "tags"});
+    let (_dir, artifact) = run(1, &[documents], &tokenizer, settings).unwrap();
+    let expected = "北 京 很 好 li ##ma fox ##es <|endoftext|> | 0 -100 4 4 0 -100 1 -100 -100 | 0 0 1 2 3 3 4 4 -1";
+    assert_eq!(rows(&artifact, &["labels", "words"]), [expected]);
+}
+
+#[test]
 fn a_row_that_is_cut_stays_a_right_sequence() {
     let documents = vec![json!({"words": ["the", "foxes", "run", "北京", "好"], "tags": ["O", "B-X", "I-X", "I-X", "E-X"]})];
     let (_dir, artifact) = tag(documents, json!({"scheme": "iobes", "sequence_length": 8}));
