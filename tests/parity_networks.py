@@ -62,8 +62,7 @@ def heads():
     names = {"gpt2": "GPT2", "llama": "Llama", "qwen3": "Qwen3", "bert": "Bert", "modernbert": "ModernBert"}
     for problem, (ending, more) in PROBLEMS.items():
         for style, config in configs(**more).items():
-            encoder = style in ("bert", "modernbert")
-            if (problem == "pairs" and style != "bert") or (problem in ("tags", "answers") and not encoder):
+            if problem == "pairs" and style != "bert":
                 continue
             torch.manual_seed(3)
             yield f"{style}-{problem}", getattr(transformers, names[style] + ending)(config).eval()

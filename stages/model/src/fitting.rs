@@ -20,9 +20,9 @@ pub enum Objective {
     Classify,
     /// The target after a prompt; the loss is on the target alone (gpt, rnn).
     Complete,
-    /// The tag of each word (bert).
+    /// The tag of each word (gpt, bert).
     Tag,
-    /// First and last token of an answer within its context (bert).
+    /// First and last token of an answer within its context (gpt, bert).
     Answer,
     /// Masked tokens, and how two segments belong together (bert); both losses are summed.
     Pairs,
@@ -165,8 +165,8 @@ pub fn objective_for(wanted: Option<Objective>, family: Family, layout: &str) ->
         "complete" => (Objective::Complete, &[Family::Gpt, Family::Rnn]),
         "translate" => (Objective::Translate, &[Family::Seq2seq]),
         "classify" => (Objective::Classify, &[Family::Gpt, Family::Bert]),
-        "tag" => (Objective::Tag, &[Family::Bert]),
-        "answer" => (Objective::Answer, &[Family::Bert]),
+        "tag" => (Objective::Tag, &[Family::Gpt, Family::Bert]),
+        "answer" => (Objective::Answer, &[Family::Gpt, Family::Bert]),
         "pairs" => (Objective::Pairs, &[Family::Bert]),
         _ => bail!("tokens have the unknown layout `{layout}`; known are packed, complete, translate, classify, tag, answer and pairs"),
     };
@@ -211,7 +211,7 @@ mod tests {
             check(None, Family::Bert, "complete"),
             refused("tokens of the layout complete need a model of the family gpt or rnn, this is bert")
         );
-        assert_eq!(check(None, Family::Gpt, "answer"), refused("tokens of the layout answer need a model of the family bert, this is gpt"));
+        assert_eq!(check(None, Family::Gpt, "pairs"), refused("tokens of the layout pairs need a model of the family bert, this is gpt"));
         assert_eq!(
             check(Some(Objective::Masked), Family::Bert, "tag"),
             refused("objective `masked` does not fit a model of the family bert on tokens of the layout tag; that is `tag`")

@@ -13,7 +13,7 @@ use crate::train::is_default;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
-    /// GPT-2: reads left to right, predicts the next token, generates, classifies.
+    /// GPT-2: reads left to right, predicts the next token, generates, classifies, tags, finds answers.
     Gpt,
     /// BERT: reads both ways, predicts masked tokens, classifies, tags, finds answers.
     Bert,

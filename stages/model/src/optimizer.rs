@@ -265,6 +265,9 @@ impl Group {
         if numbers.into_iter().flatten().any(|value| !(value >= 0.0 && value.is_finite())) {
             bail!("groups: learning_rate_factor and weight_decay of `{}` must not be negative", self.pattern);
         }
+        if self.freeze && (self.learning_rate_factor != one() || self.weight_decay.is_some()) {
+            bail!("groups: `{}` is frozen, so its learning_rate_factor and weight_decay do nothing; leave them out", self.pattern);
+        }
         Ok(())
     }
 
@@ -331,6 +334,7 @@ mod tests {
         check(r#"{"patience": 3}"#, "patience needs a best_metric");
         check(r#"{"keep_last": 3, "checkpoint_interval_steps": 0}"#, "keep_last and keep_every_steps need checkpoints");
         check(r#"{"keep_every_steps": 150}"#, "keep_every_steps = 150 must be a multiple of checkpoint_interval_steps = 100");
+        check(r#"{"groups": [{"pattern": "*", "freeze": true, "weight_decay": 0}]}"#, "groups: `*` is frozen, so its learning_rate_factor");
         check(r#"{"groups": [{"pattern": "*", "learning_rate_factor": -1}]}"#, "groups: learning_rate_factor and weight_decay of `*`");
         check(r#"{"adversarial": {"method": "fgm", "epsilon": 0}}"#, "adversarial: epsilon");
     }

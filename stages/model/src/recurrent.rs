@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::huggingface::{integer, special};
-use crate::{Family, Head, NetworkConfig, Train};
+use crate::{Family, Head, NetworkConfig, Precision, Train};
 
 /// What `config.json` calls these networks.
 pub const MODEL_TYPE: &str = "corpusmill-rnn";
@@ -61,6 +61,10 @@ pub(crate) fn check(train: &Train, family: Option<Family>, tokens: &[&StepView])
     }
     if recurrent && train.lora.is_some() {
         bail!("lora: a model of the family rnn has no projections that adapters could stand beside; leave it out");
+    }
+    let lstm = train.model.as_ref().is_some_and(|model| model.family == Family::Rnn && model.rnn.cell == Cell::Lstm);
+    if lstm && train.precision == Precision::Bf16 {
+        bail!("precision = \"bf16\": an LSTM is trained in f32 everywhere; take \"auto\" or \"f32\"");
     }
     if !train.carry_state {
         return Ok(());
@@ -142,6 +146,9 @@ mod tests {
         assert!(check(r#"{"document_mask": true}"#, Family::Rnn).starts_with("document_mask is for attention"));
         assert!(check(r#"{"lora": {}}"#, Family::Rnn).starts_with("lora: a model of the family rnn has no projections"));
         assert_eq!(check(r#"{"lora": {}}"#, Family::Gpt), "");
+        assert_eq!(check(r#"{"precision": "bf16", "model": {"family": "rnn", "rnn": {"cell": "gru"}}}"#, Family::Rnn), "");
+        let lstm = check(r#"{"precision": "bf16", "model": {"family": "rnn"}}"#, Family::Rnn);
+        assert!(lstm.starts_with("precision = \"bf16\": an LSTM is trained in f32 everywhere"), "{lstm}");
         let refused = |layout, packing| check_carried("x", Some(layout), packing).err().map(|error| error.to_string()).unwrap_or_default();
         assert_eq!(refused("packed", Some("pack")), "");
         assert!(refused("packed", Some("best-fit")).ends_with("with packing = \"pack\", not \"best-fit\""));

@@ -348,7 +348,7 @@ mod tests {
         assert!(check(prompts, None, Family::Gpt, "classify").starts_with("prompts need a model that predicts the next token"));
         assert!(check(r#"{"best_metric": "f1"}"#, None, Family::Gpt, "packed").starts_with("best_metric = \"f1\""));
         assert!(check(r#"{"masking": "words"}"#, None, Family::Gpt, "packed").starts_with("`masking` does something with"));
-        assert!(check("{}", None, Family::Gpt, "tag").starts_with("step `x`: tokens of the layout tag need"));
+        assert!(check("{}", None, Family::Gpt, "pairs").starts_with("step `x`: tokens of the layout pairs need"));
     }
 
     #[test]

@@ -292,7 +292,8 @@ impl Buffers {
         let padded = self.tokens < self.ids.len() as u64;
         let apart = !self.documents.is_empty();
         let seen = Seen {
-            real: (padded && !self.causal).then(|| there(&self.real, device).view(shape)),
+            // Padding is no answer, wherever it stands.
+            real: (padded && (!self.causal || self.answer == Answer::Span)).then(|| there(&self.real, device).view(shape)),
             documents: apart.then(|| table(&self.documents)),
             positions: apart.then(|| table(&self.positions)),
             segments: (!self.segments.is_empty()).then(|| table(&self.segments)),

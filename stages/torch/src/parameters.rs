@@ -179,7 +179,7 @@ impl Path<'_> {
 
     /// The adapter of the projection at this place, if it is to have one; `inputs_first` where its weight is stored (inputs, outputs).
     pub fn adapter(&self, inputs: i64, outputs: i64, inputs_first: bool) -> Option<Adapter> {
-        let lora = self.parameters.lora.as_ref().filter(|_| !is_head(&self.prefix))?;
+        let lora = self.parameters.lora.as_ref().filter(|_| !is_head(&(self / "weight").prefix))?;
         let last = self.prefix.rsplit('.').next()?;
         self.parameters.projections.borrow_mut().insert(last.to_string());
         if !lora.targets.is_empty() && !lora.targets.iter().any(|target| target == last) {
@@ -239,5 +239,15 @@ mod tests {
         linear(&(&parameters.root() / "x"), 3, 4);
         let error = parameters.check_adapters().unwrap_err().to_string();
         assert!(error.starts_with("lora.targets: no projection is called `q`; there are "), "{error}");
+    }
+
+    #[test]
+    fn heads_have_no_adapters_for_they_are_trained_themselves() {
+        let parameters = Parameters::adapted(Device::Cpu, 1, Some(Lora { rank: 2, alpha: 6.0, targets: Vec::new() }));
+        for name in ["x", "classifier", "qa_outputs", "score"] {
+            linear(&(&parameters.root() / name), 3, 4);
+        }
+        let names: Vec<String> = parameters.named().into_iter().map(|(name, _)| name).filter(|name| is_adapter(name)).collect();
+        assert_eq!(names, ["x.lora_A.weight", "x.lora_B.weight"]);
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use model::{Head, Job, NetworkConfig, TOKENIZERS, Train};
 use serde_json::Value;
-use text::Tokenizer;
+use text::{ForeignOptions, Tokenizer};
 
 use crate::folder;
 use crate::parameters::{Parameters, is_adapter, may_be_new};
@@ -53,7 +53,9 @@ impl Start {
     /// Refuses a tokenizer that gives a token another id than the folder's own.
     fn check_vocabulary(&self, tokenizer: &Path) -> Result<()> {
         let Some(own) = TOKENIZERS.iter().map(|name| self.folder.join(name)).find(|path| path.is_file()) else { return Ok(()) };
-        let theirs = Tokenizer::load_foreign(&own, &Default::default())?.vocabulary();
+        // A vocab.txt may not tell whether it is for lower-cased text, which changes none of its tokens.
+        let either = ForeignOptions { lowercase: Some(true), ..ForeignOptions::default() };
+        let theirs = Tokenizer::load_foreign(&own, &Default::default()).or_else(|_| Tokenizer::load_foreign(&own, &either))?.vocabulary();
         let ours = Tokenizer::load(tokenizer).with_context(|| format!("reading `{}`", tokenizer.display()))?.vocabulary();
         if theirs.iter().map(|(id, token, _)| (id, token)).eq(ours.iter().map(|(id, token, _)| (id, token))) {
             return Ok(());
@@ -119,5 +121,20 @@ mod tests {
         assert_eq!(line(&["bert.encoder.layer.0.attention.self.query.lora_A.weight"]), None);
         let expected = "not taken from step `a`, but with random first values: `classifier.weight`, `classifier.bias`";
         assert_eq!(line(&["classifier.weight", "classifier.bias"]).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_vocabulary_that_tells_no_case_is_compared() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, ours) = (dir.path().join("vocab.txt"), dir.path().join("ours"));
+        std::fs::create_dir(&ours).unwrap();
+        std::fs::write(&own, "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfox\n").unwrap();
+        let lowercase = ForeignOptions { lowercase: Some(true), ..ForeignOptions::default() };
+        Tokenizer::load_foreign(&own, &lowercase).unwrap().save(&ours, None).unwrap();
+        let start = Start { folder: dir.path().into(), name: "the folder `x`".into() };
+        start.check_vocabulary(&ours).unwrap();
+        std::fs::write(&own, "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ndog\n").unwrap();
+        let error = start.check_vocabulary(&ours).unwrap_err().to_string();
+        assert!(error.starts_with("the run's tokenizer has other tokens than "), "{error}");
     }
 }

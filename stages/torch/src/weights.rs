@@ -146,10 +146,13 @@ impl Weights {
     }
 }
 
-/// A name, and how others write it: networks without a head have no common beginning, old ones of TensorFlow call norms' values gamma and beta.
+/// A name, and how others write it: networks without a head have no common beginning, those below one for answers another one than elsewhere, and
+/// old ones of TensorFlow call norms' values gamma and beta.
 fn other_names(name: &str) -> Vec<String> {
     let mut names = vec![name.to_string()];
     names.extend(["bert.", "transformer.", "model."].iter().filter_map(|base| name.strip_prefix(base)).map(str::to_string));
+    let swapped = [("transformer.", "model."), ("model.", "transformer.")];
+    names.extend(swapped.iter().filter_map(|(own, other)| Some(format!("{other}{}", name.strip_prefix(own)?))));
     // An output of its own that has the values of the embedding, of a T5 that was never trained.
     names.extend((name == "lm_head.weight").then(|| "shared.weight".to_string()));
     let old = |name: &String| name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
@@ -207,7 +210,8 @@ mod tests {
     fn names_of_bare_and_old_networks_are_tried() {
         let names = ["bert.a.LayerNorm.weight", "a.LayerNorm.weight", "bert.a.LayerNorm.gamma", "a.LayerNorm.gamma"];
         assert_eq!(other_names("bert.a.LayerNorm.weight"), names);
-        assert_eq!(other_names("transformer.h.0.ln_1.bias"), ["transformer.h.0.ln_1.bias", "h.0.ln_1.bias"]);
+        assert_eq!(other_names("transformer.h.0.ln_1.bias"), ["transformer.h.0.ln_1.bias", "h.0.ln_1.bias", "model.h.0.ln_1.bias"]);
+        assert_eq!(other_names("model.norm.weight"), ["model.norm.weight", "norm.weight", "transformer.norm.weight"]);
         assert_eq!(other_names("lm_head.weight"), ["lm_head.weight", "shared.weight"]);
         assert_eq!(other_names("score.weight"), ["score.weight"]);
     }

@@ -330,7 +330,10 @@ fn settings_that_do_not_go_together_are_refused() {
         json!({"layout": "complete", "target": "t", "model": "masked"}),
         "layout = \"complete\" needs model = \"causal\": a masked model writes no text",
     );
-    check(json!({"layout": "tag", "words": "w", "tags": "t"}), "layout = \"tag\" needs model = \"masked\"");
+    check(
+        json!({"layout": "tag", "words": "w", "tags": "t", "model": "encoder-decoder"}),
+        "layout = \"tag\" needs model = \"causal\" or \"masked\"",
+    );
     check(json!({"layout": "tag", "words": "w", "model": "masked"}), "needs `tags`, the column that holds the list of their tags");
     check(json!({"layout": "answer", "model": "masked", "question": "q"}), "needs `answer`");
     let answer =

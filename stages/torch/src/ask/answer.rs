@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use model::ask::{Asked, Question};
-use model::{LabelType, Window};
+use model::{Family, LabelType, Window};
 use serde_json::{Value, json};
 
 use super::{Answer, Model};
@@ -26,9 +26,11 @@ impl Model {
         let encoded = self.tokenizer.encode_with_offsets(context)?;
         ensure!(!asked.is_empty() && !encoded.ids.is_empty(), "question and context must have a token each");
         let characters = encoded.characters(context)?;
-        // [CLS] question [SEP] context [SEP]
-        let before = asked.len() + 2;
-        let room = (self.loaded.config.positions as usize).saturating_sub(before + 1);
+        // [CLS] question [SEP] context [SEP], or what the model knows in the place of these; see the layout `answer` of `tokenize`.
+        let frame = self.frame()?;
+        let (before, after) = (frame.0.len() + asked.len() + frame.1.len(), frame.1.len());
+        let causal = self.loaded.config.family == Family::Gpt;
+        let room = (self.loaded.config.positions as usize).saturating_sub(before + after);
         ensure!(room > 0, "the model takes {} tokens, which the question fills; ask a shorter one", self.loaded.config.positions);
         let step = room - STRIDE.min(room / 2);
         let starts: Vec<usize> =
@@ -47,11 +49,15 @@ impl Model {
             for ((start, end), logits) in windows.into_iter().zip(logits.chunks(2 * time)) {
                 let (firsts, lasts) = logits.split_at(time);
                 let placed = |of: fn(&(i32, i32)) -> i32| {
-                    std::iter::repeat_n(-1, before).chain(characters[start..end].iter().map(of)).chain([-1]).collect()
+                    std::iter::repeat_n(-1, before)
+                        .chain(characters[start..end].iter().map(of))
+                        .chain(std::iter::repeat_n(-1, after))
+                        .collect()
                 };
                 let window = Window { start: start as i64, starts: placed(|place| place.0), ends: placed(|place| place.1) };
                 spans.extend(best_spans(firsts, lasts, &window, *max_answer_tokens, *candidates));
-                null_score = null_score.min(firsts[0] + lasts[0]);
+                let nowhere = if causal { window.starts.len() - 1 } else { 0 };
+                null_score = null_score.min(firsts[nowhere] + lasts[nowhere]);
             }
         }
         let found = predict::Question::new(spans, *candidates, null_score);

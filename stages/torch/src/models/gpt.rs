@@ -11,13 +11,14 @@ use tch::{Kind, Tensor};
 
 use super::attention::{attend, extended};
 use super::layers::{
-    DEVIATION, Linear, Mlp, Norm, Rotation, conv1d, dropped, for_products, join_heads, linear_of, norm, shared, sinusoids, split_heads,
+    DEVIATION, Linear, Mlp, Norm, Rotation, conv1d, dropped, for_products, join_heads, linear, linear_of, norm, shared, sinusoids,
+    split_heads,
 };
 use super::{Cache, Network, Output, Seen};
 use crate::parameters::{Init, Path};
 use crate::tape::Tape;
 
-/// The module over the variables of the network and `score.*`.
+/// The module over the variables of the network and of its head.
 pub struct Gpt {
     token_embedding: Tensor,
     /// (positions, width), for learned positions.
@@ -28,13 +29,17 @@ pub struct Gpt {
     head: Option<Tensor>,
     /// (outputs, width), of a head for texts.
     score: Option<Tensor>,
+    /// Of each token; tags are told with dropout before.
+    tokens: Option<Linear>,
+    tags: bool,
     design: Design,
 }
 
 pub fn gpt(path: &Path, config: &NetworkConfig) -> Gpt {
     let design = config.design.clone();
     let gpt2 = config.style() == Some(Style::Gpt2);
-    let base = path / if gpt2 { "transformer" } else { "model" };
+    // transformers calls the network below a head for answers so in all styles.
+    let base = path / if gpt2 || config.head == Head::Answer { "transformer" } else { "model" };
     let [tokens, positions, blocks, last_norm] =
         if gpt2 { ["wte", "wpe", "h", "ln_f"] } else { ["embed_tokens", "embed_positions", "layers", "norm"] };
     let table = |path: Path, rows: i64| path.variable("weight", &[rows, config.width], Init::Normal(DEVIATION));
@@ -42,6 +47,11 @@ pub fn gpt(path: &Path, config: &NetworkConfig) -> Gpt {
     let learned = design.position_embedding == PositionEmbedding::Learned;
     let position_embedding = learned.then(|| table(&base / positions, config.positions));
     let blocks = &base / blocks;
+    let tags = matches!(config.head, Head::Tag { .. });
+    let last = match config.head {
+        Head::Answer => Some("qa_outputs"),
+        _ => tags.then_some(if gpt2 { "classifier" } else { "score" }),
+    };
     let block = if gpt2 { gpt2_block } else { llama_block };
     Gpt {
         token_embedding,
@@ -50,6 +60,8 @@ pub fn gpt(path: &Path, config: &NetworkConfig) -> Gpt {
         last_norm: norm(&(&base / last_norm), config.width, &design),
         head: (!design.tied && config.head == Head::Causal).then(|| table(path / "lm_head", config.vocab_size)),
         score: config.head.outputs().filter(|_| config.head.reads_text()).map(|outputs| table(path / "score", outputs)),
+        tokens: last.map(|name| linear(&(path / name), config.width, config.head.outputs().unwrap_or(0))),
+        tags,
         design,
     }
 }
@@ -102,6 +114,11 @@ impl Network for Gpt {
     fn classify(&self, hidden: &Tensor, _dropout: f64) -> Result<Tensor> {
         let score = self.score.as_ref().context("this network has no head for texts")?;
         Ok(hidden.select(1, 0).linear(score, None::<&Tensor>))
+    }
+
+    fn label(&self, hidden: &Tensor, dropout: f64) -> Result<Tensor> {
+        let tokens = self.tokens.as_ref().context("this network has no head for tokens")?;
+        Ok(tokens.forward(&dropped(hidden.shallow_clone(), if self.tags { dropout } else { 0.0 })))
     }
 
     fn extend(&self, ids: &Tensor, positions: &Tensor, mask: &Tensor, cache: &mut Cache) -> Result<Tensor> {

@@ -52,7 +52,7 @@ impl Work<'_> {
     }
 
     fn answers_of(&self, part: &mut Part, columns: &AnswerColumns) -> Result<Option<Vec<Column>>> {
-        let (settings, first) = (self.settings, part.rows.start);
+        let (settings, first, causal) = (self.settings, part.rows.start, self.facts.model == "causal");
         let (longest, count) = (settings.max_answer_tokens as usize, settings.candidates as usize);
         let mut windows: Vec<(Vec<Span>, f32)> = vec![Default::default(); part.len()];
         let done = self.heads(part, |samples, batch, logits| {
@@ -60,8 +60,10 @@ impl Work<'_> {
             let logits = Vec::<f32>::try_from(logits.reshape([-1]))?; // (batch, 2, time)
             for (sample, logits) in samples.iter().zip(logits.chunks(2 * time)) {
                 let (starts, ends) = logits.split_at(time);
-                let spans = best_spans(starts, ends, &self.data.window(sample.row)?, longest, count);
-                windows[(sample.row - first) as usize] = (spans, starts[0] + ends[0]);
+                let window = self.data.window(sample.row)?;
+                let nowhere = if causal { window.starts.len() - 1 } else { 0 };
+                let spans = best_spans(starts, ends, &window, longest, count);
+                windows[(sample.row - first) as usize] = (spans, starts[nowhere] + ends[nowhere]);
             }
             Ok(())
         })?;

@@ -33,6 +33,8 @@ fn cases() -> Vec<(&'static str, Family, Head, Facts)> {
         ("pairs", Family::Bert, Head::Pairs { classes: two() }, Facts { classes: Some(two()), ..some("pairs", LabelType::Class, true) }),
         ("class by gpt", Family::Gpt, class, causal(some("classify", LabelType::Class, false))),
         ("several by gpt", Family::Gpt, several, causal(some("classify", LabelType::MultiLabel, false))),
+        ("answers by gpt", Family::Gpt, Head::Answer, causal(some("answer", LabelType::Class, true))),
+        ("tags by gpt", Family::Gpt, Head::Tag { classes: classes() }, causal(some("tag", LabelType::Class, false))),
     ]
 }
 

@@ -43,6 +43,37 @@ fn tags_stand_at_the_first_token_of_a_word() {
     );
 }
 
+/// A tokenizer for causal models.
+fn with_end() -> Value {
+    let mut tokenizer = vocabulary(&format!("{TOKENS} <|endoftext|>"));
+    let mut end = tokenizer["added_tokens"][0].clone();
+    (end["id"], end["content"]) = (json!(5 + TOKENS.split(' ').count()), json!("<|endoftext|>"));
+    tokenizer["added_tokens"].as_array_mut().unwrap().push(end);
+    tokenizer
+}
+
+#[test]
+fn tags_and_answers_for_causal_models_end_as_texts_do() {
+    let documents = vec![json!({"words": CITY, "tags": "B-LOC O O B-LOC B-PER"})];
+    let settings = json!({"layout": "tag", "model": "causal", "words": "words", "tags": "tags"});
+    let (_dir, artifact) = run(1, &[documents], &with_end(), settings).unwrap();
+    let expected = "北 京 很 好 li ##ma fox ##es <|endoftext|> | 0 -100 4 4 0 -100 1 -100 -100 | 0 0 1 2 3 3 4 4 -1";
+    assert_eq!(rows(&artifact, &["labels", "words"]), [expected]);
+
+    let documents = vec![question(json!("北京"), json!(0)), question(json!(""), json!(null))];
+    let settings = json!({"layout": "answer", "model": "causal", "question": "question", "answer": "answer", "answer_start": "start"});
+    let (_dir, artifact) = run(1, &[documents], &with_end(), settings).unwrap();
+    let tokens = "很 好 <|endoftext|> 北 京 很 好 。 the fox run ##s . <|endoftext|>";
+    assert_eq!(
+        rows(&artifact, &["has_answer", "start_token", "end_token", "starts"]),
+        [
+            format!("{tokens} | true | 3 | 4 | -1 -1 -1 0 1 2 3 4 5 9 13 16 17 -1"),
+            // Without an answer, where all has been seen.
+            format!("{tokens} | false | 13 | 13 | -1 -1 -1 0 1 2 3 4 5 9 13 16 17 -1"),
+        ]
+    );
+}
+
 #[test]
 fn a_row_that_is_cut_stays_a_right_sequence() {
     let documents = vec![json!({"words": ["the", "foxes", "run", "北京", "好"], "tags": ["O", "B-X", "I-X", "I-X", "E-X"]})];

@@ -1,7 +1,9 @@
-//! Layout `answer`: a question whose answer is a span of a context, as in SQuAD, for masked models: `[CLS] question [SEP] context [SEP]`.
+//! Layout `answer`: a question whose answer is a span of a context, as in SQuAD: `[CLS] question [SEP] context [SEP]`, or for causal models
+//! both with the end-of-text token after them.
 //!
 //! A long context becomes several rows, windows that overlap by `stride` tokens, as `return_overflowing_tokens` of transformers makes them. A row
-//! that does not hold the whole answer points at `[CLS]`, and so do all rows of a question without an answer (SQuAD 2).
+//! that does not hold the whole answer points at `[CLS]`, and so do all rows of a question without an answer (SQuAD 2); in a causal model, whose
+//! first token has seen nothing, at the last token.
 
 use anyhow::{Result, bail};
 use arrow::array::Array;
@@ -11,10 +13,13 @@ use shards::examples::{Column, Example, Kind, Value};
 
 use super::{Job, Outcome, Stored, excerpt, framed_pair, needed, write};
 use crate::documents::{Documents, id};
-use crate::tokenize::Tokenize;
+use crate::tokenize::{Model, Tokenize};
 
-/// [CLS] and two [SEP].
-const FRAME: usize = 3;
+/// Special tokens of a row: [CLS] and two [SEP], or two that end the texts.
+fn special(settings: &Tokenize) -> usize {
+    if settings.model == Model::Masked { 3 } else { 2 }
+}
+
 const COLUMNS: [Column; 7] = [
     ("segments", Kind::UInt8s),
     ("has_answer", Kind::Boolean),
@@ -27,10 +32,10 @@ const COLUMNS: [Column; 7] = [
 
 pub(super) fn prepare(settings: &Tokenize) -> Result<()> {
     columns(settings)?;
-    let (question, stride) = (settings.question_length, settings.stride);
-    if question == 0 || question + FRAME + stride >= settings.sequence_length {
+    let (question, stride, special) = (settings.question_length, settings.stride, special(settings));
+    if question == 0 || question + special + stride >= settings.sequence_length {
         bail!(
-            "sequence_length = {} has no room for question_length = {question}, {FRAME} special tokens and windows that go on by more than stride = {stride} tokens; make `stride` or `question_length` smaller",
+            "sequence_length = {} has no room for question_length = {question}, {special} special tokens and windows that go on by more than stride = {stride} tokens; make `stride` or `question_length` smaller",
             settings.sequence_length
         );
     }
@@ -104,9 +109,10 @@ fn answers(batch: &Documents, texts: &str, starts: &str) -> Result<Vec<Answer>> 
 
 fn example(job: &Job, id: [u8; 16], question: &str, context: &str, answer: Answer) -> Result<Outcome> {
     let (settings, tokenizer) = (job.settings, &job.encoder.tokenizer);
+    let special = special(settings);
     let mut question = tokenizer.encode(question)?;
     let encoded = tokenizer.encode_with_offsets(context)?;
-    let whole = question.len() + encoded.ids.len() + FRAME;
+    let whole = question.len() + encoded.ids.len() + special;
     if question.is_empty() {
         return Ok(Outcome::rejected("no_question", whole));
     }
@@ -118,9 +124,9 @@ fn example(job: &Job, id: [u8; 16], question: &str, context: &str, answer: Answe
         Err(detail) => return Ok(Outcome::because("wrong_answer", whole, detail)),
     };
     question.truncate(settings.question_length);
-    let cut = whole - FRAME - question.len() - encoded.ids.len();
+    let cut = whole - special - question.len() - encoded.ids.len();
     let characters = encoded.characters(context)?;
-    let room = settings.sequence_length - FRAME - question.len();
+    let room = settings.sequence_length - special - question.len();
     let mut rows = Vec::new();
     let mut start = 0;
     loop {
@@ -128,7 +134,8 @@ fn example(job: &Job, id: [u8; 16], question: &str, context: &str, answer: Answe
         let (tokens, segments) = framed_pair(job.encoder, &question, &encoded.ids[start..end]);
         let before = tokens.len() - 1 - (end - start);
         let inside = span.filter(|(first, last)| start <= *first && *last < end);
-        let place = |token: Option<usize>| Value::Int32(token.map_or(0, |token| (before + token - start) as i32));
+        let nowhere = if settings.model == Model::Masked { 0 } else { tokens.len() - 1 };
+        let place = |token: Option<usize>| Value::Int32(token.map_or(nowhere, |token| before + token - start) as i32);
         let values = vec![
             Value::UInt8s(segments),
             Value::Boolean(inside.is_some()),

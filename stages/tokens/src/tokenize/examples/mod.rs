@@ -39,9 +39,8 @@ pub(super) struct Job<'a> {
 /// Refuses settings that do not go together, and keeps the run's seed where it is used.
 pub(crate) fn prepare(settings: &mut Tokenize, seed: u64) -> Result<()> {
     let (wanted, why) = match settings.layout {
-        Layout::Packed | Layout::Classify => (None, ""),
+        Layout::Packed | Layout::Classify | Layout::Tag | Layout::Answer => (None, ""),
         Layout::Complete => (Some(Model::Causal), "a masked model writes no text"),
-        Layout::Tag | Layout::Answer => (Some(Model::Masked), "a token must see what follows it"),
         Layout::Pairs => (Some(Model::Masked), "the task is one of BERT's"),
         Layout::Translate => (Some(Model::EncoderDecoder), "source and target are apart"),
     };

@@ -1,4 +1,4 @@
-//! Layout `tag`: words with tags of entities become tokens with labels, for masked models.
+//! Layout `tag`: words with tags of entities become tokens with labels; a causal model tells a tag from what stands before it.
 //!
 //! Words are encoded each for itself, as transformers does with `is_split_into_words`. Entities are read in the scheme of the column and written
 //! in the scheme of the settings; the classes are all tags of that scheme, sorted. A row that is cut stays a right sequence of tags.
