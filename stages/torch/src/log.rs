@@ -19,6 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::tables::{self, Column};
 use crate::tensorboard;
 
+/// Characters of a continuation that a line shows.
+const SHOWN: usize = 80;
+
 /// One row of the table `metrics`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Metrics {
@@ -55,13 +58,12 @@ impl Metrics {
         }
     }
 
-    /// The metrics as a line to be read.
-    fn line(&self, tokens_per_second: Option<f64>) -> String {
+    /// The metrics as a line to be read, with the speed at its end.
+    fn line(&self, speed: Option<String>) -> String {
         let metrics =
             [("loss", self.loss), ("perplexity", self.perplexity), ("bits_per_byte", self.bits_per_byte), ("accuracy", self.accuracy)];
         let scores = self.scores.iter().map(|(name, value)| (name.as_str(), Some(*value)));
         let metrics = metrics.into_iter().chain(scores).filter_map(|(name, value)| Some(format!("{name} {:.4}", value?)));
-        let speed = tokens_per_second.map(|speed| format!("{speed:.0} tokens/s"));
         format!("step {}: {} {}", self.step, self.split, metrics.chain(speed).collect::<Vec<_>>().join(", "))
     }
 }
@@ -104,6 +106,44 @@ pub struct Generation {
     pub text: String,
 }
 
+impl Generation {
+    /// The beginning of the text as a line to be read.
+    pub fn line(&self) -> String {
+        let shown: String = self.text.chars().take(SHOWN).collect();
+        let more = if shown.len() < self.text.len() { "…" } else { "" };
+        format!("step {}: {:?} → {shown:?}{more}", self.step, self.prompt)
+    }
+}
+
+/// What the steps since the last line took.
+#[derive(Debug, Default)]
+struct Since {
+    tokens: f64,
+    seconds: f64,
+    waited: f64,
+    /// Seconds times the share of the hardware that was used.
+    used: f64,
+    memory: Option<u64>,
+}
+
+impl Since {
+    fn add(&mut self, row: &Timing) {
+        self.tokens += row.tokens_per_second * row.seconds;
+        self.seconds += row.seconds;
+        self.waited += row.data_wait_seconds;
+        self.used += row.flops_utilization * row.seconds;
+        self.memory = row.memory_bytes;
+    }
+
+    /// As the end of a line; `None` of no steps.
+    fn line(&self) -> Option<String> {
+        let memory = self.memory.map(|bytes| format!("{} MB, ", bytes / 1_000_000)).unwrap_or_default();
+        let share = |seconds: f64| 100.0 * seconds / self.seconds;
+        let (used, waited, speed) = (share(self.used), share(self.waited), self.tokens / self.seconds);
+        (self.seconds > 0.0).then(|| format!("MFU {used:.1} %, data wait {waited:.1} %, {memory}{speed:.0} tokens/s"))
+    }
+}
+
 /// How long the files were at a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lengths {
@@ -122,8 +162,7 @@ pub struct Log {
     spikes: Growing,
     generations: Growing,
     events: Growing,
-    /// Tokens and seconds of the steps since the last line.
-    since: [f64; 2],
+    since: Since,
 }
 
 impl Log {
@@ -137,7 +176,7 @@ impl Log {
             spikes: open(job.scratch("spikes.jsonl"), lengths.spikes)?,
             generations: open(job.scratch("generations.jsonl"), lengths.generations)?,
             events: open(job.draft.join("tensorboard/events.out.tfevents.0.mill"), lengths.events)?,
-            since: [0.0; 2],
+            since: Since::default(),
         };
         if lengths.events == 0 {
             log.events.append(&tensorboard::header(now()))?;
@@ -166,15 +205,15 @@ impl Log {
 
     /// Metrics as a line to be read, with the speed of the steps since the last one.
     pub fn line(&mut self, row: &Metrics) -> String {
-        let [tokens, seconds] = std::mem::take(&mut self.since);
-        row.line((seconds > 0.0).then(|| tokens / seconds))
+        row.line(std::mem::take(&mut self.since).line())
     }
 
     pub fn timing(&mut self, row: &Timing) -> Result<()> {
-        self.since = [self.since[0] + row.tokens_per_second * row.seconds, self.since[1] + row.seconds];
+        self.since.add(row);
         let scalars = [
             ("tokens_per_second", Some(row.tokens_per_second)),
             ("flops_utilization", Some(row.flops_utilization)),
+            ("data_wait_share", Some(row.data_wait_seconds / row.seconds)),
             ("memory_bytes", row.memory_bytes.map(|bytes| bytes as f64)),
         ];
         for (name, value) in scalars {
@@ -195,6 +234,8 @@ impl Log {
     }
 
     pub fn generation(&mut self, row: &Generation) -> Result<()> {
+        let tag = format!("generations/{}", row.prompt.escape_debug());
+        self.events.append(&tensorboard::text(now(), row.step, &tag, &row.text))?;
         self.generations.append_line(row)
     }
 
@@ -357,6 +398,24 @@ mod tests {
         let row: Metrics = serde_json::from_value(row).unwrap();
         let expected = "step 400: valid loss 3.2100, perplexity 24.7791, accuracy 0.5000, f1 0.2500";
         assert_eq!(row.line(None), expected);
-        assert_eq!(row.line(Some(5209.6)), format!("{expected}, 5210 tokens/s"));
+        assert_eq!(row.line(Some("5210 tokens/s".into())), format!("{expected}, 5210 tokens/s"));
+    }
+
+    #[test]
+    fn a_line_ends_in_the_speed_of_all_steps_since_the_last() {
+        let mut since = Since::default();
+        assert_eq!(since.line(), None);
+        let row = |seconds: f64, wait: f64, used: f64| json!({"step": 1, "seconds": seconds, "tokens_per_second": 100.0 / seconds, "data_wait_seconds": wait, "flops_utilization": used, "memory_bytes": 2_500_000});
+        for row in [row(1.0, 0.0, 0.5), row(3.0, 0.5, 0.1)] {
+            since.add(&serde_json::from_value(row).unwrap());
+        }
+        assert_eq!(since.line().unwrap(), "MFU 20.0 %, data wait 12.5 %, 2 MB, 50 tokens/s");
+    }
+
+    #[test]
+    fn a_continuation_is_a_line_without_line_ends() {
+        let line = |text: String| Generation { step: 3, prompt: "中\n".into(), text }.line();
+        assert_eq!(line("a\n".into()), r#"step 3: "中\n" → "a\n""#);
+        assert_eq!(line("山".repeat(81)), format!(r#"step 3: "中\n" → "{}"…"#, "山".repeat(80)));
     }
 }

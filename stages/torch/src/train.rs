@@ -59,7 +59,7 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
             ema.used(|| {
                 let metrics = evaluate(&run, job, settings, &model, bf16, position.step, &mut log)?;
                 metrics.iter().for_each(|metrics| worker.note(&log.line(metrics)));
-                run.prompts.iter().try_for_each(|prompts| prompts.go_on(&model, position.step, &mut log))?;
+                run.prompts.iter().try_for_each(|prompts| prompts.go_on(&model, position.step, &mut log, |line| worker.note(line)))?;
                 position.best.note(job, settings, &model, metrics.as_ref(), run.ranks.is_first())
             })?;
         }
