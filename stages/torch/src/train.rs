@@ -93,7 +93,7 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         let metrics = run.metrics(step, "train", sums, Some((lr, grad_norm)));
         log.metrics(&metrics)?;
         match position.spikes.judge(settings.spike_factor, metrics.loss, grad_norm) {
-            Some(reason) => position.spikes.note(settings, &metrics, &reason, &run.course, &mut log).map(|()| carry::mend(&carried))?,
+            Some(why) => position.spikes.note(settings, &metrics, &why, &run.course, &mut log, worker).map(|()| carry::mend(&carried))?,
             None if sums.count + sums.tally.pairs == 0 => {} // Nothing was hidden, so there is nothing to step by.
             None => optimizer.step(step, lr).and_then(|()| ema.update(step))?,
         }
