@@ -137,6 +137,7 @@ impl Train {
         for (what, given, setting, split) in [
             ("the training", true, "split", &self.split),
             ("best_metric", self.best_metric.is_some(), "valid_split", &self.valid_split),
+            ("valid_split", self.names_valid_split(), "valid_split", &self.valid_split),
             ("word_similarity or word_analogies", judged, "valid_split", &self.valid_split),
         ] {
             if given && !splits.contains(split) {
@@ -371,6 +372,11 @@ mod tests {
         assert_eq!(
             check(r#"{"best_metric": "loss"}"#),
             "best_metric needs rows in the split `valid`, and the tokens have `dev`, `train`; set `valid_split`, or `split` the documents"
+        );
+        assert_eq!(check(r#"{"valid_split": "dev"}"#), "");
+        assert_eq!(
+            check(r#"{"valid_split": "vald"}"#),
+            "valid_split needs rows in the split `vald`, and the tokens have `dev`, `train`; set `valid_split`, or `split` the documents"
         );
         assert!(check(r#"{"split": "trian"}"#).starts_with("the training needs rows in the split `trian`"));
         assert!(check(r#"{"word_analogies": ["x"]}"#).starts_with("word_similarity or word_analogies needs rows in the split `valid`"));
