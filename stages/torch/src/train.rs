@@ -112,7 +112,7 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         return Ok(Some(Report::default()));
     }
     ema.used(|| {
-        position.best.restore(job, &model)?;
+        position.best.restore(job, settings, &model, |line| worker.note(line))?;
         finish(job, settings, &run, &model.parameters, &mut log, &position, &environment).map(Some)
     })
 }
