@@ -88,6 +88,9 @@ impl Train {
         if self.weights.is_empty() && first != Some(true) {
             bail!("`curriculum` does not say what comes first: give `weights`, or `from_step = 0` for the first phase");
         }
+        if let Some(idle) = connected.iter().find(|name| !all().any(|(_, weights)| weights.contains_key(*name))) {
+            bail!("`weights`: step `{idle}` is on the input `tokens` and has no weight: give it one, 0 to leave it out");
+        }
         self.sources = connected.to_vec();
         Ok(())
     }
@@ -304,6 +307,8 @@ mod tests {
         check(r#"{"weights": {"web": 0.7, "books": 0.3}}"#, "");
         check(r#"{"weights": {"web": 1}, "curriculum": [{"from_share": 0.9, "weights": {"books": 1}}]}"#, "");
         check(r#"{"curriculum": [{"from_step": 0, "weights": {"web": 1}}, {"from_step": 9, "weights": {"books": 1}}]}"#, "");
+        check(r#"{"weights": {"web": 1, "books": 0}}"#, "");
+        check(r#"{"weights": {"web": 1}}"#, "`weights`: step `books` is on the input `tokens` and has no weight");
         check(r#"{"weights": {"wob": 1}}"#, "`weights`: step `wob` is not on the input `tokens`, did you mean `web`?; steps there: ");
         check(r#"{"weights": {"web": -1}}"#, "`weights`: `web` is -1: weights are numbers from 0 on");
         check(r#"{"weights": {"web": 0}}"#, "`weights`: all weights are 0");
