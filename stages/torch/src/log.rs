@@ -2,6 +2,8 @@
 //!
 //! A checkpoint notes how long each file was; a resumed run cuts them there. So the final tables are the same as undisturbed.
 
+mod since;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -16,6 +18,7 @@ use model::{BestMetric, Job, OnSpike, Train};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use self::since::Since;
 use crate::tables::{self, Column};
 use crate::tensorboard;
 
@@ -115,35 +118,6 @@ impl Generation {
     }
 }
 
-/// What the steps since the last line took.
-#[derive(Debug, Default)]
-struct Since {
-    tokens: f64,
-    seconds: f64,
-    waited: f64,
-    /// Seconds times the share of the hardware that was used.
-    used: f64,
-    memory: Option<u64>,
-}
-
-impl Since {
-    fn add(&mut self, row: &Timing) {
-        self.tokens += row.tokens_per_second * row.seconds;
-        self.seconds += row.seconds;
-        self.waited += row.data_wait_seconds;
-        self.used += row.flops_utilization * row.seconds;
-        self.memory = row.memory_bytes;
-    }
-
-    /// As the end of a line; `None` of no steps.
-    fn line(&self) -> Option<String> {
-        let memory = self.memory.map(|bytes| format!("{} MB, ", bytes / 1_000_000)).unwrap_or_default();
-        let share = |seconds: f64| 100.0 * seconds / self.seconds;
-        let (used, waited, speed) = (share(self.used), share(self.waited), self.tokens / self.seconds);
-        (self.seconds > 0.0).then(|| format!("MFU {used:.1} %, data wait {waited:.1} %, {memory}{speed:.0} tokens/s"))
-    }
-}
-
 /// How long the files were at a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lengths {
@@ -186,6 +160,9 @@ impl Log {
 
     pub fn metrics(&mut self, row: &Metrics) -> Result<()> {
         let (seconds, split) = (now(), &row.split);
+        if row.learning_rate.is_some() {
+            self.since.learned(row);
+        }
         let scalars = [
             ("loss", row.loss),
             ("perplexity", row.perplexity),
@@ -203,9 +180,10 @@ impl Log {
         self.metrics.append_line(row)
     }
 
-    /// Metrics as a line to be read, with the speed of the steps since the last one.
-    pub fn line(&mut self, row: &Metrics) -> String {
-        row.line(std::mem::take(&mut self.since).line())
+    /// A try after `step` steps as a line to be read, with loss and speed of the steps since the last one; those alone where there was no try.
+    pub fn line(&mut self, step: u64, row: Option<&Metrics>) -> Option<String> {
+        let since = std::mem::take(&mut self.since).line();
+        row.map_or_else(|| since.as_ref().map(|since| format!("step {step}: {since}")), |row| Some(row.line(since.clone())))
     }
 
     pub fn timing(&mut self, row: &Timing) -> Result<()> {
@@ -399,17 +377,6 @@ mod tests {
         let expected = "step 400: valid loss 3.2100, perplexity 24.7791, accuracy 0.5000, f1 0.2500";
         assert_eq!(row.line(None), expected);
         assert_eq!(row.line(Some("5210 tokens/s".into())), format!("{expected}, 5210 tokens/s"));
-    }
-
-    #[test]
-    fn a_line_ends_in_the_speed_of_all_steps_since_the_last() {
-        let mut since = Since::default();
-        assert_eq!(since.line(), None);
-        let row = |seconds: f64, wait: f64, used: f64| json!({"step": 1, "seconds": seconds, "tokens_per_second": 100.0 / seconds, "data_wait_seconds": wait, "flops_utilization": used, "memory_bytes": 2_500_000});
-        for row in [row(1.0, 0.0, 0.5), row(3.0, 0.5, 0.1)] {
-            since.add(&serde_json::from_value(row).unwrap());
-        }
-        assert_eq!(since.line().unwrap(), "MFU 20.0 %, data wait 12.5 %, 2 MB, 50 tokens/s");
     }
 
     #[test]

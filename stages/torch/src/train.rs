@@ -58,7 +58,7 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         if fresh && (position.step == run.steps || due(position.step, settings.eval_interval_steps)) {
             ema.used(|| {
                 let metrics = evaluate(&run, job, settings, &model, bf16, position.step, &mut log)?;
-                metrics.iter().for_each(|metrics| worker.note(&log.line(metrics)));
+                log.line(position.step, metrics.as_ref()).iter().for_each(|line| worker.note(line));
                 run.prompts.iter().try_for_each(|prompts| prompts.go_on(&model, position.step, &mut log, |line| worker.note(line)))?;
                 position.best.note(job, settings, &model, metrics.as_ref(), run.ranks.is_first())
             })?;
