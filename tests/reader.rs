@@ -162,3 +162,20 @@ fn shards_of_another_workspace_are_fetched_and_checked() {
     check("runs/x/steps/import", "holds documents, no tokens");
     check("runs/none", "is no artifact: it has no manifest.json");
 }
+
+#[test]
+fn skipped_steps_are_said() {
+    let site = site();
+    let settings = ["gpt.steps=60", "gpt.learning_rate=1e-9", "gpt.on_spike=\"skip\"", "gpt.spike_factor=1.0005"];
+    let settings: Vec<&str> = settings.into_iter().flat_map(|setting| ["--set", setting]).collect();
+    let said = site.ok(&[&["run", "x.toml"], &settings[..]].concat()).stderr;
+    let mut spikes = site.sql("select step, reason, document from gpt.spikes order by step, document");
+    spikes.dedup_by_key(|spike| spike["step"].clone());
+    let lines: Vec<&str> = said.lines().filter(|line| line.ends_with("; it was skipped")).collect();
+    assert!(!spikes.is_empty() && lines.len() == spikes.len(), "{said}");
+    for (line, spike) in lines.iter().zip(&spikes) {
+        let of = |name: &str| spike[name].as_str().unwrap();
+        let expected = format!("step {}: {}; its documents are {}", spike["step"], of("reason"), of("document"));
+        assert!(line.contains(&expected), "{line}: {expected}");
+    }
+}

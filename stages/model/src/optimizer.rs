@@ -209,6 +209,9 @@ impl Train {
         if self.patience > 0 && self.best_metric.is_none() {
             bail!("patience needs a best_metric, such as `loss` or `accuracy`");
         }
+        if self.patience > 0 && self.eval_interval_steps == 0 {
+            bail!("patience counts tries on the valid split, of which there is one alone: give eval_interval_steps");
+        }
         let (every, interval) = (self.keep_every_steps, self.checkpoint_interval_steps);
         if (every > 0 || self.keep_last > 0) && interval == 0 {
             bail!("keep_last and keep_every_steps need checkpoints: give checkpoint_interval_steps");
@@ -332,6 +335,8 @@ mod tests {
         check(r#"{"schedule": "exponential", "min_learning_rate": 0}"#, "schedule = \"exponential\" never reaches 0");
         check(r#"{"spike_factor": 1}"#, "spike_factor is 1, it must be above 1");
         check(r#"{"patience": 3}"#, "patience needs a best_metric");
+        check(r#"{"patience": 3, "best_metric": "loss"}"#, "");
+        check(r#"{"patience": 3, "best_metric": "loss", "eval_interval_steps": 0}"#, "patience counts tries on the valid split");
         check(r#"{"keep_last": 3, "checkpoint_interval_steps": 0}"#, "keep_last and keep_every_steps need checkpoints");
         check(r#"{"keep_every_steps": 150}"#, "keep_every_steps = 150 must be a multiple of checkpoint_interval_steps = 100");
         check(r#"{"groups": [{"pattern": "*", "freeze": true, "weight_decay": 0}]}"#, "groups: `*` is frozen, so its learning_rate_factor");

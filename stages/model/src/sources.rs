@@ -88,6 +88,9 @@ impl Train {
         if self.weights.is_empty() && first != Some(true) {
             bail!("`curriculum` does not say what comes first: give `weights`, or `from_step = 0` for the first phase");
         }
+        if let Some(idle) = connected.iter().find(|name| !all().any(|(_, weights)| weights.contains_key(*name))) {
+            bail!("`weights`: step `{idle}` is on the input `tokens` and has no weight: give it one, 0 to leave it out");
+        }
         self.sources = connected.to_vec();
         Ok(())
     }
@@ -137,6 +140,7 @@ impl Train {
         for (what, given, setting, split) in [
             ("the training", true, "split", &self.split),
             ("best_metric", self.best_metric.is_some(), "valid_split", &self.valid_split),
+            ("valid_split", self.names_valid_split(), "valid_split", &self.valid_split),
             ("word_similarity or word_analogies", judged, "valid_split", &self.valid_split),
         ] {
             if given && !splits.contains(split) {
@@ -303,6 +307,8 @@ mod tests {
         check(r#"{"weights": {"web": 0.7, "books": 0.3}}"#, "");
         check(r#"{"weights": {"web": 1}, "curriculum": [{"from_share": 0.9, "weights": {"books": 1}}]}"#, "");
         check(r#"{"curriculum": [{"from_step": 0, "weights": {"web": 1}}, {"from_step": 9, "weights": {"books": 1}}]}"#, "");
+        check(r#"{"weights": {"web": 1, "books": 0}}"#, "");
+        check(r#"{"weights": {"web": 1}}"#, "`weights`: step `books` is on the input `tokens` and has no weight");
         check(r#"{"weights": {"wob": 1}}"#, "`weights`: step `wob` is not on the input `tokens`, did you mean `web`?; steps there: ");
         check(r#"{"weights": {"web": -1}}"#, "`weights`: `web` is -1: weights are numbers from 0 on");
         check(r#"{"weights": {"web": 0}}"#, "`weights`: all weights are 0");
@@ -371,6 +377,11 @@ mod tests {
         assert_eq!(
             check(r#"{"best_metric": "loss"}"#),
             "best_metric needs rows in the split `valid`, and the tokens have `dev`, `train`; set `valid_split`, or `split` the documents"
+        );
+        assert_eq!(check(r#"{"valid_split": "dev"}"#), "");
+        assert_eq!(
+            check(r#"{"valid_split": "vald"}"#),
+            "valid_split needs rows in the split `vald`, and the tokens have `dev`, `train`; set `valid_split`, or `split` the documents"
         );
         assert!(check(r#"{"split": "trian"}"#).starts_with("the training needs rows in the split `trian`"));
         assert!(check(r#"{"word_analogies": ["x"]}"#).starts_with("word_similarity or word_analogies needs rows in the split `valid`"));

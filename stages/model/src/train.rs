@@ -42,8 +42,8 @@ pub struct Train {
     /// The split to learn from.
     #[serde(default = "default_split")]
     pub split: String,
-    /// The split that the model is tried on while it trains. Skipped when the tokens do not have it, unless `best_metric` or files of words
-    /// (`word_similarity`, `word_analogies`) need it.
+    /// The split that the model is tried on while it trains. Without a split `valid` there are no tries, unless `best_metric` or files of words
+    /// (`word_similarity`, `word_analogies`) need them; one of another name must be there.
     #[serde(default = "default_valid_split")]
     pub valid_split: String,
     /// Optimizer steps; give either steps or epochs.
@@ -324,6 +324,11 @@ impl Train {
     }
 
     /// The family of the network, as far as it is known while planning.
+    /// Whether the valid split has another name than by default, so that somebody means it to be there.
+    pub fn names_valid_split(&self) -> bool {
+        self.valid_split != default_valid_split()
+    }
+
     pub(crate) fn family(&self) -> Option<Family> {
         self.network.as_ref().map(|network| network.family).or(self.model.as_ref().map(|model| model.family))
     }

@@ -49,12 +49,20 @@ impl Best {
         settings.patience > 0 && self.without >= settings.patience
     }
 
-    /// Puts the best weights in place of the last ones.
-    pub fn restore(&self, job: &Job, model: &Loaded) -> Result<()> {
+    /// Puts the best weights in place of the last ones; `say` hears which they are.
+    pub fn restore(&self, job: &Job, settings: &Train, model: &Loaded, say: impl Fn(&str)) -> Result<()> {
         if self.value.is_some() {
             Weights::open(&job.scratch(BEST))?.load(&model.parameters.named())?;
         }
+        self.line(settings).iter().for_each(|line| say(line));
         Ok(())
+    }
+
+    /// Which try is saved, as a line to be read.
+    fn line(&self, settings: &Train) -> Option<String> {
+        let (name, value) = (settings.best_metric?.name(), self.value?);
+        let over = self.is_over(settings).then(|| format!("; the end came after {} tries without a better one", settings.patience));
+        Some(format!("saved is the model of step {}, with the best {name}, {value:.4}{}", self.step, over.unwrap_or_default()))
     }
 }
 
@@ -94,6 +102,10 @@ mod tests {
             assert_eq!(best.is_over(&settings), over, "{loss}");
         }
         assert_eq!((best.value, best.step), (Some(2.0), 1));
+        let expected = "saved is the model of step 1, with the best loss, 2.0000";
+        assert_eq!(best.line(&settings).unwrap(), format!("{expected}; the end came after 2 tries without a better one"));
+        assert_eq!(Best { without: 1, ..best }.line(&settings).unwrap(), expected);
+        assert_eq!(Best::default().line(&settings), None);
         let mut best = Best::default();
         assert!(!best.improved_by(f32::NAN, 1, BestMetric::Accuracy, 0.0));
         assert!(best.improved_by(0.5, 2, BestMetric::Accuracy, 0.0) && best.improved_by(0.6, 3, BestMetric::Accuracy, 0.0));

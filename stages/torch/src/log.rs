@@ -2,6 +2,8 @@
 //!
 //! A checkpoint notes how long each file was; a resumed run cuts them there. So the final tables are the same as undisturbed.
 
+mod since;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -16,8 +18,12 @@ use model::{BestMetric, Job, OnSpike, Train};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use self::since::Since;
 use crate::tables::{self, Column};
 use crate::tensorboard;
+
+/// Characters of a continuation that a line shows.
+const SHOWN: usize = 80;
 
 /// One row of the table `metrics`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,13 +61,12 @@ impl Metrics {
         }
     }
 
-    /// The metrics as a line to be read.
-    fn line(&self, tokens_per_second: Option<f64>) -> String {
+    /// The metrics as a line to be read, with the speed at its end.
+    fn line(&self, speed: Option<String>) -> String {
         let metrics =
             [("loss", self.loss), ("perplexity", self.perplexity), ("bits_per_byte", self.bits_per_byte), ("accuracy", self.accuracy)];
         let scores = self.scores.iter().map(|(name, value)| (name.as_str(), Some(*value)));
         let metrics = metrics.into_iter().chain(scores).filter_map(|(name, value)| Some(format!("{name} {:.4}", value?)));
-        let speed = tokens_per_second.map(|speed| format!("{speed:.0} tokens/s"));
         format!("step {}: {} {}", self.step, self.split, metrics.chain(speed).collect::<Vec<_>>().join(", "))
     }
 }
@@ -104,6 +109,15 @@ pub struct Generation {
     pub text: String,
 }
 
+impl Generation {
+    /// The beginning of the text as a line to be read.
+    pub fn line(&self) -> String {
+        let shown: String = self.text.chars().take(SHOWN).collect();
+        let more = if shown.len() < self.text.len() { "…" } else { "" };
+        format!("step {}: {:?} → {shown:?}{more}", self.step, self.prompt)
+    }
+}
+
 /// How long the files were at a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lengths {
@@ -122,8 +136,7 @@ pub struct Log {
     spikes: Growing,
     generations: Growing,
     events: Growing,
-    /// Tokens and seconds of the steps since the last line.
-    since: [f64; 2],
+    since: Since,
 }
 
 impl Log {
@@ -137,7 +150,7 @@ impl Log {
             spikes: open(job.scratch("spikes.jsonl"), lengths.spikes)?,
             generations: open(job.scratch("generations.jsonl"), lengths.generations)?,
             events: open(job.draft.join("tensorboard/events.out.tfevents.0.mill"), lengths.events)?,
-            since: [0.0; 2],
+            since: Since::default(),
         };
         if lengths.events == 0 {
             log.events.append(&tensorboard::header(now()))?;
@@ -147,6 +160,9 @@ impl Log {
 
     pub fn metrics(&mut self, row: &Metrics) -> Result<()> {
         let (seconds, split) = (now(), &row.split);
+        if row.learning_rate.is_some() {
+            self.since.learned(row);
+        }
         let scalars = [
             ("loss", row.loss),
             ("perplexity", row.perplexity),
@@ -164,17 +180,18 @@ impl Log {
         self.metrics.append_line(row)
     }
 
-    /// Metrics as a line to be read, with the speed of the steps since the last one.
-    pub fn line(&mut self, row: &Metrics) -> String {
-        let [tokens, seconds] = std::mem::take(&mut self.since);
-        row.line((seconds > 0.0).then(|| tokens / seconds))
+    /// A try after `step` steps as a line to be read, with loss and speed of the steps since the last one; those alone where there was no try.
+    pub fn line(&mut self, step: u64, row: Option<&Metrics>) -> Option<String> {
+        let since = std::mem::take(&mut self.since).line();
+        row.map_or_else(|| since.as_ref().map(|since| format!("step {step}: {since}")), |row| Some(row.line(since.clone())))
     }
 
     pub fn timing(&mut self, row: &Timing) -> Result<()> {
-        self.since = [self.since[0] + row.tokens_per_second * row.seconds, self.since[1] + row.seconds];
+        self.since.add(row);
         let scalars = [
             ("tokens_per_second", Some(row.tokens_per_second)),
             ("flops_utilization", Some(row.flops_utilization)),
+            ("data_wait_share", Some(row.data_wait_seconds / row.seconds)),
             ("memory_bytes", row.memory_bytes.map(|bytes| bytes as f64)),
         ];
         for (name, value) in scalars {
@@ -195,6 +212,8 @@ impl Log {
     }
 
     pub fn generation(&mut self, row: &Generation) -> Result<()> {
+        let tag = format!("generations/{}", row.prompt.escape_debug());
+        self.events.append(&tensorboard::text(now(), row.step, &tag, &row.text))?;
         self.generations.append_line(row)
     }
 
@@ -357,6 +376,13 @@ mod tests {
         let row: Metrics = serde_json::from_value(row).unwrap();
         let expected = "step 400: valid loss 3.2100, perplexity 24.7791, accuracy 0.5000, f1 0.2500";
         assert_eq!(row.line(None), expected);
-        assert_eq!(row.line(Some(5209.6)), format!("{expected}, 5210 tokens/s"));
+        assert_eq!(row.line(Some("5210 tokens/s".into())), format!("{expected}, 5210 tokens/s"));
+    }
+
+    #[test]
+    fn a_continuation_is_a_line_without_line_ends() {
+        let line = |text: String| Generation { step: 3, prompt: "中\n".into(), text }.line();
+        assert_eq!(line("a\n".into()), r#"step 3: "中\n" → "a\n""#);
+        assert_eq!(line("山".repeat(81)), format!(r#"step 3: "中\n" → "{}"…"#, "山".repeat(80)));
     }
 }

@@ -39,14 +39,16 @@ impl Prompts {
         Ok(Some(Prompts { tokenizer, texts: settings.prompts.clone(), ids, new_tokens }))
     }
 
-    /// Logs how the model goes on after `step` steps.
-    pub fn go_on(&self, model: &Loaded, step: u64, log: &mut Log) -> Result<()> {
+    /// Logs how the model goes on after `step` steps; `say` hears it as lines.
+    pub fn go_on(&self, model: &Loaded, step: u64, log: &mut Log, say: impl Fn(&str)) -> Result<()> {
         // Without an end-of-text token only the length ends a continuation.
         let eos = model.config.special.eos.unwrap_or(-1);
         let found = generate::greedy(model, &self.ids, eos, self.new_tokens)?;
         for (prompt, completion) in self.texts.iter().zip(found) {
             let text = generate::decoded(&self.tokenizer, &completion.ids)?;
-            log.generation(&Generation { step, prompt: prompt.clone(), text })?;
+            let generation = Generation { step, prompt: prompt.clone(), text };
+            say(&generation.line());
+            log.generation(&generation)?;
         }
         Ok(())
     }

@@ -61,7 +61,11 @@ pub fn prepare(job: &Job, settings: &Train, device: Device, ranks: Ranks) -> Res
     switch(device, settings.tf32, settings.deterministic)?;
     settings.check_best_metric(objective, facts.label_type)?;
     let judged = !settings.word_similarity.is_empty() || !settings.word_analogies.is_empty();
-    for (setting, given) in [("best_metric", settings.best_metric.is_some()), ("word_similarity or word_analogies", judged)] {
+    for (setting, given) in [
+        ("best_metric", settings.best_metric.is_some()),
+        ("valid_split", settings.names_valid_split()),
+        ("word_similarity or word_analogies", judged),
+    ] {
         if given && valid.is_none() {
             bail!("{setting} needs rows in the split `{}`; splits with rows: {}", settings.valid_split, facts.splits.join(", "));
         }

@@ -7,6 +7,7 @@ use model::{Course, OnSpike, Train};
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Log, Metrics, Spike};
+use crate::worker::Worker;
 
 /// The usual loss is a running mean over about so many steps, and known after so many.
 const MEMORY_STEPS: f32 = 100.0;
@@ -47,8 +48,8 @@ impl Spikes {
         Some(reason)
     }
 
-    /// Logs a step that was judged bad, with its documents; an error unless such steps are to be skipped.
-    pub fn note(&self, settings: &Train, metrics: &Metrics, reason: &str, course: &Course, log: &mut Log) -> Result<()> {
+    /// Logs a step that was judged bad, with its documents, and says so; an error unless such steps are to be skipped.
+    pub fn note(&self, settings: &Train, metrics: &Metrics, reason: &str, course: &Course, log: &mut Log, worker: &Worker) -> Result<()> {
         let rows = course.batches_of(metrics.step).map(|batch| course.batch(batch)).collect::<Result<Vec<_>>>()?.concat();
         let mut spikes = Vec::new();
         for sample in rows {
@@ -70,7 +71,10 @@ impl Spikes {
         );
         let help = "lower learning_rate, raise warmup_steps, use precision = \"f32\"";
         match settings.on_spike {
-            OnSpike::Skip if self.in_a_row < MOST_IN_A_ROW => Ok(()),
+            OnSpike::Skip if self.in_a_row < MOST_IN_A_ROW => {
+                worker.note(&format!("{of}; it was skipped"));
+                Ok(())
+            }
             OnSpike::Skip => bail!("{of}; that were {MOST_IN_A_ROW} such steps in a row: {help}"),
             OnSpike::Stop => bail!(
                 "{of}; {help}, or leave such steps out with on_spike = \"skip\"; each is another setting, with which the training begins \

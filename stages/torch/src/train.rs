@@ -58,8 +58,8 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         if fresh && (position.step == run.steps || due(position.step, settings.eval_interval_steps)) {
             ema.used(|| {
                 let metrics = evaluate(&run, job, settings, &model, bf16, position.step, &mut log)?;
-                metrics.iter().for_each(|metrics| worker.note(&log.line(metrics)));
-                run.prompts.iter().try_for_each(|prompts| prompts.go_on(&model, position.step, &mut log))?;
+                log.line(position.step, metrics.as_ref()).iter().for_each(|line| worker.note(line));
+                run.prompts.iter().try_for_each(|prompts| prompts.go_on(&model, position.step, &mut log, |line| worker.note(line)))?;
                 position.best.note(job, settings, &model, metrics.as_ref(), run.ranks.is_first())
             })?;
         }
@@ -93,7 +93,7 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         let metrics = run.metrics(step, "train", sums, Some((lr, grad_norm)));
         log.metrics(&metrics)?;
         match position.spikes.judge(settings.spike_factor, metrics.loss, grad_norm) {
-            Some(reason) => position.spikes.note(settings, &metrics, &reason, &run.course, &mut log).map(|()| carry::mend(&carried))?,
+            Some(why) => position.spikes.note(settings, &metrics, &why, &run.course, &mut log, worker).map(|()| carry::mend(&carried))?,
             None if sums.count + sums.tally.pairs == 0 => {} // Nothing was hidden, so there is nothing to step by.
             None => optimizer.step(step, lr).and_then(|()| ema.update(step))?,
         }
@@ -112,7 +112,7 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         return Ok(Some(Report::default()));
     }
     ema.used(|| {
-        position.best.restore(job, &model)?;
+        position.best.restore(job, settings, &model, |line| worker.note(line))?;
         finish(job, settings, &run, &model.parameters, &mut log, &position, &environment).map(Some)
     })
 }

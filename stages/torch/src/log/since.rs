@@ -1,0 +1,72 @@
+//! What of a training is said on the terminal besides its tries.
+
+use super::{Metrics, Timing};
+
+/// What the steps since the last line took.
+#[derive(Debug, Default)]
+pub struct Since {
+    /// Losses times what they are means over, and that.
+    loss: [f64; 2],
+    tokens: f64,
+    seconds: f64,
+    waited: f64,
+    /// Seconds times the share of the hardware that was used.
+    used: f64,
+    memory: Option<u64>,
+}
+
+impl Since {
+    /// Takes note of what was learned from.
+    pub fn learned(&mut self, row: &Metrics) {
+        if let Some(loss) = row.loss {
+            self.loss = [self.loss[0] + loss * row.tokens as f64, self.loss[1] + row.tokens as f64];
+        }
+    }
+
+    /// Takes note of how long that took.
+    pub fn add(&mut self, row: &Timing) {
+        self.tokens += row.tokens_per_second * row.seconds;
+        self.seconds += row.seconds;
+        self.waited += row.data_wait_seconds;
+        self.used += row.flops_utilization * row.seconds;
+        self.memory = row.memory_bytes;
+    }
+
+    /// As the end of a line; `None` of no steps.
+    pub fn line(&self) -> Option<String> {
+        let [sum, count] = self.loss;
+        let loss = if count > 0.0 { format!("train loss {:.4}, ", sum / count) } else { String::new() };
+        let memory = self.memory.map(|bytes| format!("{} MB, ", bytes / 1_000_000)).unwrap_or_default();
+        let share = |seconds: f64| 100.0 * seconds / self.seconds;
+        let (used, waited, speed) = (share(self.used), share(self.waited), self.tokens / self.seconds);
+        (self.seconds > 0.0).then(|| format!("{loss}MFU {used:.1} %, data wait {waited:.1} %, {memory}{speed:.0} tokens/s"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_line_ends_in_the_speed_of_all_steps_since_the_last() {
+        let mut since = Since::default();
+        assert_eq!(since.line(), None);
+        let row = |seconds: f64, wait: f64, used: f64| {
+            json!({
+                "step": 1, "seconds": seconds, "tokens_per_second": 100.0 / seconds, "data_wait_seconds": wait, "flops_utilization": used,
+                "memory_bytes": 2_500_000
+            })
+        };
+        for row in [row(1.0, 0.0, 0.5), row(3.0, 0.5, 0.1)] {
+            since.add(&serde_json::from_value(row).unwrap());
+        }
+        let speed = "MFU 20.0 %, data wait 12.5 %, 2 MB, 50 tokens/s";
+        assert_eq!(since.line().unwrap(), speed);
+        for (loss, tokens) in [(json!(2.0), 30), (json!(4.0), 10), (json!(null), 0)] {
+            since.learned(&serde_json::from_value(json!({"step": 1, "split": "train", "loss": loss, "tokens": tokens})).unwrap());
+        }
+        assert_eq!(since.line().unwrap(), format!("train loss 2.5000, {speed}"));
+    }
+}
