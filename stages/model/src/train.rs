@@ -333,7 +333,7 @@ impl Stage for Train {
     const NAME: &'static str = "train";
     const ABOUT: &'static str =
         "Trains a model on tokens, from scratch or on from an earlier model, and saves it as transformers reads it.";
-    const VERSION: u32 = 6;
+    const VERSION: u32 = 7;
     const INPUTS: &'static [Port] =
         &[Port::many("tokens", Kind::Tokens), Port::one("tokenizer", Kind::Tokenizer), Port::optional("model", Kind::Model)];
     const OUTPUT: Kind = Kind::Model;
