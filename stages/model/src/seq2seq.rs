@@ -285,7 +285,7 @@ fn marian_from_json(config: &Value) -> Result<NetworkConfig> {
     let activation = match config["activation_function"].as_str() {
         Some("relu") => Activation::Relu,
         Some("swish" | "silu") => Activation::Swish,
-        other => bail!("config.json has activation_function = {other:?}, this program supports relu and swish alone"),
+        _ => bail!("config.json has activation_function = {}, this program supports relu and swish alone", config["activation_function"]),
     };
     let width = integer(config, "d_model")?;
     Ok(NetworkConfig {
