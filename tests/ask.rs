@@ -327,6 +327,7 @@ fn errors_say_what_to_ask_instead() {
         (vec!["generate", "x.toml", "gpt", ""], 1, "an empty text has no token to go on from"),
         (vec!["generate", "x.toml", "gpt", "a", "--device", "tpu"], 2, "valid are `auto`, `cpu`"),
         (vec!["answer", "x.toml", "spam", "a"], 2, "give the question with --question"),
+        (vec!["answer", "x.toml", "spam", "--null-threshold", "nan"], 2, "--null-threshold must be a number, not nan"),
     ] {
         let done = site.mill(&args);
         assert!(done.code == code && done.stderr.contains(part), "{args:?}: {} {}", done.code, done.stderr);

@@ -48,6 +48,9 @@ pub fn answer(args: AnswerArgs) -> Result<()> {
         candidates: args.candidates.into(),
         null_threshold: args.null_threshold,
     };
+    if args.null_threshold.is_some_and(f64::is_nan) {
+        return Err(ConfigError("--null-threshold must be a number, not nan".into()).into());
+    }
     // The step alone comes behind the model.
     let step = usize::from(model.model.is_file());
     if let Some(text) = model.rest.get(step) {
