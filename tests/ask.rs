@@ -321,11 +321,13 @@ fn errors_say_what_to_ask_instead() {
         (vec!["fill", "x.toml", "spam", "a"], 2, "which predicts one class; use `mill classify`"),
         (vec!["classify", "x.toml", "gpt", "a"], 2, "which predicts the next token; use `mill generate`"),
         (vec!["classify", "x.toml", "gtp", "a"], 2, "there is no step `gtp`; steps: `import`, `split`"),
+        (vec!["classify", "x.toml"], 2, "behind the config `x.toml` comes a step that trains: `spam`, `bert`, `gpt`, `copier`"),
         (vec!["classify", "x.toml", "said", "a"], 2, "steps that train: `spam`, `bert`, `gpt`, `copier`"),
         (vec!["generate", "x.toml", "gpt", "a", "--beams", "2", "--top-k", "3"], 2, "beams search for the likeliest text"),
         (vec!["generate", "x.toml", "gpt", ""], 1, "an empty text has no token to go on from"),
         (vec!["generate", "x.toml", "gpt", "a", "--device", "tpu"], 2, "valid are `auto`, `cpu`"),
         (vec!["answer", "x.toml", "spam", "a"], 2, "give the question with --question"),
+        (vec!["answer", "x.toml", "spam", "--null-threshold", "nan"], 2, "--null-threshold must be a number, not nan"),
     ] {
         let done = site.mill(&args);
         assert!(done.code == code && done.stderr.contains(part), "{args:?}: {} {}", done.code, done.stderr);

@@ -76,6 +76,9 @@ fn what_settings_tell_is_said_while_planning() {
     check("", "", &train("masking = \"words\""), "`masking` does something with objectives that hide tokens, `masked` and `pairs`, alone");
     check("", "", &train("momentum = 0.5"), "`momentum` does something with optimizer = \"sgd\" or \"muon\" alone; leave it out");
     check("", "", &train("best_metric = \"loss\""), "best_metric needs rows in the split `valid`, and the tokens have `train`; set");
+    let predict = |split: &str| train("") + &format!("[[step]]\nstage = \"predict\"\nsplit = \"{split}\"\n");
+    check("", "", &predict("train"), "");
+    check("", "", &predict("test"), "step `predict`: step `tokenize` has no rows in the split `test`, but in `train`");
     let modern = "[[step]]\nstage = \"train\"\nsteps = 9\nmodel = { family = \"bert\", style = \"modernbert\" }\n";
     let pairs = "layout = \"pairs\"\nmodel = \"masked\"";
     check("kind = \"wordpiece\"", pairs, modern, "ModernBERT has no head for pairs of segments, as step `tokenize` makes them");

@@ -138,6 +138,9 @@ fn answers_to_a_question(site: &Site) {
     let cut: String = context.chars().skip(place("start")).take(place("end") - place("start")).collect();
     assert!(!cut.is_empty() && said[0]["answer"] == cut, "{said:?}");
     assert_eq!(said[0]["candidates"].as_array().unwrap().len(), 5);
+    // However many answers are listed, what they share is the same.
+    let one = ask(&["--question", question, "--context", &context, "--candidates", "1"], "");
+    assert_eq!((one[0]["candidates"].as_array().unwrap().len(), &one[0]["probability"]), (1, &said[0]["probability"]));
     let line = json!({"question": question, "context": context}).to_string() + "\n";
     assert_eq!(ask(&[], &line.repeat(2)), [said.clone(), said.clone()].concat());
     assert_eq!(ask(&["--question", question], &(context.clone() + "\n")), said);

@@ -48,6 +48,9 @@ pub fn answer(args: AnswerArgs) -> Result<()> {
         candidates: args.candidates.into(),
         null_threshold: args.null_threshold,
     };
+    if args.null_threshold.is_some_and(f64::is_nan) {
+        return Err(ConfigError("--null-threshold must be a number, not nan".into()).into());
+    }
     // The step alone comes behind the model.
     let step = usize::from(model.model.is_file());
     if let Some(text) = model.rest.get(step) {
@@ -166,14 +169,18 @@ fn model_and_texts(args: &ModelArgs) -> Result<(PathBuf, Vec<String>)> {
         let folder = model::ask::model_folder(&args.model).map_err(|error| ConfigError(error.to_string()))?;
         return Ok((folder, texts));
     }
-    let step = if texts.is_empty() { String::new() } else { texts.remove(0) };
-    Ok((model_of_step(&args.model, &step)?, texts))
+    let step = (!texts.is_empty()).then(|| texts.remove(0));
+    Ok((model_of_step(&args.model, step.as_deref())?, texts))
 }
 
 /// The model folder of a step, which must have run.
-fn model_of_step(config: &Path, name: &str) -> Result<PathBuf> {
+fn model_of_step(config: &Path, name: Option<&str>) -> Result<PathBuf> {
     let session = query::Session::new(&query::Settings::default())?;
     let plan = engine::plan::plan(&Config::read(config)?, &registry::stages(), &session, false)?;
+    let Some(name) = name else {
+        let trainings = trace::trainings(&plan);
+        return Err(ConfigError(format!("behind the config `{}` comes a step that trains: {trainings}", config.display())).into());
+    };
     let step = trace::training(&plan, name)?;
     match &step.status {
         Status::Cached(artifact) => Ok(artifact.dir.join("model")),

@@ -57,9 +57,13 @@ pub fn training<'a>(plan: &'a Plan, name: &str) -> Result<&'a PlannedStep> {
     if step.stage == "train" {
         return Ok(step);
     }
-    let trainings = plan.steps.iter().filter(|step| step.stage == "train").map(|step| step.name.as_str());
-    Err(ConfigError(format!("step `{name}` is of the stage `{}` and learns nothing; steps that train: {}", step.stage, list(trainings)))
+    Err(ConfigError(format!("step `{name}` is of the stage `{}` and learns nothing; steps that train: {}", step.stage, trainings(plan)))
         .into())
+}
+
+/// The names of the steps that train.
+pub fn trainings(plan: &Plan) -> String {
+    list(plan.steps.iter().filter(|step| step.stage == "train").map(|step| step.name.as_str()))
 }
 
 /// The artifacts on a port, which must stand.

@@ -261,6 +261,8 @@ fn to_json(item: &Item) -> Value {
         Item::Value(TomlValue::Array(array)) => array.iter().map(|value| to_json(&Item::Value(value.clone()))).collect(),
         Item::Value(TomlValue::String(text)) => Value::from(text.value().as_str()),
         Item::Value(TomlValue::Integer(n)) => Value::from(*n.value()),
+        // JSON has no such number, and null would be as if the setting were not given.
+        Item::Value(TomlValue::Float(n)) if !n.value().is_finite() => Value::from(n.value().to_string()),
         Item::Value(TomlValue::Float(n)) => Value::from(*n.value()),
         Item::Value(TomlValue::Boolean(flag)) => Value::from(*flag.value()),
         Item::Value(TomlValue::Datetime(time)) => Value::from(time.value().to_string()),
@@ -369,6 +371,9 @@ mod tests {
         config.set("train.precision=bf16").unwrap();
         assert_eq!(config.steps[0].settings["model"]["layers"], 4);
         assert_eq!(config.steps[0].settings["precision"], "bf16");
+        // No setting that a step could take for one that is not given.
+        config.set("train.dropout=nan").unwrap();
+        assert_eq!(config.steps[0].settings["dropout"], "NaN");
         assert_eq!(
             config.set("trian.x=1").unwrap_err().to_string(),
             "--set trian.x=1: there is no step `trian`, did you mean `train`?; steps: `train`"

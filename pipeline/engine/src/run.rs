@@ -202,7 +202,7 @@ fn compare(draft: Draft, identity: Identity, inputs: &Inputs, before: Artifact, 
             .map(|file| file.path.as_str())
             .collect();
         bail!(
-            "stage `{}` is not deterministic: run again with the same key it wrote other bytes in {}; the first artifact stays, the second is `{}`",
+            "stage `{}` is not deterministic: run again with the same key it wrote other bytes in {}; the first artifact stays, the second is `{}` (models compute other last digits with another number of threads)",
             before.manifest.stage,
             crate::list(differing),
             second.display()

@@ -316,7 +316,10 @@ fn force_checks_determinism() {
     site.config(&CONFIG.replace("paths", "random = true\npaths"));
     site.run().unwrap();
     let error = format!("{:#}", site.run_with(&force, 1).unwrap_err());
-    assert!(error.contains("is not deterministic") && error.contains("part-00000.parquet"), "{error}");
+    assert!(
+        error.contains("is not deterministic") && error.contains("part-00000.parquet") && error.contains("another number of threads"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -103,6 +103,9 @@ pub fn check(ask: &Ask) -> Result<()> {
     let json: Value = serde_json::from_slice(&text).with_context(|| format!("`{}` is not JSON", path.display()))?;
     let head = NetworkConfig::from_json(&json).with_context(|| format!("`{}`", path.display()))?.head;
     let (command, folder) = (ask.task.command(), ask.folder.display());
+    if let Some(bare @ ("BertModel" | "ModernBertModel")) = json["architectures"][0].as_str() {
+        bail!("the model in `{folder}` is a {bare}, which has no head and so predicts nothing; `train` gives it one (`from`)");
+    }
     match commands(&head) {
         valid if valid.contains(&command) => Ok(()),
         [] => bail!("`mill {command}` has no use for the model in `{folder}`, which predicts {}; a step `predict` does", head.name()),
@@ -183,6 +186,7 @@ mod tests {
         };
         check("BertForMaskedLM", "");
         check("BertForPreTraining", "");
+        check("BertModel", "is a BertModel, which has no head and so predicts nothing; `train` gives it one (`from`)");
         check("BertForSequenceClassification", "which predicts one class; use `mill classify`");
         check("BertForTokenClassification", "which predicts tags; a step `predict` does");
         assert_eq!(asked().folder, folder);

@@ -170,6 +170,7 @@ impl Stage for Predict {
         self.check_layout(site.upstream("tokens"))?;
         crate::sources::readable_tokens(site)?;
         crate::sources::trained_tokens(site)?;
+        crate::sources::known_split(site, &self.split)?;
         origins::check(site, self.columns.is_some())?;
         Ok(())
     }

@@ -189,6 +189,17 @@ pub(crate) fn fitting_tokens(site: &Site, train: &Train) -> Result<()> {
     tokens.into_iter().try_for_each(|tokens| fitting_rows(tokens, network))
 }
 
+/// Refuses a split that the tokens have no rows of, as far as that is known.
+pub(crate) fn known_split(site: &Site, split: &str) -> Result<()> {
+    let Some(tokens) = site.upstream("tokens") else { return Ok(()) };
+    match splits(site, tokens) {
+        Some(known) if !known.contains(split) => {
+            bail!("step `{}` has no rows in the split `{split}`, but in {}", tokens.name, list(known.iter().map(String::as_str)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The splits that a step's rows can be of: those of the nearest `split` above, or `train` of documents that were only imported.
 /// `None` where their files alone tell.
 fn splits(site: &Site, step: &StepView) -> Option<BTreeSet<String>> {

@@ -302,7 +302,10 @@ fn a_corpus_without_documents_makes_no_tokens() {
     let inputs = Inputs::new(vec![("documents".into(), documents), ("tokenizer".into(), tokenizer)], Vec::new());
     for (n, settings) in [json!({}), json!({"layout": "complete", "target": "label"})].into_iter().enumerate() {
         let error = run_alone(&self::settings::<Tokenize>(settings), &ctx, &inputs, &dir.path().join(format!("none-{n}"))).unwrap_err();
-        assert_eq!(error.to_string(), "no document came in, so there are no tokens; look at the step above or at the files");
+        assert_eq!(
+            error.to_string(),
+            "no document came in, so there are no tokens; look at the files, or at what the step above rejected (`mill sql CONFIG -c \"select rule, detail from STEP.rejects\"`)"
+        );
     }
     let error = run_alone(&self::settings::<LearnTokenizer>(bpe()), &ctx, &inputs, &dir.path().join("nothing")).unwrap_err();
     assert_eq!(error.to_string(), "there is no document to learn from in the split `train`");
@@ -376,4 +379,7 @@ fn tokens_without_a_row_are_an_error_that_counts_the_rules() {
     assert!(error.starts_with("no document is left, so there are no tokens: of 4 documents the rules rejected `no_label` 4;"), "{error}");
     let error = fails(unlabelled, json!({"document_bytes_max": 2, "eos": false}));
     assert!(error.contains("of 4 documents the rules rejected `too_long` 3, `empty` 1; look at what comes in"), "{error}");
+    let words = vec![vec![document("a b", Some("x"), "train"); 3]];
+    let error = fails(words, json!({"layout": "classify", "label": "label", "label_type": "number"}));
+    assert!(error.contains("rejected `no_number` 3 (the first: column `label` holds `x`); look at what comes in"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! What the model makes of the prompts of the settings while it trains: the table `generations`.
 
 use anyhow::{Result, bail};
-use model::{Head, Job, NetworkConfig, Train};
+use model::{Facts, Head, Job, NetworkConfig, Train};
 use text::Tokenizer;
 
 use crate::folder::Loaded;
@@ -11,7 +11,7 @@ use crate::log::{Generation, Log};
 /// Tokens that continue a prompt, unless the settings say how many.
 const NEW_TOKENS: u64 = 64;
 
-/// Prompts as tokens.
+/// Prompts as tokens, behind those that texts begin with in the rows, as `mill generate` asks the saved model.
 pub struct Prompts {
     tokenizer: Tokenizer,
     texts: Vec<String>,
@@ -21,15 +21,20 @@ pub struct Prompts {
 
 impl Prompts {
     /// Prompts that this network can continue; `None` when there are none.
-    pub fn new(job: &Job, settings: &Train, config: &NetworkConfig) -> Result<Option<Prompts>> {
+    pub fn new(job: &Job, settings: &Train, config: &NetworkConfig, facts: &Facts) -> Result<Option<Prompts>> {
         if settings.prompts.is_empty() {
             return Ok(None);
         }
         settings.check_prompts(config.family, config.head == Head::Causal)?;
         let tokenizer = Tokenizer::load(&job.artifact("tokenizer")?.dir)?;
+        let before = match &facts.frame {
+            Some([before, _]) => before.clone(),
+            None => tokenizer.frame()?.0,
+        };
         let mut ids = Vec::new();
         for prompt in &settings.prompts {
-            let tokens: Vec<i64> = tokenizer.encode(prompt)?.into_iter().map(i64::from).collect();
+            let text = tokenizer.encode(prompt)?;
+            let tokens: Vec<i64> = before.iter().copied().chain(text).map(i64::from).collect();
             if tokens.is_empty() || tokens.len() as i64 > config.positions {
                 bail!("prompts: `{prompt}` has {} tokens, the model takes 1 to {}", tokens.len(), config.positions);
             }

@@ -78,7 +78,7 @@ pub fn prepare(job: &Job, settings: &Train, device: Device, ranks: Ranks) -> Res
         bail!("best_metric = \"bits_per_byte\" needs a byte-level tokenizer, which alone tells the bytes of its tokens; take \"loss\"");
     }
     let bytes = bytes.map(|bytes| Tensor::from_slice(&bytes.into_iter().map(i64::from).collect::<Vec<i64>>()).to_device(device));
-    let prompts = if ranks.is_first() { Prompts::new(job, settings, &config)? } else { None };
+    let prompts = if ranks.is_first() { Prompts::new(job, settings, &config, &facts)? } else { None };
     let words = Words::new(job, settings)?;
     let steps = settings.total_steps(rows.count());
     let course = Arc::new(Course::new(settings, job.seed, facts.sequence_length, rows)?);

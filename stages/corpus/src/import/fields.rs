@@ -46,6 +46,7 @@ fn cell<'a>(column: &Column, value: &'a Value) -> Result<Cell<'a>, Fault> {
         (Value::String(text), kind) => Cell::from_text(kind, text.as_str().into()),
         (Value::Number(number), ColumnType::Integer) => number.as_i64().map(Cell::Integer),
         (Value::Number(number), ColumnType::Float) => number.as_f64().map(Cell::Float),
+        (Value::Bool(value), ColumnType::Boolean) => Some(Cell::Boolean(*value)),
         (other, ColumnType::String) => Some(Cell::String(other.to_string().into())),
         _ => None,
     };

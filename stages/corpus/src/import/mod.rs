@@ -45,7 +45,7 @@ use plan::{Content, Format, Piece};
 use rows::{Cell, Column, ColumnType, Rows, Seen};
 use stream::Stream;
 
-/// Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet, Arrow, HTML, WARC and MediaWiki files into documents, plain or packed, and as members of archives.
+/// Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet, Arrow, HTML, WARC, MediaWiki and SQuAD files into documents, plain or packed, and as members of archives.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
@@ -153,8 +153,8 @@ impl Shape {
 
 impl Stage for Import {
     const NAME: &'static str = "import";
-    const ABOUT: &'static str = "Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet, Arrow, HTML, WARC and MediaWiki files into documents, plain or packed, and as members of archives.";
-    const VERSION: u32 = 3;
+    const ABOUT: &'static str = "Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet, Arrow, HTML, WARC, MediaWiki and SQuAD files into documents, plain or packed, and as members of archives.";
+    const VERSION: u32 = 4;
     const INPUTS: &'static [Port] = &[];
     const OUTPUT: Kind = Kind::Documents;
 

@@ -175,6 +175,8 @@ mod tests {
             ],
             &[],
         );
+        let boolean = "format = \"squad\"\ncolumns = { is_impossible = \"boolean\" }";
+        check("b.json", FILE.as_bytes(), boolean, &["is_impossible"], &["false", "true", "false"], &[]);
     }
 
     #[test]

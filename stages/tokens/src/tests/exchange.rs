@@ -326,7 +326,11 @@ fn nothing_goes_out_and_is_refused_when_it_comes_in() {
         assert_eq!(exported.manifest.count("documents_stored"), 0);
         let files: Vec<_> = files_of(&exported, format, "train").into_iter().map(|(name, path)| ("train", name, path)).collect();
         let error = import(&tokenizer, 1, json!({"format": format}), &files, &dir.path().join(format!("from-{format}"))).unwrap_err();
-        assert_eq!(error.to_string(), "no document came in, so there are no tokens; look at the step above or at the files", "{format}");
+        assert_eq!(
+            error.to_string(),
+            "no document came in, so there are no tokens; look at the files, or at what the step above rejected (`mill sql CONFIG -c \"select rule, detail from STEP.rejects\"`)",
+            "{format}"
+        );
     }
 }
 

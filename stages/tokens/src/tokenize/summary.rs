@@ -44,6 +44,8 @@ pub(super) struct Summary {
     pub(super) shards: Vec<Shard>,
     /// Documents that each rule rejected.
     pub(super) rejects: BTreeMap<String, u64>,
+    /// What the table `rejects` says of the first, where it says something.
+    pub(super) detail: Option<String>,
 }
 
 impl Shard {
@@ -95,7 +97,7 @@ pub(super) fn note(draft: &Draft, index: usize, part: &mut PartWriter, summary: 
 /// Tells the engine the rows of all shards, and later stages the totals by split and the shares of what was cut and padded. Tokens without a row
 /// are of no use to anybody, so that is an error.
 pub(super) fn finish(draft: &Draft, parts: usize) -> Result<()> {
-    let Summary { shards, rejects } = all(draft, parts)?;
+    let Summary { shards, rejects, detail } = all(draft, parts)?;
     let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
     let mut tokens: BTreeMap<&str, u64> = BTreeMap::new();
     for shard in &shards {
@@ -104,7 +106,7 @@ pub(super) fn finish(draft: &Draft, parts: usize) -> Result<()> {
         *tokens.entry(&shard.split).or_default() += shard.tokens;
     }
     if rows.is_empty() {
-        bail!(nothing_left(&rejects));
+        bail!(nothing_left(&rejects, detail));
     }
     draft.fact("rows", rows)?;
     draft.fact("tokens", tokens)?;
@@ -116,18 +118,19 @@ pub(super) fn finish(draft: &Draft, parts: usize) -> Result<()> {
     draft.fact("share_padding", share(padding))
 }
 
-/// Why there is no row: how many documents each rule rejected, the most frequent first.
-fn nothing_left(rejects: &BTreeMap<String, u64>) -> String {
+/// Why there is no row: how many documents each rule rejected, the most frequent first, and what was wrong with one.
+fn nothing_left(rejects: &BTreeMap<String, u64>, detail: Option<String>) -> String {
     if rejects.is_empty() {
-        return "no document came in, so there are no tokens; look at the step above or at the files".into();
+        return "no document came in, so there are no tokens; look at the files, or at what the step above rejected (`mill sql CONFIG -c \"select rule, detail from STEP.rejects\"`)".into();
     }
     let mut rules: Vec<(&String, &u64)> = rejects.iter().collect();
     rules.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
     let rules: Vec<String> = rules.into_iter().map(|(rule, n)| format!("`{rule}` {n}")).collect();
     format!(
-        "no document is left, so there are no tokens: of {} documents the rules rejected {}; look at what comes in (of a step: `mill sql CONFIG -c \"select * from STEP limit 5\"`) and at the settings of this step (`mill stages`)",
+        "no document is left, so there are no tokens: of {} documents the rules rejected {}{}; look at what comes in (of a step: `mill sql CONFIG -c \"select * from STEP limit 5\"`) and at the settings of this step (`mill stages`)",
         rejects.values().sum::<u64>(),
-        rules.join(", ")
+        rules.join(", "),
+        detail.map_or_else(String::new, |detail| format!(" (the first: {detail})"))
     )
 }
 
@@ -138,6 +141,7 @@ fn all(draft: &Draft, parts: usize) -> Result<Summary> {
         let text = std::fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
         let mut part: Summary = serde_json::from_slice(&text).with_context(|| format!("`{}`", path.display()))?;
         all.shards.append(&mut part.shards);
+        all.detail = all.detail.or(part.detail);
         for (rule, n) in part.rejects {
             *all.rejects.entry(rule).or_default() += n;
         }

@@ -14,6 +14,8 @@ use crate::tape::Tape;
 /// Tokens of a question, and those that two windows share, at most: what `tokenize` has unless it is told otherwise.
 const QUESTION_LENGTH: usize = 64;
 const STRIDE: usize = 128;
+/// Answers that have a probability between them, as of `predict` unless it is told otherwise: it does not hang on how many are listed.
+const SHARING: usize = 20;
 /// Windows that are read at once.
 const WINDOWS: usize = 16;
 
@@ -35,6 +37,7 @@ impl Model {
         let step = room - STRIDE.min(room / 2);
         let starts: Vec<usize> =
             (0..).map(|window| window * step).take_while(|start| *start == 0 || start + room < encoded.ids.len() + step).collect();
+        let count = SHARING.max(*candidates);
         let (mut spans, mut null_score) = (Vec::new(), f32::INFINITY);
         for starts in starts.chunks(WINDOWS) {
             let ends = starts.iter().map(|start| encoded.ids.len().min(start + room));
@@ -55,12 +58,12 @@ impl Model {
                         .collect()
                 };
                 let window = Window { start: start as i64, starts: placed(|place| place.0), ends: placed(|place| place.1) };
-                spans.extend(best_spans(firsts, lasts, &window, *max_answer_tokens, *candidates));
+                spans.extend(best_spans(firsts, lasts, &window, *max_answer_tokens, count));
                 let nowhere = if causal { window.starts.len() - 1 } else { 0 };
                 null_score = null_score.min(firsts[nowhere] + lasts[nowhere]);
             }
         }
-        let found = predict::Question::new(spans, *candidates, null_score);
+        let found = predict::Question::new(spans, count, null_score);
         let texts = texts_of_spans(context, &found.spans)?;
         let best = found.best(*null_threshold);
         let (shares, null) = found.probabilities(null_threshold.is_some());
@@ -72,7 +75,7 @@ impl Model {
             "probability": if best.is_some() { shares.first().copied().unwrap_or(0.0) } else { null },
             "start": best.map(|span| span.first),
             "end": best.map(|span| span.end),
-            "candidates": texts.iter().zip(&shares).zip(&found.spans).map(candidate).collect::<Value>(),
+            "candidates": texts.iter().zip(&shares).zip(&found.spans).take(*candidates).map(candidate).collect::<Value>(),
         });
         Ok((answer, details))
     }

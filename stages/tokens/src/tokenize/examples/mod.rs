@@ -163,7 +163,7 @@ fn write<S: Default>(
     }
     draft.parts(ctx, &table.plan(), |file, part| {
         let mut splits = Splits { job, columns: &columns, file, open: BTreeMap::new() };
-        let mut rejects = BTreeMap::new();
+        let (mut rejects, mut detail) = (BTreeMap::new(), None);
         let mut state = S::default();
         for batch in documents::read(table, file, &wanted)? {
             ctx.check_stop()?;
@@ -180,6 +180,7 @@ fn write<S: Default>(
                     Outcome::Stored(stored) => splits.store(batch.split(row), stored, part)?,
                     Outcome::Rejected(reject) => {
                         *rejects.entry(reject.rule.to_string()).or_default() += 1;
+                        detail = detail.or_else(|| reject.detail.clone());
                         part.count("documents_rejected", 1);
                         part.count("tokens_in", reject.tokens as i64);
                         part.count("tokens_rejected", reject.tokens as i64);
@@ -194,7 +195,7 @@ fn write<S: Default>(
             writer.finish()?;
             shards.push(shard);
         }
-        summary::note(draft, file, part, &Summary { shards, rejects })
+        summary::note(draft, file, part, &Summary { shards, rejects, detail })
     })?;
     summary::finish(draft, table.files.len())
 }

@@ -113,6 +113,14 @@ fn recurrent_networks_go_on_with_prompts() {
     assert!(texts.iter().zip(expected).all(|(text, expected)| expected.starts_with(text.as_str())), "{texts:?}");
     assert!(texts.iter().any(|text| !text.is_empty()), "{texts:?}");
     assert_eq!(integers(&generations, "step"), [300, 300]);
+    // Behind what texts begin with, even an empty prompt has a token to go on from.
+    let path = world.dir("causal").join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    manifest["facts"]["frame"] = json!([[1], []]);
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let model = json!({"family": "rnn", "layers": 1, "width": 8});
+    world.train("framed", json!({"model": model, "steps": 1, "prompts": ["", "w7"], "prompt_tokens": 1}), &CAUSAL);
+    assert_eq!(strings(&read(&world.dir("framed").join("generations/part-00000.parquet")), "prompt"), ["", "w7"]);
     world.translations("pairs");
     let refused: Train = serde_json::from_value(json!({"model": seq2seq("t5"), "steps": 1, "prompts": ["w7"]})).unwrap();
     let job = world.job("refused", Task::Train(Box::new(refused.clone())), &[("tokens", "pairs"), ("tokenizer", "tokenizer")]);
