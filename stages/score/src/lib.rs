@@ -20,6 +20,7 @@ mod stored;
 mod tables;
 mod tasks;
 mod words;
+mod written;
 
 use engine::{StageEntry, entry};
 

@@ -21,11 +21,12 @@ use crate::settings::{Score, default_seed};
 use crate::slices::Slices;
 use crate::tables::{self, Scored};
 use crate::tasks;
+use crate::written::written;
 
 impl Stage for Score {
     const NAME: &'static str = "score";
     const ABOUT: &'static str = "Computes metrics over predictions, beside baselines that need no model or another model's predictions.";
-    const VERSION: u32 = 5;
+    const VERSION: u32 = 6;
     const INPUTS: &'static [Port] = &[
         Port::one("predictions", ArtifactKind::Predictions),
         Port::optional("against", ArtifactKind::Predictions),
@@ -76,7 +77,7 @@ impl Stage for Score {
             Numbers::TASK => work.plain::<Numbers>()?,
             Tags::TASK => work.plain::<Tags>()?,
             Answers::TASK => work.plain::<Answers>()?,
-            Texts::TASK => work.plain::<Texts>()?,
+            Texts::TASK => written(&work)?,
             Choices::TASK => work.plain::<Choices>()?,
             Contrasts::TASK => work.plain::<Contrasts>()?,
             task => bail!("no metric is for predictions of the task `{task}`"),
@@ -278,8 +279,17 @@ impl<'a> Work<'a> {
         scores
     }
 
+    /// The system that is read with the model, where predictions tell of it.
+    pub fn baseline<K: Reads>(&self) -> Option<&'static str> {
+        K::BASELINE.filter(|_| K::has_baseline(&self.table))
+    }
+
+    pub fn warn(&self, message: &str) {
+        self.ctx.warn(message);
+    }
+
     fn plain<K: Reads>(&self) -> Result<Outcome> {
-        let baseline = K::BASELINE.filter(|_| K::has_baseline(&self.table));
+        let baseline = self.baseline::<K>();
         Ok(self.outcome(&self.count::<K>(vec![])?, baseline, ""))
     }
 }

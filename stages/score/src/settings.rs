@@ -267,7 +267,7 @@ mod tests {
             json!({"metrics": ["acuracy"]}),
             expect![[r#"
                 unknown metric `acuracy`, did you mean `accuracy`?
-                `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `subset-accuracy`, `hamming-loss`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`, `ece-mass`, `selection-rate`, `pearson`, `spearman`, `mse`, `mae`, `exact-match`, `bleu`, `chrf`, `chrf++`, `ter`, `rouge-1`, `rouge-2`, `rouge-l`, `rouge-lsum`, `distinct-1`, `distinct-2`, `distinct-3`, `distinct-4`, `repetition-1`, `repetition-2`, `repetition-3`, `repetition-4`, `perplexity`, `bits-per-byte`, `byte-perplexity`, `word-perplexity`, `bits-per-word`, `token-accuracy`, `acc`, `acc-norm`, `acc-bytes`, `acc-mutual-info`, `crows-pairs`, `stereoset`"#]],
+                `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `subset-accuracy`, `hamming-loss`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`, `ece-mass`, `selection-rate`, `selective-accuracy`, `pearson`, `spearman`, `mse`, `mae`, `exact-match`, `bleu`, `chrf`, `chrf++`, `ter`, `rouge-1`, `rouge-2`, `rouge-l`, `rouge-lsum`, `distinct-1`, `distinct-2`, `distinct-3`, `distinct-4`, `repetition-1`, `repetition-2`, `repetition-3`, `repetition-4`, `perplexity`, `bits-per-byte`, `byte-perplexity`, `word-perplexity`, `bits-per-word`, `token-accuracy`, `acc`, `acc-norm`, `acc-bytes`, `acc-mutual-info`, `crows-pairs`, `stereoset`"#]],
         );
         check(json!({"metrics": []}), expect!["metrics is empty: leave it out to compute the usual ones"]);
         check(json!({"smoothing": "floor", "smoothing_value": -1}), expect!["smoothing_value is -1, it must be above 0"]);

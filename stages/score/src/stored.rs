@@ -13,6 +13,8 @@ use crate::gate;
 use crate::score::MODEL;
 
 const BATCH_ROWS: usize = 1024;
+/// Systems that `score` adds by itself.
+const BASELINES: [&str; 3] = ["majority class", "copy of the source", "unigram"];
 
 #[derive(Debug, Deserialize)]
 struct Row {
@@ -24,16 +26,18 @@ struct Row {
     slice: Option<String>,
 }
 
-/// The value of the score that a gate names, such as `f1[spam]`; of several systems that of the model.
+/// The value of the score that a gate names, such as `f1[spam]`; of several systems that of the model, or of the one that is no baseline of `score`.
 pub fn value(path: &Path, name: &str) -> Result<f64> {
     let shown = path.display();
     let rows = if path.extension().is_some_and(|extension| extension == "parquet") { of_parquet(path)? } else { of_json(path)? };
     let named = || rows.iter().filter(|row| row.slice.is_none()).map(|row| (gate::name(&row.metric, row.class.as_deref()), row));
     let found: Vec<&Row> = named().filter(|(other, _)| other == name).map(|(_, row)| row).collect();
     let of_model: Vec<&Row> = found.iter().copied().filter(|row| row.system.as_deref() == Some(MODEL)).collect();
-    match (found.as_slice(), of_model.as_slice()) {
-        ([row], _) | (_, [row]) => row.value.with_context(|| format!("`{shown}`: the value of `{name}` is null")),
-        ([], _) => {
+    let no_baseline: Vec<&Row> =
+        found.iter().copied().filter(|row| !BASELINES.iter().any(|name| row.system.as_deref() == Some(name))).collect();
+    match (found.as_slice(), of_model.as_slice(), no_baseline.as_slice()) {
+        ([row], ..) | (_, [row], _) | (_, [], [row]) => row.value.with_context(|| format!("`{shown}`: the value of `{name}` is null")),
+        ([], ..) => {
             let mut names: Vec<String> = named().map(|(name, _)| name).collect();
             names.dedup();
             let names = || names.iter().map(String::as_str);
@@ -116,6 +120,8 @@ mod tests {
         check("scores.jsonl", &lines, "f1[span]", missing);
         check("scores.json", &format!("[{}]", rows.join(",")), "f1", "0.5");
         check("scores.json", "[{\"metric\": \"f1\", \"value\": 0.5}]", "f1", "0.5");
+        let named = [row("mine", "null", "0.5", ""), row("majority class", "null", "0.25", "")].concat();
+        check("scores.json", &named, "f1", "0.5");
         let two = [row("a", "null", "1", ""), row("b", "null", "1", "")].concat();
         check("scores.json", &two, "f1", "FILE has 2 scores `f1`, and not one of the system `model`; keep one of them");
         let none = "FILE holds no scores: objects with `metric` and `value`, as `mill sql --format json` writes them";

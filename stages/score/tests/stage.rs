@@ -387,7 +387,7 @@ fn refuses_settings_that_do_not_fit_the_predictions() {
         facts.clone(),
         files.clone(),
         expect![[
-            r#"metric `bleu` does not apply to predictions of the task `classify`; metrics that do: `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`, `ece-mass`, `selection-rate`"#
+            r#"metric `bleu` does not apply to predictions of the task `classify`; metrics that do: `accuracy`, `balanced-accuracy`, `precision`, `recall`, `f1`, `mcc`, `kappa`, `roc-auc`, `average-precision`, `log-loss`, `brier`, `ece`, `ece-mass`, `selection-rate`, `selective-accuracy`"#
         ]],
     );
     check_error(

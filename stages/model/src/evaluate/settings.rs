@@ -272,6 +272,8 @@ impl Evaluate {
             _ => return,
         };
         self.output.get_or_insert(Output::Contrast);
+        let metric = if self.format == Some(Format::CrowsPairs) { "crows-pairs" } else { "stereoset" };
+        self.metrics.get_or_insert_with(|| vec![metric.into()]);
         let texts = [&mut self.stereotype, &mut self.anti_stereotype, &mut self.unrelated];
         let facts = [&mut self.direction, &mut self.target, &mut self.context];
         let keys = texts.into_iter().chain(facts);
@@ -375,11 +377,14 @@ mod tests {
             (pairs.stereotype.as_deref(), pairs.direction.as_deref(), pairs.unrelated),
             (Some("{sent_more}"), Some("{stereo_antistereo}"), None)
         );
+        assert_eq!(pairs.metrics, Some(vec!["crows-pairs".to_owned()]));
         let clusters = completed(r#"{"format": "stereoset"}"#, "").unwrap();
         assert_eq!(
             (clusters.output, clusters.target.as_deref(), clusters.context.as_deref(), clusters.per_token),
             (Some(Output::Contrast), Some("{target}"), Some("{context}"), Some(true))
         );
+        let named = completed(r#"{"format": "stereoset", "metrics": ["crows-pairs"]}"#, "").unwrap();
+        assert_eq!((clusters.metrics, named.metrics), (Some(vec!["stereoset".to_owned()]), Some(vec!["crows-pairs".to_owned()])));
     }
 
     #[test]

@@ -89,6 +89,25 @@ fn error(name: &'static str, total: &Total, table: &[Bin], mass: &str, bins: usi
     Score::new(name, value, total.rows, &pairs)
 }
 
+/// The probability of the predicted class, and whether it is right, of all rows.
+pub mod confidences {
+    use super::{Counts, LabelRow, Total};
+
+    /// Keeps those of a row; one without probabilities adds to the first sum.
+    pub fn keep(row: &LabelRow<'_>, counts: &mut Counts) {
+        match row.probabilities {
+            Some(probabilities) => {
+                counts.keep(u64::from(probabilities[row.prediction].to_bits()) << 1 | u64::from(row.gold == row.prediction));
+            }
+            None => counts.add(0, 1.0),
+        }
+    }
+
+    pub fn kept(total: &Total) -> Vec<(f64, bool)> {
+        total.kept.iter().map(|kept| (f64::from(f32::from_bits((kept >> 1) as u32)), kept & 1 == 1)).collect()
+    }
+}
+
 /// Keeps the probability of the predicted class of all rows: where bins end is known when all are there.
 pub struct EqualMass {
     bins: usize,
@@ -101,8 +120,7 @@ impl EqualMass {
 
     /// The bins of rows; fewer where there are not so many rows, or many are equal.
     pub fn reliability(&self, total: &Total) -> Vec<Bin> {
-        let mut rows: Vec<(f64, bool)> =
-            total.kept.iter().map(|kept| (f64::from(f32::from_bits((kept >> 1) as u32)), kept & 1 == 1)).collect();
+        let mut rows = confidences::kept(total);
         // Which of equal rows is first has no say: they share a bin.
         rows.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let bins = self.bins.min(rows.len());
@@ -137,12 +155,7 @@ impl Measure<Labels> for EqualMass {
     }
 
     fn count(&self, row: &LabelRow<'_>, counts: &mut Counts) {
-        match row.probabilities {
-            Some(probabilities) => {
-                counts.keep(u64::from(probabilities[row.prediction].to_bits()) << 1 | u64::from(row.gold == row.prediction));
-            }
-            None => counts.add(0, 1.0),
-        }
+        confidences::keep(row, counts);
     }
 
     fn finish(&self, total: &Total) -> Vec<Score> {

@@ -31,6 +31,7 @@ mod regression;
 pub mod rouge;
 mod schemes;
 mod selection_rate;
+mod selective;
 mod sets;
 pub mod ter;
 mod texts;
@@ -70,6 +71,7 @@ pub const METRICS: &[Metric] = &[
     calibration::METRIC,
     calibration::OF_EQUAL_MASS,
     selection_rate::METRIC,
+    selective::METRIC,
     regression::PEARSON,
     regression::SPEARMAN,
     regression::MSE,

@@ -204,9 +204,10 @@ fn average_precision(ranked: &mut [Ranked]) -> Result<f64, &'static str> {
     for (positive, negative) in steps(ranked) {
         hits += positive;
         rows += positive + negative;
-        sum += positive as f64 / positives * (hits as f64 / rows as f64);
+        sum += positive as f64 * hits as f64 / rows as f64;
     }
-    Ok(sum)
+    // Divided at last, so that a perfect order has 1 and not more.
+    Ok(sum / positives)
 }
 
 #[cfg(test)]
@@ -217,6 +218,8 @@ mod tests {
     fn the_textbook_rows() {
         let mut rows = [(0.1, false), (0.4, false), (0.35, true), (0.8, true)];
         assert_eq!((roc_auc(&mut rows), average_precision(&mut rows)), (Ok(0.75), Ok(0.833_333_333_333_333_3)));
+        let mut perfect: Vec<Ranked> = (0..7).map(|row| (1.0 - row as f32 / 8.0, row < 3)).collect();
+        assert_eq!(average_precision(&mut perfect), Ok(1.0));
         let mut ties = [(0.5, false), (0.5, true), (0.5, false)];
         assert_eq!((roc_auc(&mut ties), average_precision(&mut ties)), (Ok(0.5), Ok(1.0 / 3.0)));
         assert_eq!((roc_auc(&mut [(0.5, true)]), roc_auc(&mut [(0.5, false)])), (Err("every row is gold"), Err("no row is gold")));
