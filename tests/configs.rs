@@ -47,16 +47,16 @@ fn every_shipped_config_can_be_planned() {
     }
 }
 
-/// Folders with a true config.json, weights without tensors and a tokenizer.json that is only there.
+/// Folders with a true config.json and files that are only there.
 fn models(site: &Site) {
     let gpt = json!({"model_type": "gpt2", "vocab_size": 100, "n_positions": 128, "n_embd": 12, "n_layer": 1, "n_head": 2});
     let bert = json!({"model_type": "bert", "vocab_size": 100, "max_position_embeddings": 128, "hidden_size": 12, "num_hidden_layers": 1,
         "num_attention_heads": 2, "intermediate_size": 48, "type_vocab_size": 2});
     for (folder, config) in [(format!("{MODELS}gpt/model"), &gpt), (format!("{MODELS}bert/model"), &bert), (MINILM.into(), &bert)] {
         site.write(&format!("{folder}/config.json"), config.to_string());
-        // The length of the header and a header of no tensors.
-        site.write(&format!("{folder}/model.safetensors"), "\x02\0\0\0\0\0\0\0{}");
         site.write(&format!("{folder}/tokenizer.json"), "");
+        // The length of a header without tensors, and that header.
+        site.write(&format!("{folder}/model.safetensors"), "\u{2}\0\0\0\0\0\0\0{}");
     }
 }
 

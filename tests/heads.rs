@@ -26,6 +26,8 @@ fn config() -> String {
         masked("titles", "classify", "poems_split", "text_pair = \"title\"\nlabel = \"edition\"\nsequence_length = 64"),
         tokens("editions", "classify", ["poems_split", "bpe"], "model = \"causal\"\nlabel = \"edition\"\nsequence_length = 64"),
         masked("questions", "answer", "squad", answers),
+        tokens("labels", "tag", ["sentences_split", "bpe"], "model = \"causal\"\nwords = \"words\"\ntags = \"tags\"\nsequence_length = 64"),
+        tokens("replies", "answer", ["squad", "bpe"], &format!("model = \"causal\"\n{answers}")),
     ]
     .concat()
 }
@@ -70,6 +72,8 @@ fn every_layout_trains_and_predicts_and_is_traced() {
         training("titles", "bert", &predict("titles")),
         training("editions", "gpt", &predict("editions")),
         training("questions", "bert", answers),
+        training("labels", "gpt", &predict("labels")),
+        training("replies", "gpt", &answers.replace("questions", "replies")),
         score("orders", ""),
         score("entities", "entities = \"strict\"\n"),
         score("questions", "resamples = 50\n"),
@@ -78,17 +82,20 @@ fn every_layout_trains_and_predicts_and_is_traced() {
     ];
     let site = site(&steps.concat());
     site.ok(&["run", "x.toml", "--quiet"]);
-    for tokens in ["entities", "orders", "titles", "editions", "questions"] {
+    for tokens in ["entities", "orders", "titles", "editions", "questions", "labels", "replies"] {
         let traced = site.ok(&["trace", "x.toml", &format!("{tokens}_model"), "2", "--text", "10", "--format", "json"]);
         let rows: Vec<Value> = serde_json::from_str(&traced.stdout).unwrap();
         assert!(rows.len() >= 16 && rows.iter().all(|row| row["text"].is_string()), "{tokens}: {}", traced.stdout);
     }
-    let lengths = "select count(*) as n from entities_predict where array_length(gold) <> array_length(prediction)";
-    assert_eq!(site.value(lengths), 0);
-    // An answer is what stands there.
-    let wrong = "select count(*) as n from questions_predict p join squad d using (id)
-        where p.prediction <> coalesce(substr(d.text, p.start + 1, p.\"end\" - p.start), '') or array_length(gold) <> 1";
-    assert_eq!(site.value(wrong), 0);
+    for (tags, answers) in [("entities", "questions"), ("labels", "replies")] {
+        let lengths = format!("select count(*) as n from {tags}_predict where array_length(gold) <> array_length(prediction)");
+        // An answer is what stands there.
+        let wrong = format!(
+            "select count(*) as n from {answers}_predict p join squad d using (id)
+            where p.prediction <> coalesce(substr(d.text, p.start + 1, p.\"end\" - p.start), '') or array_length(gold) <> 1"
+        );
+        assert_eq!([site.value(&lengths), site.value(&wrong)], [0, 0]);
+    }
     assert_eq!(site.value("select count(*) as n from questions_predict"), 40);
     answers_to_a_question(&site);
     assert_eq!(site.value("select count(*) as n from orders_score where metric = 'accuracy' and system = 'model'"), 1);
@@ -115,6 +122,8 @@ fn every_layout_trains_and_predicts_and_is_traced() {
         ("titles", "BertForSequenceClassification"),
         ("editions", "GPT2ForSequenceClassification"),
         ("questions", "BertForQuestionAnswering"),
+        ("labels", "GPT2ForTokenClassification"),
+        ("replies", "GPT2ForQuestionAnswering"),
     ] {
         let path = site.path().join(format!("runs/x/steps/{step}_model/model/config.json"));
         let config: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
@@ -154,7 +163,7 @@ fn wrong_combinations_are_refused_while_planning() {
         let done = site.mill(&["plan", "x.toml"]);
         assert!(done.code == 2 && done.stderr.contains(expected), "{}: {}", done.code, done.stderr);
     };
-    check(&training("entities", "gpt", ""), "step `entities`: tokens of the layout tag need a model of the family bert, this is gpt");
+    check(&training("orders", "gpt", ""), "step `orders`: tokens of the layout pairs need a model of the family bert, this is gpt");
     check(
         &training("orders", "bert", "").replace("steps = 3", "steps = 3\nobjective = \"classify\""),
         "objective `classify` does not fit a model of the family bert on tokens of the layout pairs; that is `pairs`",
