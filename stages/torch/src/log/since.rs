@@ -18,7 +18,8 @@ pub struct Since {
 impl Since {
     /// Takes note of what was learned from.
     pub fn learned(&mut self, row: &Metrics) {
-        if let Some(loss) = row.loss {
+        // Steps that are not finite are not learned from.
+        if let Some(loss) = row.loss.filter(|loss| loss.is_finite()) {
             self.loss = [self.loss[0] + loss * row.tokens as f64, self.loss[1] + row.tokens as f64];
         }
     }
@@ -67,6 +68,8 @@ mod tests {
         for (loss, tokens) in [(json!(2.0), 30), (json!(4.0), 10), (json!(null), 0)] {
             since.learned(&serde_json::from_value(json!({"step": 1, "split": "train", "loss": loss, "tokens": tokens})).unwrap());
         }
+        let bad = json!({"step": 1, "split": "train", "tokens": 5});
+        since.learned(&Metrics { loss: Some(f64::NAN), ..serde_json::from_value(bad).unwrap() });
         assert_eq!(since.line().unwrap(), format!("train loss 2.5000, {speed}"));
     }
 }
