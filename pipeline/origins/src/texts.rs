@@ -10,20 +10,18 @@ use serde_json::Value;
 pub struct TextColumns {
     pub(crate) source: String,
     pub(crate) target: String,
-    /// What a prompt ends in.
-    separator: String,
 }
 
 impl TextColumns {
     /// Of the settings of a step `tokenize`; `None` unless its layout is `complete` or `translate`.
     pub fn of(settings: &Value) -> Option<TextColumns> {
         let text = |name: &str| settings[name].as_str().map(str::to_string);
-        let (source, separator) = match settings["layout"].as_str()? {
-            "complete" => ("prompt", text("separator")?),
-            "translate" => ("source", String::new()),
+        let source = match settings["layout"].as_str()? {
+            "complete" => "prompt",
+            "translate" => "source",
             _ => return None,
         };
-        Some(TextColumns { source: text(source)?, target: text("target")?, separator })
+        Some(TextColumns { source: text(source)?, target: text("target")? })
     }
 
     /// The texts of documents that were found.
@@ -32,7 +30,7 @@ impl TextColumns {
             let column = documents.column_by_name(name).with_context(|| format!("the documents have no column `{name}`"))?;
             Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
         };
-        Ok(Texts { sources: column(&self.source)?, targets: column(&self.target)?, separator: self.separator.clone() })
+        Ok(Texts { sources: column(&self.source)?, targets: column(&self.target)? })
     }
 }
 
@@ -40,13 +38,12 @@ impl TextColumns {
 pub struct Texts {
     sources: StringArray,
     targets: StringArray,
-    separator: String,
 }
 
 impl Texts {
-    /// What is given, with what a prompt ends in, and what should follow.
+    /// What is given, without the separator that ends a prompt, and what should follow.
     pub fn of(&self, document: usize) -> (String, String) {
-        (format!("{}{}", self.sources.value(document), self.separator), self.targets.value(document).to_string())
+        (self.sources.value(document).to_string(), self.targets.value(document).to_string())
     }
 }
 
@@ -69,7 +66,7 @@ mod tests {
             let found = TextColumns::of(&settings).map(|columns| columns.read(&documents).unwrap().of(0));
             assert_eq!(found, expected.map(|(source, target)| (source.to_string(), target.to_string())));
         };
-        check(json!({"layout": "complete", "prompt": "a", "target": "b", "separator": "\n"}), Some(("Été  1\n", "7")));
+        check(json!({"layout": "complete", "prompt": "a", "target": "b", "separator": "\n"}), Some(("Été  1", "7")));
         check(json!({"layout": "translate", "source": "a", "target": "b", "separator": "\n"}), Some(("Été  1", "7")));
         check(json!({"layout": "classify", "source": "a", "target": "b"}), None);
         check(json!({"path": "elsewhere"}), None);

@@ -11,7 +11,7 @@ use crate::{answers, labels, tags, texts};
 impl Stage for Baseline {
     const NAME: &'static str = "baseline";
     const ABOUT: &'static str = "Predicts a split with a simple system that every model should beat: TF-IDF with a linear model, the most frequent tag, a sliding window over contexts of questions, a copy of the source, its first sentences.";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const INPUTS: &'static [Port] = &[
         Port::one("tokens", Kind::Tokens),
         Port::optional("tokenizer", Kind::Tokenizer),

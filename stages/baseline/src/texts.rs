@@ -66,7 +66,8 @@ fn of_tokens(work: &Work, tokenizer: &Tokenizer, row: u64, has_prompt: bool) -> 
         if labels.len() != tokens.len() {
             bail!("row {row}: there are {} labels for {} tokens; run `tokenize` again", labels.len(), tokens.len());
         }
-        return Ok((decode(&tokens[..prompt])?, decode(&tokens[prompt..])?));
+        let (source, separator) = (decode(&tokens[..prompt])?, work.tokens.fact::<String>("separator").unwrap_or_default());
+        return Ok((source.strip_suffix(separator.as_str()).unwrap_or(&source).to_string(), decode(&tokens[prompt..])?));
     }
     Ok((decode(&tokens)?, decode(&labels)?))
 }

@@ -153,7 +153,7 @@ impl Predict {
 impl Stage for Predict {
     const NAME: &'static str = "predict";
     const ABOUT: &'static str = "Lets a model predict a split of tokens: likelihoods of packed text, classes or numbers of texts, tags of words, answers to questions, completions of prompts.";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const INPUTS: &'static [Port] =
         &[Port::one("model", Kind::Model), Port::one("tokens", Kind::Tokens), Port::through("documents", Kind::Documents, "tokens")];
     const OUTPUT: Kind = Kind::Predictions;

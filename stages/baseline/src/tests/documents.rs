@@ -101,4 +101,11 @@ fn texts_are_those_of_the_documents() {
     let batch = run_with(&tokens, settings(), Some(vec![("zh", vec!["One  three four"]), ("en", vec!["TWO"])]), words());
     assert_eq!(said(batch), ["One  three four", "TWO", "One  three four"]);
     assert_eq!(said(run_with(&tokens, settings(), None, words())), ["one three", "two", "one three"]);
+    // What a prompt ends in is no part of its text.
+    let prompts = Tokens {
+        facts: json!({"layout": "complete", "vocab_size": 3, "separator": " three"}),
+        columns: vec![("labels".into(), String::new())],
+        shards: vec![("test".into(), vec![(vec![0, 2, 1], vec![json!([-100, -100, 1])])])],
+    };
+    assert_eq!(said(run_with(&prompts, json!({"layout": "complete"}), None, words())), ["one", "two", "one"]);
 }

@@ -81,13 +81,15 @@ impl Work<'_> {
             (Some(columns), Some(documents)) => Some(columns.read(documents)?),
             _ => None,
         };
+        let separator: String = self.tokens.fact("separator").unwrap_or_default();
         let (mut sources, mut references, mut predictions) = (Vec::new(), Vec::new(), Vec::new());
         for (place, (row, completion)) in part.rows.clone().zip(completions).enumerate() {
             let (source, reference) = match &texts {
                 Some(texts) => texts.of(place),
                 None => {
                     let (source, target) = sides(&self.data.row(row, false)?);
-                    (decoded(tokenizer, &source)?, decoded(tokenizer, &target)?)
+                    let source = decoded(tokenizer, &source)?;
+                    (source.strip_suffix(separator.as_str()).unwrap_or(&source).to_string(), decoded(tokenizer, &target)?)
                 }
             };
             sources.push(source);
