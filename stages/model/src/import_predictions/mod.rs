@@ -228,6 +228,13 @@ impl ImportPredictions {
             for label in labels.into_iter().filter_map(Value::as_str) {
                 let place = || format!("{}: `{}`", record.place(), self.field(column.name));
                 ensure!(!label.is_empty(), "{} is empty, not the name of a class", place());
+                let is_tag = label == "O"
+                    || label.starts_with(['B', 'I', 'E', 'S', 'L', 'U']) && matches!(label.as_bytes().get(1), None | Some(b'-'));
+                ensure!(
+                    self.task != Predicted::Tag || is_tag,
+                    "{} has the tag `{label}`; tags are `O` or one of B, I, E, S, L, U, a dash and a type, as `B-PER`",
+                    place()
+                );
                 if let Some(known) = self.classes.as_ref().filter(|known| !known.iter().any(|class| class == label)) {
                     let known = || known.iter().map(String::as_str);
                     bail!("{} is `{label}`{}; classes: {}", place(), suggest(label, known()), list(known()));
