@@ -50,7 +50,7 @@ fn wrong_files_are_refused() {
         assert_eq!(done.code, 1, "{}{}", done.stdout, done.stderr);
         assert!(done.stderr.contains(expected), "{}", done.stderr);
     };
-    rows("spam,hm\n", "`theirs.csv`, line 2: `prediction` is `hm`, did you mean `ham`?; classes: `ham`, `spam`");
+    rows("spam,hamm\n", "`theirs.csv`, line 2: `prediction` is `hamm`, did you mean `ham`?; classes: `ham`, `spam`");
     rows("spam,ham\n", "steps `ours` and `theirs` cannot be compared: 4 rows and 1");
     rows("ham,ham\nspam,ham\nspam,ham\nham,ham\n", "steps `ours` and `theirs` cannot be compared: row 0 has another `gold`");
 }
