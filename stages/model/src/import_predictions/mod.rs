@@ -131,8 +131,13 @@ impl ImportPredictions {
     }
 
     fn format_of(&self, file: &InputFile) -> Result<Format> {
-        let format = self.format.map_or_else(|| Format::of(&file.path), Ok);
-        format.context("`paths`; plain texts are given by `lines`")
+        let unknown = || {
+            format!(
+                "`{}` does not tell its format; set format to jsonl, json, csv, tsv or parquet, or give plain texts by `lines`",
+                file.path.display()
+            )
+        };
+        self.format.map_or_else(|| Format::of(&file.path), Ok).map_err(|_| anyhow!(unknown()))
     }
 
     /// The field that a column is read from.

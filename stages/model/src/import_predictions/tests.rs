@@ -192,6 +192,10 @@ fn what_is_wrong_is_named_with_its_place() {
         ]],
     );
     of("complete", "", expect!["there are no rows"]);
+    let settings: ImportPredictions = serde_json::from_value(classify(json!({}))).unwrap();
+    let file = InputFile { path: "a.txt".into(), relative: "a.txt".into(), bytes: 0, hash: String::new() };
+    let told = expect!["`a.txt` does not tell its format; set format to jsonl, json, csv, tsv or parquet, or give plain texts by `lines`"];
+    told.assert_eq(&settings.format_of(&file).unwrap_err().to_string());
     check_error(
         json!({"task": "number", "paths": ["a.jsonl"], "classes": ["a"]}),
         &[],
