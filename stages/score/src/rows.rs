@@ -7,13 +7,13 @@ mod texts;
 
 use std::ops::Range;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, new_empty_array};
 use arrow::compute::concat;
 use engine::{Context, Table, list, suggest};
 use rayon::prelude::*;
 
-use crate::metrics::{Kind, Options};
+use crate::metrics::{self, Kind, Options};
 use crate::words::Numbers;
 
 /// Rows read at once.
@@ -55,6 +55,26 @@ pub fn read<K: Reads>(ctx: &Context, table: &Table, options: &Options, mut sink:
         sink(K::read(batch, &known)?);
         Ok(())
     })
+}
+
+/// Refuses tags that are of no scheme, or not of the one that is asked for, by the first row that has such a tag.
+pub fn check_tags(ctx: &Context, table: &Table, options: &Options) -> Result<()> {
+    let Err(error) = metrics::check_tags(options) else { return Ok(()) };
+    let alone = |class: &String| Options { classes: vec![class.clone()], ..options.clone() };
+    let wrong = options.classes.iter().find(|class| metrics::check_tags(&alone(class)).is_err());
+    let mut place = None;
+    each_batch(ctx, table, &["gold", "prediction"], |batch| {
+        for row in 0..if place.is_none() { batch.len() } else { 0 } {
+            let has =
+                |name: &'static str| Ok::<_, anyhow::Error>(batch.list(name)?(row)?.any(|tag| wrong.is_some_and(|wrong| wrong == tag)));
+            if has("gold")? || has("prediction")? {
+                place = Some(batch.place(row));
+                break;
+            }
+        }
+        Ok(())
+    })?;
+    Err(place.map_or_else(|| anyhow!("{error}"), |place| anyhow!("{place}: {error}")))
 }
 
 /// The ids of all rows; none where predictions have no ids.
@@ -138,9 +158,14 @@ impl Batch {
 
     fn column<A: Array + 'static>(&self, name: &str) -> Result<&A> {
         let column = self.rows.column_by_name(name).with_context(|| format!("`{}` has no column `{name}`", self.file))?;
-        let expected = || std::any::type_name::<A>().rsplit("::").next().unwrap_or_default().trim_end_matches('>');
+        let expected = || match std::any::type_name::<A>() {
+            name if name.contains("ListArray") => "a list",
+            name if name.contains("StringType") => "text",
+            name if name.contains("Int64") => "Int64",
+            _ => "Float64",
+        };
         let typed = column.as_any().downcast_ref::<A>();
-        typed.with_context(|| format!("`{}`: column `{name}` is {}, not a {}", self.file, column.data_type(), expected()))
+        typed.with_context(|| format!("`{}`: column `{name}` is {}, not {}", self.file, column.data_type(), expected()))
     }
 
     /// All values of a column without nulls.

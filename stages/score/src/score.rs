@@ -171,6 +171,9 @@ impl<'a> Work<'a> {
         let metrics = settings.check_for(&task)?;
         let options = settings.options(&task, predictions)?;
         let table = predictions.table(predictions.main())?;
+        if task == Tags::TASK {
+            rows::check_tags(ctx, &table, &options)?;
+        }
         let same = |other: &Artifact| same_rows(ctx, predictions, &table, &task, other);
         let of_step = |other: &Artifact| Ok((other.manifest.step.clone(), same(other)?));
         let [system, other_system] = systems(predictions, inputs.artifact_opt("against"));

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::compare::Test;
 use crate::gate::{self, Gate};
 use crate::metrics::bleu::{self, Smoothing, Tokenize};
-use crate::metrics::{METRICS, Metric, Options, Scheme, Squad, check_tags, rouge, ter};
+use crate::metrics::{METRICS, Metric, Options, Scheme, Squad, rouge, ter};
 use crate::resample::Resampling;
 use crate::{stored, tasks};
 
@@ -227,12 +227,9 @@ impl Score {
                 format!("positive: no class is `{positive}`{}; classes: {}", suggest(positive, names()), list(names()))
             })?);
         }
-        if task == "tag" {
-            if self.entities == Entities::Strict {
-                let unknown = || "the tokens name no scheme of their tags; set scheme";
-                options.strict = Some(self.scheme.map_or_else(|| predictions.fact("scheme").with_context(unknown), Ok)?);
-            }
-            check_tags(&options)?;
+        if task == "tag" && self.entities == Entities::Strict {
+            let unknown = || "the tokens name no scheme of their tags; set scheme";
+            options.strict = Some(self.scheme.map_or_else(|| predictions.fact("scheme").with_context(unknown), Ok)?);
         }
         Ok(options)
     }

@@ -335,6 +335,12 @@ fn refuses_bad_rows_by_their_number() {
     );
     check_error(
         json!({}),
+        facts.clone(),
+        json!([[["gold", [1]], ["prediction", ["ham"]]]]),
+        expect!["`predictions/part-00000.parquet`: column `gold` is Int64, not text"],
+    );
+    check_error(
+        json!({}),
         facts,
         json!([[["gold", ["ham"]], ["predicted", ["ham"]]]]),
         expect!["table `predictions` has no column `prediction`, did you mean `predicted`?; columns: `gold`, `predicted`"],

@@ -131,8 +131,13 @@ impl ImportPredictions {
     }
 
     fn format_of(&self, file: &InputFile) -> Result<Format> {
-        let format = self.format.map_or_else(|| Format::of(&file.path), Ok);
-        format.context("`paths`; plain texts are given by `lines`")
+        let unknown = || {
+            format!(
+                "`{}` does not tell its format; set format to jsonl, json, csv, tsv or parquet, or give plain texts by `lines`",
+                file.path.display()
+            )
+        };
+        self.format.map_or_else(|| Format::of(&file.path), Ok).map_err(|_| anyhow!(unknown()))
     }
 
     /// The field that a column is read from.
@@ -228,6 +233,13 @@ impl ImportPredictions {
             for label in labels.into_iter().filter_map(Value::as_str) {
                 let place = || format!("{}: `{}`", record.place(), self.field(column.name));
                 ensure!(!label.is_empty(), "{} is empty, not the name of a class", place());
+                let is_tag = label == "O"
+                    || label.starts_with(['B', 'I', 'E', 'S', 'L', 'U']) && matches!(label.as_bytes().get(1), None | Some(b'-'));
+                ensure!(
+                    self.task != Predicted::Tag || is_tag,
+                    "{} has the tag `{label}`; tags are `O` or one of B, I, E, S, L, U, a dash and a type, as `B-PER`",
+                    place()
+                );
                 if let Some(known) = self.classes.as_ref().filter(|known| !known.iter().any(|class| class == label)) {
                     let known = || known.iter().map(String::as_str);
                     bail!("{} is `{label}`{}; classes: {}", place(), suggest(label, known()), list(known()));

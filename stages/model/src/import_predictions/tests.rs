@@ -178,6 +178,11 @@ fn what_is_wrong_is_named_with_its_place() {
         expect!["`a.jsonl`, line 1: `gold` is `-1`, not a whole number from 0 on"],
     );
     of("tag", r#"{"gold": ["O", "O"], "prediction": ["O"]}"#, expect!["`a.jsonl`, line 1: 2 words have gold tags, 1 have predicted ones"]);
+    of(
+        "tag",
+        r#"{"gold": ["O", "PER"], "prediction": ["O", "O"]}"#,
+        expect!["`a.jsonl`, line 1: `gold` has the tag `PER`; tags are `O` or one of B, I, E, S, L, U, a dash and a type, as `B-PER`"],
+    );
     of("tag", r#"{"gold": "['O']", "prediction": "O"}"#, expect!["`a.jsonl`, line 1: `gold` is `['O']`, no JSON list"]);
     of(
         "complete",
@@ -187,6 +192,10 @@ fn what_is_wrong_is_named_with_its_place() {
         ]],
     );
     of("complete", "", expect!["there are no rows"]);
+    let settings: ImportPredictions = serde_json::from_value(classify(json!({}))).unwrap();
+    let file = InputFile { path: "a.txt".into(), relative: "a.txt".into(), bytes: 0, hash: String::new() };
+    let told = expect!["`a.txt` does not tell its format; set format to jsonl, json, csv, tsv or parquet, or give plain texts by `lines`"];
+    told.assert_eq(&settings.format_of(&file).unwrap_err().to_string());
     check_error(
         json!({"task": "number", "paths": ["a.jsonl"], "classes": ["a"]}),
         &[],

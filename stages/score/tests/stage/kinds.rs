@@ -352,9 +352,15 @@ fn refuses_bad_rows_of_every_kind() {
     );
     check_error(
         json!({"entities": "strict", "scheme": "ioe2"}),
-        facts,
+        facts.clone(),
         tagged(json!(["O"]), json!(["O"])),
         expect!["the tag `B-LOC` is not of the scheme IOE2, whose tags begin with I, E, O"],
+    );
+    check_error(
+        json!({"entities": "strict", "scheme": "ioe2"}),
+        facts,
+        tagged(json!(["O", "O"]), json!(["O", "B-LOC"])),
+        expect!["`predictions/part-00000.parquet`, row 1: the tag `B-LOC` is not of the scheme IOE2, whose tags begin with I, E, O"],
     );
 
     let (facts, _) = probable();
