@@ -44,7 +44,7 @@ pub fn save(path: &Path, named: &[(String, Tensor)], metadata: HashMap<String, S
 /// and which only their owner may read.
 fn write(path: &Path, named: &[(String, Tensor)], metadata: HashMap<String, String>) -> Result<()> {
     let mut tensors: Vec<(&String, Contiguous)> = named.iter().map(|(name, tensor)| (name, Contiguous::of(tensor))).collect();
-    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    tensors.sort_by_key(|(name, _)| *name);
     let mut end = 0;
     let infos = tensors.iter().map(|(name, tensor)| {
         let begin = end;
