@@ -79,6 +79,9 @@ fn what_settings_tell_is_said_while_planning() {
     let predict = |split: &str| train("") + &format!("[[step]]\nstage = \"predict\"\nsplit = \"{split}\"\n");
     check("", "", &predict("train"), "");
     check("", "", &predict("test"), "step `predict`: step `tokenize` has no rows in the split `test`, but in `train`");
+    let baseline = "[[step]]\nstage = \"baseline\"\nsplit = \"train\"\ntrain_split = \"trian\"\n";
+    let lacks = "step `baseline`: `train_split`: step `tokenize` has no rows in the split `trian`, but in `train`";
+    check("", "layout = \"classify\"\nlabel = \"title\"", baseline, lacks);
     let modern = "[[step]]\nstage = \"train\"\nsteps = 9\nmodel = { family = \"bert\", style = \"modernbert\" }\n";
     let pairs = "layout = \"pairs\"\nmodel = \"masked\"";
     check("kind = \"wordpiece\"", pairs, modern, "ModernBERT has no head for pairs of segments, as step `tokenize` makes them");

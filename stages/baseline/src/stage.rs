@@ -40,6 +40,10 @@ impl Stage for Baseline {
             _ => {}
         }
         self.check_for(method)?;
+        origins::known_split(site, &self.split)?;
+        if matches!(method, Method::Linear | Method::FrequentTag) {
+            origins::known_split(site, &self.train_split).context("`train_split`")?;
+        }
         self.method = Some(method);
         Ok(())
     }

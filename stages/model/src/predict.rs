@@ -170,9 +170,8 @@ impl Stage for Predict {
         self.check_layout(site.upstream("tokens"))?;
         crate::sources::readable_tokens(site)?;
         crate::sources::trained_tokens(site)?;
-        crate::sources::known_split(site, &self.split)?;
         origins::check(site, self.columns.is_some())?;
-        Ok(())
+        origins::known_split(site, &self.split)
     }
 
     fn run(&self, ctx: &Context, inputs: &Inputs, draft: &Draft) -> Result<()> {

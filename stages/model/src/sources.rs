@@ -176,7 +176,7 @@ pub(crate) fn fitting_tokens(site: &Site, train: &Train) -> Result<()> {
         train.check_prompts(family, true)?;
         applies::check_learned(train, family, None)?;
     }
-    let splits: Option<Vec<BTreeSet<String>>> = tokens.iter().map(|step| splits(site, step)).collect();
+    let splits: Option<Vec<BTreeSet<String>>> = tokens.iter().map(|step| origins::splits(site, step)).collect();
     splits.map_or(Ok(()), |splits| train.check_splits(&splits.into_iter().flatten().collect()))?;
     let Some(tokenizer) = site.upstream("tokenizer") else { return Ok(()) };
     let mut used = Vec::new();
@@ -187,41 +187,6 @@ pub(crate) fn fitting_tokens(site: &Site, train: &Train) -> Result<()> {
     one_tokenizer(&used, &tokenizer.name)?;
     let Some(network) = network else { return Ok(()) };
     tokens.into_iter().try_for_each(|tokens| fitting_rows(tokens, network))
-}
-
-/// Refuses a split that the tokens have no rows of, as far as that is known.
-pub(crate) fn known_split(site: &Site, split: &str) -> Result<()> {
-    let Some(tokens) = site.upstream("tokens") else { return Ok(()) };
-    match splits(site, tokens) {
-        Some(known) if !known.contains(split) => {
-            bail!("step `{}` has no rows in the split `{split}`, but in {}", tokens.name, list(known.iter().map(String::as_str)))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The splits that a step's rows can be of: those of the nearest `split` above, or `train` of documents that were only imported.
-/// `None` where their files alone tell.
-fn splits(site: &Site, step: &StepView) -> Option<BTreeSet<String>> {
-    if step.stage == "import" || step.stage == "split" {
-        return named_splits(step);
-    }
-    let (_, documents) = step.inputs.iter().find(|(port, _)| port == "documents")?;
-    let splits: Option<Vec<BTreeSet<String>>> = documents.iter().map(|name| splits(site, site.step(name)?)).collect();
-    Some(splits?.into_iter().flatten().collect())
-}
-
-/// The splits that an `import` or a `split` gives its documents; `None` where they stand in a column.
-fn named_splits(step: &StepView) -> Option<BTreeSet<String>> {
-    let train = || BTreeSet::from(["train".to_string()]);
-    if step.stage == "import" {
-        return Some(train());
-    }
-    if let Some(since) = step.settings["since"].as_object() {
-        return Some(since.keys().cloned().chain(train()).collect());
-    }
-    let parts = step.settings["parts"].as_object().filter(|_| step.settings["from"].is_null())?;
-    Some(parts.iter().filter(|(_, share)| share.as_f64() > Some(0.0)).map(|(name, _)| name.clone()).collect())
 }
 
 /// Refuses other tokenizers than this step's; `used` are steps with the tokenizers that they used.
@@ -301,8 +266,6 @@ fn fitting_rows(tokens: &StepView, NetworkLimits { family, positions, .. }: &Net
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn check(json: &str, expected: &str) {
@@ -331,7 +294,7 @@ mod tests {
     #[test]
     fn phases_follow_one_another_and_begin_before_the_end() {
         let phases = |steps: &str, weights: &str, phases: [&str; 2]| {
-            let phases = phases.map(|phase| format!(r#"{{{phase}, "weights": {{"books": 1}}}}"#)).join(", ");
+            let phases = phases.map(|phase| format!(r#"{{{phase}, "weights": {{"books": 1, "web": 0}}}}"#)).join(", ");
             format!(r#"{{{steps}, "weights": {weights}, "curriculum": [{phases}]}}"#)
         };
         let web = r#"{"web": 1}"#;
@@ -369,15 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn splits_are_known_from_the_documents() {
-        let named = |stage: &str, settings: serde_json::Value| {
-            let splits = named_splits(&StepView { name: "x".into(), stage: stage.into(), settings, inputs: Vec::new() })?;
-            Some(splits.into_iter().collect::<Vec<_>>().join(" "))
-        };
-        assert_eq!(named("import", json!({})).as_deref(), Some("train"));
-        assert_eq!(named("split", json!({"parts": {"train": 0.9, "dev": 0.1, "test": 0.0}})).as_deref(), Some("dev train"));
-        assert_eq!(named("split", json!({"parts": {}, "since": {"dev": "2024"}})).as_deref(), Some("dev train"));
-        assert_eq!(named("split", json!({"parts": {}, "from": "column"})), None);
+    fn splits_that_the_tokens_lack_are_refused() {
         let check = |json: &str| {
             let train: Train = serde_json::from_str(json).unwrap();
             let splits = BTreeSet::from(["dev".to_string(), "train".to_string()]);

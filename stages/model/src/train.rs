@@ -323,12 +323,12 @@ impl Train {
         Some(NetworkLimits { family: model.family, positions: model.longest(rows), style: model.style })
     }
 
-    /// The family of the network, as far as it is known while planning.
     /// Whether the valid split has another name than by default, so that somebody means it to be there.
     pub fn names_valid_split(&self) -> bool {
         self.valid_split != default_valid_split()
     }
 
+    /// The family of the network, as far as it is known while planning.
     pub(crate) fn family(&self) -> Option<Family> {
         self.network.as_ref().map(|network| network.family).or(self.model.as_ref().map(|model| model.family))
     }
