@@ -1,11 +1,11 @@
-//! Records whose fields come from the format and not from the user's file: pages, WARC records, wiki pages, questions.
+//! Records whose fields come from the format and not from the user's file: pages, WARC records, wiki pages, questions, tagged sentences.
 
 use anyhow::Result;
 use serde_json::{Map, Value};
 
 use super::plan::Format;
 use super::rows::{Cell, Column, ColumnType, Fault, Place, Record, Rows};
-use super::{Shape, html, mediawiki, squad, warc};
+use super::{Shape, conll, html, mediawiki, squad, warc};
 
 /// The fields of a record; those that are null are left out.
 pub type Fields = Vec<(&'static str, Value)>;
@@ -17,6 +17,7 @@ pub fn of(format: Format) -> Option<Vec<&'static str>> {
         Format::Warc => Some([html::FIELDS, warc::FIELDS].concat()),
         Format::Mediawiki => Some(mediawiki::FIELDS.to_vec()),
         Format::Squad => Some(squad::FIELDS.to_vec()),
+        Format::Conll => Some(conll::FIELDS.to_vec()),
         _ => None,
     }
 }

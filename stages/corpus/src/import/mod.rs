@@ -6,6 +6,7 @@
 mod archive;
 mod charset;
 mod columns;
+mod conll;
 mod delimited;
 mod fields;
 mod frames;
@@ -40,12 +41,13 @@ use serde::{Deserialize, Serialize};
 
 use archive::{Compression, Meter};
 use charset::Encoding;
+use conll::Conll;
 use html::Html;
 use plan::{Content, Format, Piece};
 use rows::{Cell, Column, ColumnType, Rows, Seen};
 use stream::Stream;
 
-/// Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet, Arrow, HTML, WARC, MediaWiki and SQuAD files into documents, plain or packed, and as members of archives.
+/// Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet, Arrow, HTML, WARC, MediaWiki, SQuAD and CoNLL files into documents, plain or packed, and as members of archives.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
@@ -58,7 +60,8 @@ pub struct Import {
     /// `jsonl`, `text` (a file per document), `markdown` (the same, with a YAML block at the beginning kept as `front_matter` in `extra`),
     /// `lines` (a line per document), `csv` (with a header line; a field in double quotes may hold commas, line ends and `""` for a quote), `tsv`
     /// (with a header line; quotes mean nothing, so no field can hold a tab or a line end), `parquet`, `arrow` (IPC file or stream, Feather version 2), `html` (a page per file),
-    /// `warc` (pages, and the texts of WET files), `mediawiki` (XML dumps) or `squad` (SQuAD's JSON, a document for each question); by default from the extension of the file or the archive's member.
+    /// `warc` (pages, and the texts of WET files), `mediawiki` (XML dumps), `squad` (SQuAD's JSON, a document for each question) or `conll` (a line for each word with its tag, a document
+    /// for each sentence); by default from the extension of the file or the archive's member.
     #[serde(default)]
     pub format: Option<Format>,
     /// Field of a record that holds the text.
@@ -67,7 +70,8 @@ pub struct Import {
     /// Further columns and their types (`string`, `integer`, `float`, `boolean`): `{ label = "string", score = "float" }`.
     /// Pages have the fields `title`, `language`, `canonical_url`, `links`, `encoding` and `replaced`; WARC records besides them `url`, `date`,
     /// `content_type`, `http_status`, `record_id` and `truncated`; wiki pages `title`, `page_id`, `namespace`, `revision_id` and `timestamp`;
-    /// questions of SQuAD `question`, `answer` and `answer_start` (lists), `id`, `title` and `is_impossible`.
+    /// questions of SQuAD `question`, `answer` and `answer_start` (lists), `id`, `title` and `is_impossible`; sentences of CoNLL files
+    /// `words` and `tags`, lists for `tokenize layout = "tag"`.
     #[serde(default)]
     pub columns: BTreeMap<String, ColumnType>,
     /// Field that a column is read from where it has another name: `{ label = "Section" }`.
@@ -90,6 +94,9 @@ pub struct Import {
     /// Namespaces of a MediaWiki dump whose pages are read; 0 holds the articles.
     #[serde(default = "default_namespaces")]
     pub namespaces: Vec<i64>,
+    /// Of CoNLL files, where words and tags stand, and what joins words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conll: Option<Conll>,
     /// A longer record is rejected (bytes).
     #[serde(default = "default_record_bytes_max")]
     pub record_bytes_max: usize,
@@ -137,6 +144,7 @@ pub(crate) struct Shape {
     pub page_encoding: Encoding,
     pub html: Html,
     pub namespaces: Vec<i64>,
+    pub conll: Conll,
     pub record_bytes_max: usize,
     pub expansion_max: u64,
     pub window_bytes_max: u64,
@@ -153,7 +161,7 @@ impl Shape {
 
 impl Stage for Import {
     const NAME: &'static str = "import";
-    const ABOUT: &'static str = "Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet, Arrow, HTML, WARC, MediaWiki and SQuAD files into documents, plain or packed, and as members of archives.";
+    const ABOUT: &'static str = "Reads JSON Lines, CSV, TSV, plain text, Markdown, Parquet, Arrow, HTML, WARC, MediaWiki, SQuAD and CoNLL files into documents, plain or packed, and as members of archives.";
     const VERSION: u32 = 4;
     const INPUTS: &'static [Port] = &[];
     const OUTPUT: Kind = Kind::Documents;
@@ -173,6 +181,7 @@ impl Stage for Import {
         }
         self.check_columns()?;
         let mut known = Some(BTreeSet::new());
+        let mut may_be_conll = false;
         self.artifact_bytes = 0;
         for file in self.files(site)? {
             let (format, compression) = match Content::of(&file.path, self.format)? {
@@ -180,11 +189,18 @@ impl Stage for Import {
                 Content::Tar => (self.format, Compression::of(&file.path)),
                 Content::Zip => (self.format, Compression::Deflate),
             };
+            may_be_conll |= format.is_none_or(|format| format == Format::Conll);
             self.artifact_bytes += compression.artifact_bytes(file.bytes);
             known = known.zip(format.and_then(fields::of)).map(|(mut known, names)| {
                 known.extend(names);
                 known
             });
+        }
+        if let Some(conll) = &self.conll {
+            conll.check()?;
+            if !may_be_conll {
+                bail!("`conll` is for CoNLL files, and `paths` names none; give `format = \"conll\"` if these are");
+            }
         }
         self.check_fields(known.unwrap_or_default())
     }
@@ -249,6 +265,7 @@ fn read_stream(format: Format, stream: Stream, shape: &Shape, rows: &mut Rows) -
         Format::Warc => warc::read(stream, shape, rows),
         Format::Mediawiki => mediawiki::read(stream, shape, rows),
         Format::Squad => squad::read(stream, shape, rows),
+        Format::Conll => conll::read(stream, shape, rows),
     }
 }
 
@@ -265,6 +282,7 @@ impl Import {
             page_encoding: self.encoding.unwrap_or(Encoding::Auto),
             html: self.html,
             namespaces: self.namespaces.clone(),
+            conll: self.conll.clone().unwrap_or_default(),
             record_bytes_max: self.record_bytes_max,
             expansion_max: self.expansion_max,
             window_bytes_max: self.window_bytes_max,
@@ -785,6 +803,7 @@ pub(crate) mod tests {
             ("html", b"<html lang=en><title>T</title><main><p>one &amp; two</main></html>".to_vec()),
             ("warc", warc::tests::record("resource", "text/html", b"<p>one").repeat(2)),
             ("xml", mediawiki::tests::dump(&[mediawiki::tests::page("T", 0, "", "one")]).into_bytes()),
+            ("conll", b"one B-X\ntwo O\n\n\xe4\xb8\x89\tO\n".to_vec()),
             ("tar", tar),
             ("zip", zip),
         ]
@@ -924,6 +943,15 @@ pub(crate) mod tests {
             xml, random: 0 broken_xml
             xml, deep: 0 broken_xml
             xml, a long line: 0 record_too_long
+            conll, empty: 0
+            conll, cut: 1
+            conll, zeros: 0 broken_conll
+            conll, zeros inside: 1 binary_text
+            conll, wrong bytes: 1 invalid_utf8
+            conll, UTF-16: 0 invalid_utf8
+            conll, random: 0 invalid_utf8
+            conll, deep: 0 broken_conll
+            conll, a long line: 1 record_too_long
             tar, empty: 0
             tar, cut: 1 truncated_archive
             tar, zeros: 0 truncated_archive

@@ -88,13 +88,32 @@ fn front_matter(text: &str) -> Option<(&str, &str)> {
 
 /// Calls `sink` for every line that is neither blank, nor too long, nor wrongly encoded.
 fn each_line(stream: Stream, shape: &Shape, rows: &mut Rows, mut sink: impl FnMut(&str, Place, &mut Rows) -> Result<()>) -> Result<()> {
+    every_line(stream, shape, rows, |line, place, rows| match line {
+        Ok(Some(line)) => sink(line, place, rows),
+        Ok(None) => Ok(()),
+        Err(fault) => rows.reject(place, fault),
+    })
+    .map(drop)
+}
+
+/// Calls `sink` for every line, with nothing for a blank one and a fault for one that is too long or wrongly encoded. Tells whether the stream
+/// came to its end; one that broke is a reject.
+pub fn every_line(
+    stream: Stream,
+    shape: &Shape,
+    rows: &mut Rows,
+    mut sink: impl FnMut(Result<Option<&str>, Fault>, Place, &mut Rows) -> Result<()>,
+) -> Result<bool> {
     let mut lines = Lines::new(stream.reader, shape.record_bytes_max, stream.position, stream.line);
     loop {
         let (offset, number) = lines.place();
         let line = match lines.next() {
             Ok(Some(line)) => line,
-            Ok(None) => return Ok(()),
-            Err(error) => return rows.reject(Place { position: offset, line: Some(number) }, fault(&stream.name, error)?),
+            Ok(None) => return Ok(true),
+            Err(error) => {
+                rows.reject(Place { position: offset, line: Some(number) }, fault(&stream.name, error)?)?;
+                return Ok(false);
+            }
         };
         let mut place = Place { position: line.offset, line: Some(line.number) };
         let mut bytes = line.bytes;
@@ -103,11 +122,13 @@ fn each_line(stream: Stream, shape: &Shape, rows: &mut Rows, mut sink: impl FnMu
             place.position = BOM.len() as u64;
         }
         if line.length > line.bytes.len() as u64 {
-            rows.reject(place, too_long(bytes, &format!("the line has {} bytes, that", line.length), shape))?;
-        } else if !bytes.trim_ascii().is_empty() {
+            sink(Err(too_long(bytes, &format!("the line has {} bytes, that", line.length), shape)), place, rows)?;
+        } else if bytes.trim_ascii().is_empty() {
+            sink(Ok(None), place, rows)?;
+        } else {
             match decode(bytes, shape.encoding) {
-                Ok(text) => sink(&text, place, rows)?,
-                Err(fault) => rows.reject(place, fault)?,
+                Ok(text) => sink(Ok(Some(&text)), place, rows)?,
+                Err(fault) => sink(Err(fault), place, rows)?,
             }
         }
     }

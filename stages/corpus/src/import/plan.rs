@@ -2,7 +2,7 @@
 //!
 //! Large plain line files are cut at the first newline after each 8 to 32 MiB, compressed ones where a decoder can begin, archives
 //! between members; small files share a part up to that size, in path order. Other compressed files, and CSV (whose fields may hold
-//! newlines), are never cut.
+//! newlines) and CoNLL, are never cut.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -29,8 +29,8 @@ fn part_bytes(files: &[InputFile]) -> u64 {
 
 /// What [`Format::from_name`] knows, for messages.
 const EXTENSIONS: &str = ".jsonl, .ndjson, .json, .txt, .text, .rst, .md, .markdown, .csv, .tsv, .parquet, .arrow, .arrows, .feather, .ipc, \
-    .html, .htm, .xhtml, .warc, .wet, .xml";
-pub const NAMES: &str = "jsonl, text, markdown, lines, csv, tsv, parquet, arrow, html, warc, mediawiki or squad";
+    .html, .htm, .xhtml, .warc, .wet, .xml, .conll, .bio, .iob, .iob2";
+pub const NAMES: &str = "jsonl, text, markdown, lines, csv, tsv, parquet, arrow, html, warc, mediawiki, squad or conll";
 
 /// How a file holds its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +60,8 @@ pub enum Format {
     Mediawiki,
     /// JSON of SQuAD 1.1 or 2.0: a document for each question.
     Squad,
+    /// A line for each word, with its tag in a column: a document for each sentence.
+    Conll,
 }
 
 impl Format {
@@ -78,6 +80,7 @@ impl Format {
             "html" | "htm" | "xhtml" => Format::Html,
             "warc" | "wet" => Format::Warc,
             "xml" => Format::Mediawiki,
+            "conll" | "bio" | "iob" | "iob2" => Format::Conll,
             _ => return None,
         })
     }
