@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use crate::harness::{Site, import, questions, split, tokenizer, tokens};
 
 fn config() -> String {
-    let masked = |name, layout, documents, lines: &str| {
-        tokens(name, layout, [documents, "learn_tokenizer"], &format!("model = \"masked\"\n{lines}"))
-    };
+    let by_wordpiece = |name, layout, documents, lines: &str| tokens(name, layout, [documents, "learn_tokenizer"], lines);
+    let masked = |name, layout, documents, lines: &str| by_wordpiece(name, layout, documents, &format!("model = \"masked\"\n{lines}"));
+    let decoded =
+        |name, layout, documents, lines: &str| by_wordpiece(name, layout, documents, &format!("model = \"encoder-decoder\"\n{lines}"));
     let answers =
         "question = \"question\"\nanswer = \"answer\"\nanswer_start = \"begin\"\nsequence_length = 32\nquestion_length = 8\nstride = 4";
     [
@@ -28,12 +29,19 @@ fn config() -> String {
         masked("questions", "answer", "squad", answers),
         tokens("labels", "tag", ["sentences_split", "bpe"], "model = \"causal\"\nwords = \"words\"\ntags = \"tags\"\nsequence_length = 64"),
         tokens("replies", "answer", ["squad", "bpe"], &format!("model = \"causal\"\n{answers}")),
+        decoded("volumes", "classify", "poems_split", "text_pair = \"title\"\nlabel = \"edition\"\nsequence_length = 64"),
+        decoded("names", "tag", "sentences_split", "words = \"words\"\ntags = \"tags\"\nsequence_length = 64"),
+        decoded("authors", "answer", "squad", answers),
     ]
     .concat()
 }
 
-/// Steps that train on tokens, and predict them.
+/// Steps that train on tokens, and predict them; of the family seq2seq, its style is named.
 fn training(tokens: &str, family: &str, more: &str) -> String {
+    let (family, style) = match family {
+        "t5" | "marian" => ("seq2seq", format!(", seq2seq = {{ style = \"{family}\" }}")),
+        family => (family, String::new()),
+    };
     let tokenizer = if family == "gpt" { "bpe" } else { "learn_tokenizer" };
     let predict =
         if more.is_empty() { String::new() } else { format!("[[step]]\nstage = \"predict\"\nname = \"{tokens}_predict\"\n{more}\n") };
@@ -42,7 +50,7 @@ fn training(tokens: &str, family: &str, more: &str) -> String {
 [[step]]
 stage = "train"
 name = "{tokens}_model"
-model = {{ family = "{family}", layers = 1, width = 16, heads = 2 }}
+model = {{ family = "{family}", layers = 1, width = 16, heads = 2{style} }}
 steps = 3
 inputs = {{ tokens = "{tokens}", tokenizer = "{tokenizer}" }}
 
@@ -97,7 +105,7 @@ fn every_layout_trains_and_predicts_and_is_traced() {
         assert_eq!([site.value(&lengths), site.value(&wrong)], [0, 0]);
     }
     assert_eq!(site.value("select count(*) as n from questions_predict"), 40);
-    answers_to_a_question(&site);
+    answers_to_a_question(&site, "questions_model");
     assert_eq!(site.value("select count(*) as n from orders_score where metric = 'accuracy' and system = 'model'"), 1);
     assert_eq!(
         site.value("select count(*) as n from entities_score where class is null and signature like 'mode:strict|scheme:IOB2|%'"),
@@ -131,11 +139,54 @@ fn every_layout_trains_and_predicts_and_is_traced() {
     }
 }
 
+#[test]
+fn t5_classifies_tags_and_finds_answers() {
+    let predict =
+        |tokens: &str, split: &str| format!("split = \"{split}\"\ninputs = {{ model = \"{tokens}_model\", tokens = \"{tokens}\" }}");
+    // Goes on from the body that learned classes.
+    let after = "inputs = { tokens = \"authors\", tokenizer = \"learn_tokenizer\"";
+    let model = "model = { family = \"seq2seq\", layers = 1, width = 16, heads = 2, seq2seq = { style = \"t5\" } }\n";
+    let authors = training("authors", "t5", &predict("authors", "train"));
+    let authors = authors.replace(model, "").replace(after, &format!("{after}, model = \"volumes_model\""));
+    let steps = [
+        training("volumes", "t5", &predict("volumes", "test")),
+        training("names", "t5", &predict("names", "test")),
+        authors,
+        score("volumes", ""),
+        score("names", ""),
+        score("authors", ""),
+    ];
+    let site = site(&steps.concat());
+    site.ok(&["run", "x.toml", "--quiet"]);
+    for (tokens, ending) in [("volumes", "SequenceClassification"), ("names", "TokenClassification"), ("authors", "QuestionAnswering")] {
+        let path = site.path().join(format!("runs/x/steps/{tokens}_model/model/config.json"));
+        let config: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        assert_eq!(config["architectures"], json!([format!("T5For{ending}")]));
+        assert!(site.value(&format!("select count(*) as n from {tokens}_score where metric in ('accuracy', 'f1')")).as_u64() > Some(0));
+    }
+    let lengths = "select count(*) as n from names_predict where array_length(gold) <> array_length(prediction)";
+    let wrong = "select count(*) as n from authors_predict p join squad d using (id)
+        where p.prediction <> substr(d.text, p.start + 1, p.\"end\" - p.start)";
+    assert_eq!([lengths, wrong].map(|query| site.value(query)), [0, 0]);
+    answers_to_a_question(&site, "authors_model");
+    // What a step said of a pair is what is said of it when it is asked for.
+    let row = &site.sql(
+        "select d.text, d.title, p.probabilities from volumes_predict p join poems d using (id) where char_count(d.text) < 40 limit 1",
+    )[0];
+    let text = |name: &str| row[name].as_str().unwrap();
+    let said = site.ok(&["classify", "x.toml", "volumes_model", "--json", "--pair", text("title"), "--", text("text")]).stdout;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let of_step: Vec<f64> = row["probabilities"].as_array().unwrap().iter().map(|p| p.as_f64().unwrap()).collect();
+    let asked: Vec<f64> = said["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).collect();
+    assert_eq!(asked.len(), of_step.len());
+    assert!(asked.iter().zip(&of_step).all(|(a, b)| (a - b).abs() < 1e-5), "{said} {row}");
+}
+
 /// `mill answer` cuts its answers out of the context, however it is asked.
-fn answers_to_a_question(site: &Site) {
+fn answers_to_a_question(site: &Site, model: &str) {
     let (question, context) = ("谁写诗?", "今天 é李白写诗 ".repeat(20));
     let ask = |args: &[&str], input: &str| -> Vec<Value> {
-        let args = [&["answer", "x.toml", "questions_model", "--json"], args].concat();
+        let args = [&["answer", "x.toml", model, "--json"], args].concat();
         let mut child = site.command(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let done = child.wait_with_output().unwrap();
@@ -172,6 +223,19 @@ fn wrong_combinations_are_refused_while_planning() {
     check(
         &training("orders", "bert", "inputs = { model = \"orders_model\", tokens = \"titles\" }"),
         "step `orders_model` learned from tokens with layout = \"pairs\" and cannot predict those of step `titles` with layout = \"classify\"",
+    );
+    check(
+        &training("volumes", "marian", ""),
+        "step `volumes`: the style marian has no head for tokens of the layout classify, in transformers neither; gpt, bert and seq2seq = { style = \"t5\" } have one",
+    );
+    check(
+        &training("titles", "t5", ""),
+        "step `titles`: tokens of the layout classify for masked models; a model of the family seq2seq needs",
+    );
+    check(&training("orders", "t5", ""), "step `orders` makes tokens of the layout pairs; a model of the family seq2seq learns from");
+    check(
+        &training("volumes", "bert", ""),
+        "step `volumes` made tokens with model = \"encoder-decoder\", a model of the family bert needs",
     );
     let others = |step: &str, documents: &str| {
         let inputs = format!("inputs = {{ model = \"{step}_model\", tokens = \"{step}\", documents = \"{documents}\" }}");

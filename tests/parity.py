@@ -78,10 +78,16 @@ NETWORKS = {
     "t5": ("sentences", T5 + " }", "T5ForConditionalGeneration", None),
     "t5_gated": ("sentences", T5 + ', activation = "gated-gelu", tied = false }', "T5ForConditionalGeneration", None),
     "t5_denoise": ("spans", T5 + " }", "T5ForConditionalGeneration", None),
+    "t5_class": ("decoded_editions", T5 + " }", "T5ForSequenceClassification", ONE),
+    "t5_several": ("decoded_several", T5 + ', activation = "gated-gelu", tied = false }', "T5ForSequenceClassification", SEVERAL),
+    "t5_number": ("decoded_numbers", T5 + ", decoder_layers = 1 }", "T5ForSequenceClassification", NUMBER),
+    "t5_tags": ("decoded_entities", T5 + " }", "T5ForTokenClassification", None),
+    "t5_answers": ("decoded_questions", T5 + " }", "T5ForQuestionAnswering", None),
 }
 TRANSLATORS = [name for name, (tokens, *_) in NETWORKS.items() if tokens == "sentences"]
 # Networks whose texts, cut and framed by the tokenizer of the folder, must get what `predict` said.
 OF_TEXTS = ["bert_class", "bert_several", "bert_number", "modernbert_class", "gpt2_class", "gpt2_several", "gpt2_number", "llama_class"]
+OF_TEXTS += ["t5_class", "t5_several", "t5_number"]
 
 DOCUMENTS = """
 root = "ROOT"
@@ -146,6 +152,9 @@ TOKENS = {
     "causal_entities": ("tagged", "bpe", 'model = "causal"\nlayout = "tag"\nwords = "words"\ntags = "tags"'),
     "sentences": ("pairs", "unigram", 'model = "encoder-decoder"\nlayout = "translate"\nsource = "text"\ntarget = "en"\ntoo_long = "cut"'),
 }
+for name in ("editions", "several", "numbers", "entities", "questions"):
+    documents, _, settings = TOKENS[name]
+    TOKENS[f"decoded_{name}"] = (documents, "unigram", settings.replace('"masked"', '"encoder-decoder"'))
 
 
 def step(stage, name, *settings):
@@ -306,7 +315,7 @@ def check_texts(arguments, folder, name, model):
     """The largest difference between what `predict` said of texts and what transformers says of all of them at once."""
     tokens, _, _, problem = NETWORKS[name]
     documents = TOKENS[tokens][0]
-    second = ", d.title" if tokens == "editions" else ""
+    second = ", d.title" if tokens.endswith("editions") else ""
     wanted = "p.prediction" if problem == NUMBER else "p.probabilities"
     rows = rows_of(arguments, folder, f"select d.text{second}, {wanted} as said from {name}_said1 p join {documents} d using (id) order by p.id")
     tokenizer, (network, _) = transformers.AutoTokenizer.from_pretrained(model), opened(model)

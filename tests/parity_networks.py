@@ -48,6 +48,13 @@ def configs(**more):
     }
 
 
+def t5(**more):
+    return transformers.T5Config(
+        d_model=32, d_kv=6, d_ff=56, num_layers=3, num_decoder_layers=2, num_heads=4, vocab_size=90, relative_attention_num_buckets=8,
+        relative_attention_max_distance=9, feed_forward_proj="gated-gelu", pad_token_id=0, eos_token_id=2, decoder_start_token_id=0, **more,
+    )  # fmt: skip
+
+
 def language_models():
     """A network with a language model's head of every style."""
     for style, config in configs().items():
@@ -59,9 +66,9 @@ def language_models():
 
 def heads():
     """A network with every other head that its style has here."""
-    names = {"gpt2": "GPT2", "llama": "Llama", "qwen3": "Qwen3", "bert": "Bert", "modernbert": "ModernBert"}
+    names = {"gpt2": "GPT2", "llama": "Llama", "qwen3": "Qwen3", "bert": "Bert", "modernbert": "ModernBert", "t5": "T5"}
     for problem, (ending, more) in PROBLEMS.items():
-        for style, config in configs(**more).items():
+        for style, config in {**configs(**more), "t5": t5(**more)}.items():
             if problem == "pairs" and style != "bert":
                 continue
             torch.manual_seed(3)
@@ -69,13 +76,16 @@ def heads():
 
 
 def batch(config, rows=3, length=9):
-    """Random ids: with segments of BERT, with padding at the end of a row for others."""
+    """Random ids: with segments of BERT, with padding at the end of a row for others; those of T5 end in its end-of-text token."""
     generator = torch.Generator().manual_seed(7)
     ids = torch.randint(3, config.vocab_size, (rows, length), generator=generator)
     if config.model_type == "bert":
         return {"input_ids": ids, "token_type_ids": (torch.arange(length) > length // 2).long().expand(rows, length).contiguous()}
     if config.model_type != "modernbert" and config.pad_token_id is not None:
         ids[1, -3:] = config.pad_token_id
+    if config.model_type == "t5":
+        # The hidden state of what ends a text tells its class.
+        ids[0::2, -1] = ids[1, -4] = config.eos_token_id
     return {"input_ids": ids}
 
 

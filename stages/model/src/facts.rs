@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use engine::Artifact;
 
-use crate::{Head, LabelType, NetworkConfig, Objective};
+use crate::{Family, Head, LabelType, NetworkConfig, Objective, fitting};
 
 /// The facts of tokens artifacts that are read as one.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -142,7 +142,7 @@ impl Facts {
             let (family, wanted) = (config.family.name(), wanted.join(" or "));
             bail!("a model of the family {family} needs tokens for {wanted} models, these are for {} ones", self.model);
         }
-        Ok(())
+        if config.family == Family::Seq2seq { fitting::check_ends(&self.layout, &self.model) } else { Ok(()) }
     }
 }
 

@@ -20,9 +20,9 @@ pub enum Objective {
     Classify,
     /// The target after a prompt; the loss is on the target alone (gpt, rnn).
     Complete,
-    /// The tag of each word (gpt, bert).
+    /// The tag of each word (gpt, bert, seq2seq of the style t5).
     Tag,
-    /// First and last token of an answer within its context (gpt, bert).
+    /// First and last token of an answer within its context (gpt, bert, seq2seq of the style t5).
     Answer,
     /// Masked tokens, and how two segments belong together (bert); both losses are summed.
     Pairs,
@@ -164,9 +164,9 @@ pub fn objective_for(wanted: Option<Objective>, family: Family, layout: &str) ->
         },
         "complete" => (Objective::Complete, &[Family::Gpt, Family::Rnn]),
         "translate" => (Objective::Translate, &[Family::Seq2seq]),
-        "classify" => (Objective::Classify, &[Family::Gpt, Family::Bert]),
-        "tag" => (Objective::Tag, &[Family::Gpt, Family::Bert]),
-        "answer" => (Objective::Answer, &[Family::Gpt, Family::Bert]),
+        "classify" => (Objective::Classify, &[Family::Gpt, Family::Bert, Family::Seq2seq]),
+        "tag" => (Objective::Tag, &[Family::Gpt, Family::Bert, Family::Seq2seq]),
+        "answer" => (Objective::Answer, &[Family::Gpt, Family::Bert, Family::Seq2seq]),
         "pairs" => (Objective::Pairs, &[Family::Bert]),
         _ => bail!("tokens have the unknown layout `{layout}`; known are packed, complete, translate, classify, tag, answer and pairs"),
     };
@@ -185,6 +185,21 @@ pub fn objective_for(wanted: Option<Objective>, family: Family, layout: &str) ->
     }
 }
 
+/// Why the style marian learns nothing from a layout.
+pub fn no_head(layout: &str) -> String {
+    format!(
+        "the style marian has no head for tokens of the layout {layout}, in transformers neither; gpt, bert and seq2seq = {{ style = \"t5\" }} have one"
+    )
+}
+
+/// Refuses texts that do not end as a source does: what is said of a text is read where it ends.
+pub(crate) fn check_ends(layout: &str, model: &str) -> Result<()> {
+    if layout != "packed" && model != "encoder-decoder" {
+        bail!("tokens of the layout {layout} for {model} models; a model of the family seq2seq needs model = \"encoder-decoder\" there");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +214,7 @@ mod tests {
             (Family::Rnn, "complete", Objective::Complete),
             (Family::Seq2seq, "packed", Objective::Denoise),
             (Family::Seq2seq, "translate", Objective::Translate),
+            (Family::Seq2seq, "answer", Objective::Answer),
         ] {
             assert_eq!(check(None, family, layout), Ok(objective));
         }

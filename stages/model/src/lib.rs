@@ -39,7 +39,7 @@ pub use design::{Activation, Design, LocalAttention, NormKind, PositionEmbedding
 pub use entities::{Entity, Tags};
 pub use evaluate::Evaluate;
 pub use facts::Facts;
-pub use fitting::{LabelType, Objective, objective_for};
+pub use fitting::{LabelType, Objective, no_head, objective_for};
 pub use huggingface::ends_of_texts;
 pub use import_predictions::ImportPredictions;
 pub use job::{Event, Job, Report, STOPPED, Task};

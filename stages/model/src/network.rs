@@ -19,7 +19,7 @@ pub enum Family {
     Bert,
     /// Recurrent networks: read left to right, predict the next token, generate.
     Rnn,
-    /// Encoder and decoder: read a text, write another.
+    /// Encoder and decoder: read a text, write another; T5 also classifies, tags, finds answers.
     Seq2seq,
 }
 

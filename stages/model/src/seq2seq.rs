@@ -1,4 +1,5 @@
-//! Encoder–decoder networks (family `seq2seq`): their settings and their `config.json`, as MarianMTModel and T5ForConditionalGeneration have it.
+//! Encoder–decoder networks (family `seq2seq`): their settings and their `config.json`, as MarianMTModel and T5ForConditionalGeneration, or
+//! T5 with one of the other heads of [`architectures`], have it.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use engine::StepView;
@@ -6,9 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::fitting::{check_ends, no_head};
 use crate::huggingface::{demand, integer, special};
 use crate::train::is_default;
-use crate::{Family, Head, ModelSettings, NetworkConfig, Train};
+use crate::{Family, Head, ModelSettings, NetworkConfig, Train, architectures};
 
 /// T5 has no table of positions, so nothing ends its inputs.
 pub(crate) const T5_POSITIONS: i64 = 1 << 20;
@@ -41,8 +43,14 @@ impl Default for Denoise {
     }
 }
 
-/// Refuses settings of a training that do not go with encoder and decoder.
-pub(crate) fn check(train: &Train, family: Option<Family>, tokens: &[&StepView], tokenizer: Option<&StepView>) -> Result<()> {
+/// Refuses settings of a training that do not go with encoder and decoder, and tokens that the style, where it is known, has no head for.
+pub(crate) fn check(
+    train: &Train,
+    family: Option<Family>,
+    style: Option<Style>,
+    tokens: &[&StepView],
+    tokenizer: Option<&StepView>,
+) -> Result<()> {
     let Denoise { probability, mean_length } = train.denoise;
     if !(probability > 0.0 && probability < 1.0 && mean_length >= 1.0) {
         bail!("denoise: probability = {probability} must be between 0 and 1, and mean_length = {mean_length} at least 1");
@@ -56,8 +64,16 @@ pub(crate) fn check(train: &Train, family: Option<Family>, tokens: &[&StepView],
     tokens.iter().try_for_each(|step| match step.settings["layout"].as_str() {
         Some("packed") => tokenizer.map_or(Ok(()), |step| check_sentinels(&step.name, &step.settings["special_tokens"])),
         Some("translate") | None => Ok(()),
+        Some(layout @ ("classify" | "tag" | "answer")) => {
+            if style == Some(Style::Marian) {
+                bail!("step `{}`: {}", step.name, no_head(layout));
+            }
+            let model = step.settings["model"].as_str().unwrap_or("causal");
+            check_ends(layout, model).with_context(|| format!("step `{}`", step.name))
+        }
         Some(other) => bail!(
-            "step `{}` makes tokens of the layout {other}; a model of the family seq2seq learns from translate, and from packed (denoise)",
+            "step `{}` makes tokens of the layout {other}; a model of the family seq2seq learns from translate, from packed (denoise), and, \
+             of the style t5, from classify, tag and answer",
             step.name
         ),
     })
@@ -248,8 +264,8 @@ fn marian_to_json(network: &NetworkConfig) -> Value {
 
 fn t5_to_json(network: &NetworkConfig) -> Value {
     let own = &network.seq2seq;
-    json!({
-        "architectures": ["T5ForConditionalGeneration"],
+    let mut config = json!({
+        "architectures": [format!("T5{}", architectures::ending(&network.head).unwrap_or("ForConditionalGeneration"))],
         "model_type": "t5",
         "is_encoder_decoder": true,
         "d_model": network.width,
@@ -270,7 +286,11 @@ fn t5_to_json(network: &NetworkConfig) -> Value {
         "decoder_start_token_id": network.special.pad,
         "n_positions": network.positions,
         "use_cache": true,
-    })
+    });
+    if network.head != Head::Causal {
+        config["classifier_dropout"] = network.dropout.into();
+    }
+    config
 }
 
 /// Reads `config.json` of the model types marian and t5.
@@ -354,7 +374,7 @@ fn t5_from_json(config: &Value) -> Result<NetworkConfig> {
         heads: integer(config, "num_heads")?,
         feed_forward: integer(config, "d_ff")?,
         dropout: config["dropout_rate"].as_f64().unwrap_or(0.1),
-        head: Head::Causal,
+        head: architectures::from_json(config, Head::Causal)?,
         special: special(config),
         design: Default::default(),
         recurrent: Default::default(),

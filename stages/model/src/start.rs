@@ -10,7 +10,7 @@ use engine::{Inputs, Site, StepView};
 use serde_json::Value;
 
 use crate::train::NetworkLimits;
-use crate::{NetworkConfig, Style};
+use crate::{NetworkConfig, Style, Train, seq2seq};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -82,14 +82,33 @@ fn read_json(path: &Path) -> Result<Value> {
 
 /// The published network that a step trains, by its settings, its folder or the step that it starts from, as far as they tell.
 pub(crate) fn style(site: &Site, step: &StepView) -> Option<Style> {
-    if let Some(from) = step.settings["from"].as_str() {
-        return NetworkConfig::from_json(&read_json(&site.root().join(from).join(CONFIG)).ok()?).ok()?.style();
-    }
-    let before = step.inputs.iter().filter(|(port, _)| port == "model").flat_map(|(_, steps)| steps).find_map(|name| site.step(name));
-    match before {
-        Some(step) => style(site, step),
+    let step = first(site, step);
+    match step.settings["from"].as_str() {
+        Some(from) => of_folder(site, from)?.style(),
         None => serde_json::from_value(step.settings["model"]["style"].clone()).ok(),
     }
+}
+
+/// The same of a network of the family seq2seq.
+pub(crate) fn seq2seq_style(site: &Site, train: &Train) -> Option<seq2seq::Style> {
+    let before = site.upstream("model").map(|step| &first(site, step).settings);
+    let from = train.from.as_deref().or_else(|| before?["from"].as_str());
+    match (from, &train.model) {
+        (Some(from), _) => Some(of_folder(site, from)?.seq2seq.style),
+        (None, Some(model)) => Some(model.seq2seq.style),
+        // One that is not given is not noted either.
+        (None, None) => Some(serde_json::from_value(before?["model"]["seq2seq"]["style"].clone()).unwrap_or_default()),
+    }
+}
+
+/// The step that a chain of trainings begins with.
+fn first<'a>(site: &'a Site, step: &'a StepView) -> &'a StepView {
+    let mut before = step.inputs.iter().filter(|(port, _)| port == "model").flat_map(|(_, steps)| steps);
+    before.find_map(|name| site.step(name)).map_or(step, |step| first(site, step))
+}
+
+fn of_folder(site: &Site, from: &str) -> Option<NetworkConfig> {
+    NetworkConfig::from_json(&read_json(&site.root().join(from).join(CONFIG)).ok()?).ok()
 }
 
 /// Reads the description of the network in `from` and makes its files part of the key.

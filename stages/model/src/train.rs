@@ -351,7 +351,8 @@ impl Stage for Train {
         self.network = self.limits(site)?;
         let family = self.family();
         crate::recurrent::check(self, family, &site.upstreams("tokens"))?;
-        crate::seq2seq::check(self, family, &site.upstreams("tokens"), site.upstream("tokenizer"))?;
+        let style = start::seq2seq_style(site, self);
+        crate::seq2seq::check(self, family, style, &site.upstreams("tokens"), site.upstream("tokenizer"))?;
         judgements::prepare(site, &self.word_similarity, &self.word_analogies)?;
         self.name_sources(site.connected("tokens"))?;
         crate::sources::fitting_tokens(site, self)

@@ -159,7 +159,12 @@ impl Model {
             layout: layout.into(),
             label_type,
             segments: rows.iter().any(|row| !row.segments.is_empty()),
-            model: if config.family == Family::Bert { "masked" } else { "causal" }.into(),
+            model: match config.family {
+                Family::Bert => "masked",
+                Family::Seq2seq => "encoder-decoder",
+                Family::Gpt | Family::Rnn => "causal",
+            }
+            .into(),
             vocab_size: config.vocab_size,
             pad_id: config.special.pad.or(pad),
             eos_id: config.special.eos.or(eos),

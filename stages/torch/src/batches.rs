@@ -96,7 +96,7 @@ pub struct Buffers {
     positions: Vec<i64>,
     /// Which of two texts a token is of, when rows hold two.
     segments: Vec<i64>,
-    /// The last token of each row that is none of what fills up rows, for causal heads, as transformers has it.
+    /// The last token of each row that is none of what fills up rows, for heads of causal networks and of decoders, as transformers has it.
     last: Vec<i64>,
     /// Places of the flattened batch that are predicted.
     places: Vec<i64>,
@@ -164,6 +164,10 @@ impl Buffers {
             if self.causal && answer != Answer::Next {
                 // As transformers finds it, so that its padded batches agree: padding may be the end-of-text token.
                 self.last.push(row.tokens.iter().rposition(|token| *token != facts.filler()).unwrap_or(0) as i64);
+            }
+            if facts.model == "encoder-decoder" && matches!(answer, Answer::Class | Answer::Classes | Answer::Number) {
+                // The token that ends the text.
+                self.last.push(length.saturating_sub(1) as i64);
             }
             self.answer(facts, i, row);
             if facts.weights {

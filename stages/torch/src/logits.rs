@@ -1,13 +1,13 @@
 //! `mill-model logits FOLDER IDS.json`: the logits of a model folder as JSON, for comparison with other programs.
 //!
-//! IDS.json is a list of rows of equal length, or `{"ids": […], "segments": […]}`; for encoder–decoder networks `{"source": rows, "target": rows}`,
-//! whose targets begin with what the decoder begins with. The answer has logits per token, per class, or per end of an answer and token; of a
-//! model that also tells how segments belong together, `pairs` has those.
+//! IDS.json is a list of rows of equal length, or `{"ids": […], "segments": […]}`; for encoder–decoder networks that write texts
+//! `{"source": rows, "target": rows}`, whose targets begin with what the decoder begins with. The answer has logits per token, per class, or per
+//! end of an answer and token; of a model that also tells how segments belong together, `pairs` has those.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use model::Head;
+use model::{Family, Head};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -48,10 +48,11 @@ pub fn logits(loaded: &Loaded, input: &Input) -> Result<(Tensor, Option<Tensor>)
     if input.target.is_none() && network.encoder_decoder().is_some() {
         bail!("this network has an encoder and a decoder: give {{\"source\": …, \"target\": …}}");
     }
-    let pad = loaded.config.special.pad;
-    let last = |row: &Vec<i64>| row.iter().rposition(|id| Some(*id) != pad).unwrap_or(0) as i64;
+    let (special, decodes) = (&loaded.config.special, loaded.config.family == Family::Seq2seq);
+    let is_last = |id: Option<i64>| if decodes { id == special.eos } else { id != special.pad };
+    let last = |row: &Vec<i64>| row.iter().rposition(|id| is_last(Some(*id))).unwrap_or(0) as i64;
     let last: Vec<i64> = input.ids.iter().map(last).collect();
-    let reads_last = loaded.config.family == model::Family::Gpt && loaded.config.head.reads_text();
+    let reads_last = loaded.config.head.reads_text() && (decodes || loaded.config.family == Family::Gpt);
     let table = |rows: &Option<Vec<Vec<i64>>>| rows.as_ref().map(|rows| Tensor::from_slice2(rows));
     let seen = Seen {
         segments: table(&input.segments),

@@ -25,7 +25,7 @@ pub enum Init {
 }
 
 /// Beginnings of the names of heads, which begin with random values where a start does not have them, and are trained beside adapters.
-const HEADS: [&str; 7] = ["bert.pooler.", "cls.", "classifier.", "qa_outputs.", "head.", "decoder.bias", "score."];
+const HEADS: [&str; 8] = ["bert.pooler.", "cls.", "classifier.", "classification_head.", "qa_outputs.", "head.", "decoder.bias", "score."];
 
 /// Whether a variable is part of a head.
 fn is_head(name: &str) -> bool {

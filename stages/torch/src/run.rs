@@ -119,6 +119,9 @@ fn network(settings: &Train, base: Option<NetworkConfig>, family: Family, object
     if let (Head::Pairs { .. }, Some(Style::Modernbert)) = (&config.head, config.style()) {
         bail!("ModernBERT has no head for pairs of segments; take style = \"bert\"");
     }
+    if family == Family::Seq2seq && config.seq2seq.style == model::seq2seq::Style::Marian && config.head != Head::Causal {
+        bail!("{}", model::no_head(&facts.layout));
+    }
     Ok(config)
 }
 

@@ -55,8 +55,9 @@ impl Speed {
         let elsewhere = |name: &str| embeddings::NAMES.iter().chain(&TABLES).chain(&LAST).any(|end| name.ends_with(end));
         let body = parameters.named().into_iter().filter(|(name, tensor)| tensor.dim() > 1 && !elsewhere(name));
         let body = body.map(|(_, tensor)| tensor.numel() as f64).sum::<f64>();
-        // Of encoder and decoder, a token goes through one.
-        let body = if config.family == Family::Seq2seq { body / 2.0 } else { body };
+        // Of encoder and decoder, a token goes through one; below other heads, through all that is there.
+        let one = config.family == Family::Seq2seq && config.head == Head::Causal;
+        let body = if one { body / 2.0 } else { body };
         let has_vocabulary = matches!(config.head, Head::Causal | Head::Masked | Head::Pairs { .. });
         Speed {
             peak,

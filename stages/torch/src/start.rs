@@ -94,7 +94,9 @@ fn without_template(path: &Path) -> Option<Value> {
 
 /// The layer of a head that knows the classes.
 fn is_last_layer(name: &str) -> bool {
-    ["classifier.", "qa_outputs.", "score.", "cls.seq_relationship."].iter().any(|prefix| name.starts_with(prefix))
+    ["classifier.", "classification_head.out_proj.", "qa_outputs.", "score.", "cls.seq_relationship."]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod steps;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
-use model::{Design, Facts, Family, Head, Lora, NetworkConfig, Row, SpecialTokens, Style, Train};
+use model::{Design, Facts, Family, Head, Lora, NetworkConfig, Row, Seq2seq, SpecialTokens, Style, Train};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -44,10 +44,13 @@ pub(crate) fn config(family: Family, head: Head) -> NetworkConfig {
         Family::Rnn | Family::Seq2seq => Design::default(),
     };
     let special = SpecialTokens { pad: Some(0), bos: Some(1), eos: Some(2) };
+    // Of the family seq2seq, T5 alone has all heads.
+    let t5 = family == Family::Seq2seq && head != Head::Causal;
+    let of_t5 = Seq2seq { style: model::seq2seq::Style::T5, decoder_layers: Some(1), head_width: Some(8), ..Seq2seq::default() };
     NetworkConfig {
         family,
         vocab_size: VOCABULARY,
-        positions: 24,
+        positions: if t5 { 1 << 20 } else { 24 },
         layers: 2,
         width: 16,
         heads: 2,
@@ -57,7 +60,7 @@ pub(crate) fn config(family: Family, head: Head) -> NetworkConfig {
         special,
         design,
         recurrent: Default::default(),
-        seq2seq: Default::default(),
+        seq2seq: if t5 { of_t5 } else { Seq2seq::default() },
     }
 }
 

@@ -146,13 +146,14 @@ impl Weights {
     }
 }
 
-/// A name, and how others write it: networks without a head have no common beginning, those below one for answers another one than elsewhere, and
-/// old ones of TensorFlow call norms' values gamma and beta.
+/// A name, and how others write it: networks without a head have no common beginning, those below one for answers another one than elsewhere, a T5
+/// has one below some heads alone, and old ones of TensorFlow call norms' values gamma and beta.
 fn other_names(name: &str) -> Vec<String> {
     let mut names = vec![name.to_string()];
     names.extend(["bert.", "transformer.", "model."].iter().filter_map(|base| name.strip_prefix(base)).map(str::to_string));
     let swapped = [("transformer.", "model."), ("model.", "transformer.")];
     names.extend(swapped.iter().filter_map(|(own, other)| Some(format!("{other}{}", name.strip_prefix(own)?))));
+    names.extend(["shared.", "encoder.", "decoder."].iter().any(|own| name.starts_with(own)).then(|| format!("transformer.{name}")));
     // An output of its own that has the values of the embedding, of a T5 that was never trained.
     names.extend((name == "lm_head.weight").then(|| "shared.weight".to_string()));
     let old = |name: &String| name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
@@ -212,6 +213,7 @@ mod tests {
         assert_eq!(other_names("bert.a.LayerNorm.weight"), names);
         assert_eq!(other_names("transformer.h.0.ln_1.bias"), ["transformer.h.0.ln_1.bias", "h.0.ln_1.bias", "model.h.0.ln_1.bias"]);
         assert_eq!(other_names("model.norm.weight"), ["model.norm.weight", "norm.weight", "transformer.norm.weight"]);
+        assert_eq!(other_names("shared.weight"), ["shared.weight", "transformer.shared.weight"]);
         assert_eq!(other_names("lm_head.weight"), ["lm_head.weight", "shared.weight"]);
         assert_eq!(other_names("score.weight"), ["score.weight"]);
     }

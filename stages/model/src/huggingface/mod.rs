@@ -211,7 +211,12 @@ mod tests {
         let gated = Seq2seq { activation: Activation::GatedGelu, tied: false, ..t5.clone() };
         for seq2seq in [t5, gated] {
             let tied = seq2seq.tied;
-            check(NetworkConfig { seq2seq, positions: T5_POSITIONS, ..of(Family::Seq2seq) }, tied);
+            let network = NetworkConfig { seq2seq, positions: T5_POSITIONS, ..of(Family::Seq2seq) };
+            let classes = || vec!["ham".to_string(), "spam".to_string()];
+            for head in [Head::Classify { classes: classes() }, Head::Tag { classes: classes() }, Head::Number, Head::Answer] {
+                check(NetworkConfig { head, ..network.clone() }, tied);
+            }
+            check(network, tied);
         }
     }
 

@@ -87,7 +87,7 @@ pub struct Tokenize {
     #[serde(default)]
     pub layout: Layout,
     /// `causal` (GPT): documents end in the end-of-text token. `masked` (BERT): rows begin with `[CLS]`, documents end in `[SEP]`.
-    /// `encoder-decoder`: for `translate`.
+    /// `encoder-decoder` (T5): texts end in the end-of-text token or `[SEP]`; for all layouts but `packed`, `complete` and `pairs`.
     #[serde(default)]
     pub model: Model,
     /// Most tokens of a row that the model reads at once. Token 0 of a packed row is context (for `causal` one more than these), so its spans

@@ -16,6 +16,8 @@ const QUESTION_LENGTH: usize = 64;
 const STRIDE: usize = 128;
 /// Answers that have a probability between them, as of `predict` unless it is told otherwise: it does not hang on how many are listed.
 const SHARING: usize = 20;
+/// Tokens of a window of networks that take any number: what T5 was trained on.
+const WINDOW: usize = 512;
 /// Windows that are read at once.
 const WINDOWS: usize = 16;
 
@@ -32,7 +34,8 @@ impl Model {
         let frame = self.frame()?;
         let (before, after) = (frame.0.len() + asked.len() + frame.1.len(), frame.1.len());
         let causal = self.loaded.config.family == Family::Gpt;
-        let room = (self.loaded.config.positions as usize).saturating_sub(before + after);
+        let longest = if self.loaded.config.family == Family::Seq2seq { WINDOW } else { self.loaded.config.positions as usize };
+        let room = longest.saturating_sub(before + after);
         ensure!(room > 0, "the model takes {} tokens, which the question fills; ask a shorter one", self.loaded.config.positions);
         let step = room - STRIDE.min(room / 2);
         let starts: Vec<usize> =

@@ -15,7 +15,7 @@ impl Model {
     pub(super) fn classify(&self, question: &Question) -> Result<Answer> {
         let head = &self.loaded.config.head;
         let pair = question.pair.as_ref().map(|pair| self.encode(pair)).transpose()?;
-        let reads_pairs = self.loaded.config.family == Family::Bert;
+        let reads_pairs = matches!(self.loaded.config.family, Family::Bert | Family::Seq2seq);
         ensure!(pair.is_none() || reads_pairs, "this model reads one text at a time; leave out the second one");
         let text = self.encode(&question.text)?;
         let given = text.len() + pair.as_ref().map_or(0, Vec::len);

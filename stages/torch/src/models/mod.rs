@@ -44,7 +44,7 @@ pub struct Seen {
     pub positions: Option<Tensor>,
     /// (batch, time), 0 or 1, which of two texts a token is of; `None` when rows are one text.
     pub segments: Option<Tensor>,
-    /// (batch), the places that a causal network's head for texts reads; `None` of other networks.
+    /// (batch), the places that the head for texts of a causal network or of a decoder reads; `None` of other networks.
     pub last: Option<Tensor>,
     /// (batch, target time), what the decoder of an encoder–decoder network reads.
     pub target: Option<Tensor>,

@@ -1,12 +1,14 @@
 //! T5 (Raffel et al. 2020): relative positions as a learned bias of the attention, RMS norms before each half of a block, no other biases.
 //!
-//! Variables are named and shaped as in `T5ForConditionalGeneration`, of version 1.0 (ReLU, tied) or 1.1 (gated GELU, an output of its own).
+//! Variables are named and shaped as in `T5ForConditionalGeneration`, of version 1.0 (ReLU, tied) or 1.1 (gated GELU, an output of its own), and in
+//! `T5ForSequenceClassification`, `T5ForTokenClassification` and `T5ForQuestionAnswering`. Texts are classified and answers found by a decoder that
+//! reads the text again, one token late; tags are told by the encoder alone.
 
 use std::rc::Rc;
 
-use anyhow::Result;
-use model::NetworkConfig;
+use anyhow::{Result, bail};
 use model::seq2seq::Activation;
+use model::{Head, NetworkConfig};
 use tch::{Kind, Tensor};
 
 use super::attention::{Attention, KeysValues, extended};
@@ -18,24 +20,57 @@ use crate::tape::Tape;
 
 const EPSILON: f64 = 1e-6;
 
-/// The module over the variables `shared.*`, `encoder.*`, `decoder.*` and, untied, `lm_head.*`.
+/// The module over the variables of the network and of its head.
 pub struct T5 {
     embedding: Tensor,
-    output: Option<Tensor>,
     encoder: Stack,
-    decoder: Stack,
+    /// `None` of tags.
+    decoder: Option<Stack>,
+    last: Last,
+    /// What the decoder begins with.
+    start: i64,
     width: i64,
 }
 
+/// What stands on top.
+enum Last {
+    /// The next token: by a matrix of its own, or by that of the embedding.
+    Tokens(Option<Tensor>),
+    /// Of a text, by the hidden state of the token that ends it.
+    Text(Linear, Linear),
+    /// Of each token of the encoder.
+    Tags(Linear),
+    /// Of each token of the decoder.
+    Ends(Linear),
+}
+
 pub fn t5(path: &Path, config: &NetworkConfig) -> T5 {
-    let (width, own) = (config.width, &config.seq2seq);
+    let (width, own, tags) = (config.width, &config.seq2seq, matches!(config.head, Head::Tag { .. }));
+    let below = path / "transformer";
+    let base = if tags || config.head.reads_text() { &below } else { path };
     let layers = own.decoder_layers.unwrap_or(config.layers);
     T5 {
-        embedding: (path / "shared").variable("weight", &[config.vocab_size, width], Init::Normal(1.0)),
-        encoder: stack(&(path / "encoder"), config, config.layers, false),
-        decoder: stack(&(path / "decoder"), config, layers, true),
-        output: (!own.tied).then(|| (path / "lm_head").variable("weight", &[config.vocab_size, width], Init::Normal(1.0 / root(width)))),
+        embedding: (base / "shared").variable("weight", &[config.vocab_size, width], Init::Normal(1.0)),
+        encoder: stack(&(base / "encoder"), config, config.layers, false),
+        decoder: (!tags).then(|| stack(&(base / "decoder"), config, layers, true)),
+        last: last(path, config),
+        start: config.special.pad.unwrap_or(0),
         width,
+    }
+}
+
+fn last(path: &Path, config: &NetworkConfig) -> Last {
+    let (width, deviation) = (config.width, 1.0 / root(config.width));
+    let layer = |path: Path, outputs| linear_of(&path, width, outputs, true, deviation);
+    let head = path / "classification_head";
+    match (&config.head, config.head.outputs()) {
+        (Head::Tag { .. }, Some(outputs)) => Last::Tags(layer(path / "classifier", outputs)),
+        (Head::Answer, Some(outputs)) => Last::Ends(layer(path / "qa_outputs", outputs)),
+        (_, Some(outputs)) => Last::Text(layer(&head / "dense", width), layer(&head / "out_proj", outputs)),
+        (_, None) => {
+            let own = !config.seq2seq.tied;
+            Last::Tokens(own.then(|| (path / "lm_head").variable("weight", &[config.vocab_size, width], Init::Normal(deviation))))
+        }
     }
 }
 
@@ -47,26 +82,41 @@ impl T5 {
     fn embed(&self, ids: &Tensor, dropout: f64) -> Tensor {
         dropped(Tensor::embedding(&self.embedding, ids, -1, false, false), dropout)
     }
-}
 
-impl EncoderDecoder for T5 {
-    fn encode<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Memory> {
+    /// Hidden states of the encoder, of which those of padding are seen by none.
+    fn read<'a>(&'a self, ids: &Tensor, real: Option<&Tensor>, dropout: f64, tape: &Tape<'a>) -> Result<Tensor> {
         let (mut x, time, stack) = (self.embed(ids, dropout), ids.size()[1], &self.encoder);
-        let real = real(seen);
         let bias = stack.bias.of(0, time, time);
-        let bias = real.as_ref().map_or_else(|| bias.shallow_clone(), |real| bias.masked_fill(&real.logical_not(), f64::NEG_INFINITY));
+        let bias = real.map_or_else(|| bias.shallow_clone(), |real| bias.masked_fill(&real.logical_not(), f64::NEG_INFINITY));
         let bias = Rc::new(tape.cut(bias));
         for block in &stack.blocks {
             let bias = bias.clone();
             x = tape.segment(x, move |x| block.inner(&block.attend(x, &mut None, &bias, dropout), dropout))?;
         }
-        let x = tape.cut(dropped(stack.last_norm.forward(&x), dropout));
-        let sources = self.decoder.blocks.iter().flat_map(|block| &block.source);
+        Ok(dropped(stack.last_norm.forward(&x), dropout))
+    }
+
+    /// What a decoder reads of a text that it is to judge: the text one token late.
+    fn late(&self, ids: &Tensor) -> Tensor {
+        let first = Tensor::full_like(&ids.narrow(1, 0, 1), self.start);
+        Tensor::cat(&[first, ids.narrow(1, 0, ids.size()[1] - 1)], 1)
+    }
+
+    fn decoder(&self) -> &Stack {
+        self.decoder.as_ref().expect("tags are told by the encoder alone, and nothing asks them for a decoder")
+    }
+}
+
+impl EncoderDecoder for T5 {
+    fn encode<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Memory> {
+        let real = real(seen);
+        let x = tape.cut(self.read(ids, real.as_ref(), dropout, tape)?);
+        let sources = self.decoder().blocks.iter().flat_map(|block| &block.source);
         Ok(Memory { layers: sources.map(|(_, source)| source.keys_values(&x)).collect(), real })
     }
 
     fn decode(&self, ids: &Tensor, memory: &Memory, cache: &mut Cache) -> Tensor {
-        let (mut x, new, stack) = (self.embed(ids, 0.0), ids.size()[1], &self.decoder);
+        let (mut x, new, stack) = (self.embed(ids, 0.0), ids.size()[1], self.decoder());
         let first = cache.first().and_then(Option::as_ref).map_or(0, |(keys, _)| keys.size()[2]);
         cache.resize_with(stack.blocks.len(), || None);
         let bias = stack.bias.causal(first, new);
@@ -77,7 +127,7 @@ impl EncoderDecoder for T5 {
     }
 
     fn teach<'a>(&'a self, ids: &Tensor, memory: Memory, dropout: f64, tape: &Tape<'a>) -> Result<Tensor> {
-        let (mut x, stack) = (self.embed(ids, dropout), &self.decoder);
+        let (mut x, stack) = (self.embed(ids, dropout), self.decoder());
         let bias = Rc::new(tape.cut(stack.bias.causal(0, ids.size()[1])));
         for (block, source) in stack.blocks.iter().zip(memory.layers) {
             let (bias, real) = (bias.clone(), memory.real.as_ref().map(Tensor::shallow_clone));
@@ -89,20 +139,42 @@ impl EncoderDecoder for T5 {
 
 impl Network for T5 {
     fn forward<'a>(&'a self, ids: &Tensor, seen: &Seen, dropout: f64, tape: &Tape<'a>) -> Result<Tensor> {
-        teacher_forced(self, ids, seen, dropout, tape)
+        match self.last {
+            Last::Tokens(_) => teacher_forced(self, ids, seen, dropout, tape),
+            Last::Tags(_) => self.read(ids, real(seen).as_ref(), dropout, tape),
+            Last::Text(..) | Last::Ends(_) => {
+                let memory = self.encode(ids, seen, dropout, tape)?;
+                self.teach(&self.late(ids), memory, dropout, tape)
+            }
+        }
     }
 
     /// Embeddings are of variance 1, so a product with them is scaled down.
     fn features(&self, rows: &Tensor) -> Tensor {
-        if self.output.is_some() { rows.shallow_clone() } else { rows / root(self.width) }
+        if matches!(self.last, Last::Tokens(Some(_))) { rows.shallow_clone() } else { rows / root(self.width) }
     }
 
     fn output(&self) -> Output<'_> {
-        Output { weight: self.output.as_ref().unwrap_or(&self.embedding), bias: None }
+        let own = if let Last::Tokens(own) = &self.last { own.as_ref() } else { None };
+        Output { weight: own.unwrap_or(&self.embedding), bias: None }
+    }
+
+    fn classify(&self, hidden: &Tensor, dropout: f64) -> Result<Tensor> {
+        let Last::Text(dense, last) = &self.last else { bail!("this network has no head for texts") };
+        let dense = dense.forward(&dropped(hidden.select(1, 0), dropout)).tanh();
+        Ok(last.forward(&dropped(dense, dropout)))
+    }
+
+    fn label(&self, hidden: &Tensor, dropout: f64) -> Result<Tensor> {
+        match &self.last {
+            Last::Tags(last) => Ok(last.forward(&dropped(hidden.shallow_clone(), dropout))),
+            Last::Ends(last) => Ok(last.forward(hidden)),
+            _ => bail!("this network has no head for tokens"),
+        }
     }
 
     fn encoder_decoder(&self) -> Option<&dyn EncoderDecoder> {
-        Some(self)
+        matches!(self.last, Last::Tokens(_)).then_some(self as &dyn EncoderDecoder)
     }
 }
 

@@ -11,8 +11,8 @@ use shards::{IGNORE, Width};
 use super::jobs::{World, artifact, floats, read, strings, worker};
 use super::*;
 use crate::objective::{Mode, Targets};
-use crate::predict;
 use crate::tables::{self, Column};
+use crate::{parameters, predict};
 
 fn classes() -> Vec<String> {
     ["B-X", "I-X", "O"].map(String::from).into()
@@ -22,6 +22,7 @@ fn classes() -> Vec<String> {
 fn cases() -> Vec<(&'static str, Family, Head, Facts)> {
     let some = |layout: &str, label_type, segments| Facts { label_type, segments, classes: Some(classes()), ..facts(layout) };
     let causal = |facts: Facts| Facts { model: "causal".into(), segments: false, ..facts };
+    let decoded = |facts: Facts| Facts { model: "encoder-decoder".into(), ..facts };
     let (class, several) = (Head::Classify { classes: classes() }, Head::MultiLabel { classes: classes() });
     let two = || vec!["next".to_string(), "random".to_string()];
     vec![
@@ -35,6 +36,10 @@ fn cases() -> Vec<(&'static str, Family, Head, Facts)> {
         ("several by gpt", Family::Gpt, several, causal(some("classify", LabelType::MultiLabel, false))),
         ("answers by gpt", Family::Gpt, Head::Answer, causal(some("answer", LabelType::Class, true))),
         ("tags by gpt", Family::Gpt, Head::Tag { classes: classes() }, causal(some("tag", LabelType::Class, false))),
+        ("pair by t5", Family::Seq2seq, Head::Classify { classes: classes() }, decoded(some("classify", LabelType::Class, true))),
+        ("number by t5", Family::Seq2seq, Head::Number, decoded(some("classify", LabelType::Number, false))),
+        ("tags by t5", Family::Seq2seq, Head::Tag { classes: classes() }, decoded(some("tag", LabelType::Class, false))),
+        ("answers by t5", Family::Seq2seq, Head::Answer, decoded(some("answer", LabelType::Class, true))),
     ]
 }
 
@@ -238,6 +243,43 @@ fn saved_heads_come_back() {
             assert_eq!(a, b, "{name}");
         }
     }
+}
+
+#[test]
+fn the_body_of_a_t5_is_read_below_any_head() {
+    let _alone = alone();
+    let (dir, tokenizer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::write(tokenizer.path().join(name), "{}").unwrap();
+    }
+    let t5 = |head: &Head| NetworkConfig { head: head.clone(), ..config(Family::Seq2seq, Head::Answer) };
+    let heads = [Head::Causal, Head::Classify { classes: classes() }, Head::Answer];
+    for (from, to) in heads.iter().flat_map(|from| heads.iter().map(move |to| (from, to))) {
+        let before = loaded(t5(from), 4);
+        folder::save(dir.path(), &before.config, &before.parameters, tokenizer.path()).unwrap();
+        let after = loaded(t5(to), 5);
+        let missing = folder::load_weights(dir.path(), &after.parameters).unwrap();
+        assert!(missing.iter().all(|name| parameters::may_be_new(name)), "{from:?} {to:?}: {missing:?}");
+        let body = |loaded: &Loaded| loaded.parameters.named().into_iter().find(|(name, _)| name.ends_with("shared.weight")).unwrap().1;
+        assert_eq!(body(&before), body(&after), "{from:?} {to:?}");
+    }
+}
+
+#[test]
+fn padding_that_is_the_end_of_a_text_changes_no_class() {
+    let _alone = alone();
+    let head = Head::Classify { classes: classes() };
+    let facts = Facts { model: "encoder-decoder".into(), pad_id: None, classes: Some(classes()), ..facts("classify") };
+    let mut rows = full_rows(6, 3);
+    rows.iter_mut().for_each(|row| row.tokens.push(2));
+    let mut network = config(Family::Seq2seq, head);
+    network.special.pad = Some(2);
+    let loaded = loaded(network, 4);
+    let said = |rows: &[Row]| {
+        crate::heads::logits(loaded.network.as_ref(), &head_batch(&facts, rows), Mode::default(), &crate::tape::Tape::off()).unwrap()
+    };
+    let alone: Vec<Tensor> = rows.iter().map(|row| said(std::slice::from_ref(row))).collect();
+    assert!(largest_difference(&said(&rows), &Tensor::cat(&alone, 0)) < 1e-5);
 }
 
 /// Examples of a layout in the splits train (100 rows) and test (20); `make` gives tokens and values of a row.

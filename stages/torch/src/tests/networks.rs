@@ -97,7 +97,7 @@ fn logits_are_those_of_transformers() {
 fn what_heads_say_is_what_those_of_transformers_say() {
     let _alone = alone();
     let cases: BTreeMap<String, Value> = serde_json::from_str(include_str!("../../../../tests/golden/models/heads.json")).unwrap();
-    assert_eq!(cases.len(), 26);
+    assert_eq!(cases.len(), 31);
     for (name, golden) in cases {
         let config = NetworkConfig::from_json(&golden["config"]).unwrap();
         let parameters = Parameters::new(Device::Cpu, 0);

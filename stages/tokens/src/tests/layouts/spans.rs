@@ -75,6 +75,29 @@ fn tags_and_answers_for_causal_models_end_as_texts_do() {
 }
 
 #[test]
+fn texts_for_encoder_and_decoder_end_and_a_question_without_an_answer_points_at_its_first_token() {
+    let settings = |layout: Value| {
+        let mut settings = json!({"model": "encoder-decoder"});
+        settings.as_object_mut().unwrap().extend(layout.as_object().unwrap().clone());
+        settings
+    };
+    let documents = vec![json!({"text": "the fox", "second": "北京", "label": "a", "words": "the foxes", "tags": "O B-X"})];
+    let classify = settings(json!({"layout": "classify", "label": "label", "text_pair": "second"}));
+    let (_dir, artifact) = run(1, std::slice::from_ref(&documents), &with_end(), classify).unwrap();
+    assert_eq!(rows(&artifact, &["segments", "label"]), ["the fox <|endoftext|> 北 京 <|endoftext|> | 0 0 0 1 1 1 | 0"]);
+    let tag = settings(json!({"layout": "tag", "words": "words", "tags": "tags"}));
+    let (_dir, artifact) = run(1, &[documents], &with_end(), tag).unwrap();
+    assert_eq!(rows(&artifact, &["labels", "words"]), ["the fox ##es <|endoftext|> | 2 0 -100 -100 | 0 1 1 -1"]);
+
+    let documents = vec![question(json!("北京"), json!(0)), question(json!(""), json!(null))];
+    let answer = settings(json!({"layout": "answer", "question": "question", "answer": "answer", "answer_start": "start"}));
+    let (_dir, artifact) = run(1, &[documents], &with_end(), answer).unwrap();
+    let tokens = "很 好 <|endoftext|> 北 京 很 好 。 the fox run ##s . <|endoftext|>";
+    let expected = [format!("{tokens} | true | 3 | 4"), format!("{tokens} | false | 0 | 0")];
+    assert_eq!(rows(&artifact, &["has_answer", "start_token", "end_token"]), expected);
+}
+
+#[test]
 fn a_row_that_is_cut_stays_a_right_sequence() {
     let documents = vec![json!({"words": ["the", "foxes", "run", "北京", "好"], "tags": ["O", "B-X", "I-X", "I-X", "E-X"]})];
     let (_dir, artifact) = tag(documents, json!({"scheme": "iobes", "sequence_length": 8}));

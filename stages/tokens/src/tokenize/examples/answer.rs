@@ -1,4 +1,4 @@
-//! Layout `answer`: a question whose answer is a span of a context, as in SQuAD: `[CLS] question [SEP] context [SEP]`, or for causal models
+//! Layout `answer`: a question whose answer is a span of a context, as in SQuAD: `[CLS] question [SEP] context [SEP]`, or for other models
 //! both with the end-of-text token after them.
 //!
 //! A long context becomes several rows, windows that overlap by `stride` tokens, as `return_overflowing_tokens` of transformers makes them. A row
@@ -15,7 +15,8 @@ use super::{Job, Outcome, Stored, excerpt, framed_pair, needed, write};
 use crate::documents::{Documents, id};
 use crate::tokenize::{Model, Tokenize};
 
-/// Special tokens of a row: [CLS] and two [SEP], or two that end the texts.
+/// Special tokens of a row: [CLS] and two [SEP], or two that end the texts. Models with a decoder have the first token in the place of [CLS]: it
+/// is never one of the context, and the decoder begins there.
 fn special(settings: &Tokenize) -> usize {
     if settings.model == Model::Masked { 3 } else { 2 }
 }
@@ -134,7 +135,7 @@ fn example(job: &Job, id: [u8; 16], question: &str, context: &str, answer: Answe
         let (tokens, segments) = framed_pair(job.encoder, &question, &encoded.ids[start..end]);
         let before = tokens.len() - 1 - (end - start);
         let inside = span.filter(|(first, last)| start <= *first && *last < end);
-        let nowhere = if settings.model == Model::Masked { 0 } else { tokens.len() - 1 };
+        let nowhere = if settings.model == Model::Causal { tokens.len() - 1 } else { 0 };
         let place = |token: Option<usize>| Value::Int32(token.map_or(nowhere, |token| before + token - start) as i32);
         let values = vec![
             Value::UInt8s(segments),

@@ -1,4 +1,4 @@
-//! Layout `classify`: a text, or for masked models a pair of texts, with a class, several classes or a number.
+//! Layout `classify`: a text, or for models that are not causal a pair of texts, with a class, several classes or a number.
 
 use std::collections::BTreeSet;
 
@@ -32,8 +32,8 @@ pub enum LabelType {
 
 pub(super) fn prepare(settings: &Tokenize) -> Result<()> {
     needed(settings, "label", &settings.label, "the label")?;
-    if settings.text_pair.is_some() && settings.model != Model::Masked {
-        bail!("`text_pair` needs model = \"masked\": other models tell two texts apart by no segments");
+    if settings.text_pair.is_some() && settings.model == Model::Causal {
+        bail!("`text_pair` needs model = \"masked\" or \"encoder-decoder\": a causal model does not tell two texts apart");
     }
     Ok(())
 }

@@ -48,8 +48,8 @@ pub(crate) fn prepare(settings: &mut Tokenize, seed: u64) -> Result<()> {
     if let Some(wanted) = wanted.filter(|wanted| *wanted != settings.model) {
         bail!("layout = \"{name}\" needs model = \"{}\": {why}", wanted.name());
     }
-    if settings.model == Model::EncoderDecoder && settings.layout != Layout::Translate {
-        bail!("layout = \"{name}\" needs model = \"causal\" or \"masked\": \"encoder-decoder\" is for layout = \"translate\"");
+    if settings.model == Model::EncoderDecoder && settings.layout == Layout::Packed {
+        bail!("layout = \"packed\" needs model = \"causal\" or \"masked\", either of which T5 is pre-trained on");
     }
     match settings.layout {
         Layout::Packed => Ok(()),
