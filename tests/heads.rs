@@ -208,6 +208,43 @@ fn answers_to_a_question(site: &Site, model: &str) {
 }
 
 #[test]
+fn several_tasks_are_trained_on_one_body_and_predicted() {
+    let both = r#"
+[[step]]
+stage = "train"
+name = "both"
+model = { family = "bert", layers = 1, width = 16, heads = 2 }
+multi_task = true
+steps = 6
+batch_size = 4
+valid_split = "test"
+inputs = { tokens = ["entities", "titles"], tokenizer = "learn_tokenizer" }
+"#;
+    let predict = |tokens: &str| {
+        format!(
+            "[[step]]\nstage = \"predict\"\nname = \"{tokens}_predict\"\nsplit = \"test\"\ninputs = {{ model = \"both\", tokens = \"{tokens}\" }}\n\n"
+        )
+    };
+    let site = site(&[both.to_string(), predict("entities"), predict("titles")].concat());
+    site.ok(&["run", "x.toml", "--quiet", "--until", "titles_predict"]);
+    for (task, architecture) in [("entities", "BertForTokenClassification"), ("titles", "BertForSequenceClassification")] {
+        let path = site.path().join(format!("runs/x/steps/both/models/{task}/config.json"));
+        let config: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        assert_eq!(config["architectures"], json!([architecture]));
+        let rows = format!("select count(*) > 0 as n from {task}_predict");
+        assert_eq!(site.value(&rows), true);
+        let tries = format!("select count(*) as n from both.metrics where split = 'test' and task = '{task}' and accuracy is not null");
+        assert_eq!(site.value(&tries), 1);
+    }
+    assert_eq!(site.value("select count(*) as n from both.metrics where split = 'train'"), 6);
+    let steps = "select count(distinct source) as n from both.samples group by step having count(distinct source) > 1";
+    assert_eq!(site.sql(steps).len(), 0);
+    // The head that answers is found.
+    let said = site.ok(&["classify", "x.toml", "both", "--json", "--", "春眠不觉晓"]);
+    assert!(serde_json::from_str::<Value>(said.stdout.lines().next().unwrap()).is_ok(), "{}", said.stdout);
+}
+
+#[test]
 fn wrong_combinations_are_refused_while_planning() {
     let check = |steps: &str, expected: &str| {
         let site = site(steps);

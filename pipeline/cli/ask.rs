@@ -80,6 +80,7 @@ fn both(line: &str) -> Result<Question> {
 /// Asks the model what `question` makes of each text, and prints what it says.
 fn asked(args: &ModelArgs, task: Asked, question: impl Fn(String) -> Result<Question> + Send + 'static) -> Result<()> {
     let (folder, texts) = model_and_texts(args)?;
+    let folder = model::ask::of_task(folder, &task).map_err(|error| ConfigError(format!("{error:#}")))?;
     let cores = std::thread::available_parallelism().map(usize::from).unwrap_or(1);
     let threads = args.threads.map_or(cores, usize::from);
     let ask = Ask { folder, task, threads, device: run::device(&args.device)? };

@@ -12,7 +12,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use engine::config::Config;
 use engine::plan::{Plan, PlannedStep, Status};
 use engine::{Artifact, ConfigError, list};
-use model::{Course, Facts, Rows, Train};
+use model::{Courses, Train};
 use query::Format;
 
 use crate::args::TraceArgs;
@@ -36,14 +36,12 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     let step = training(&plan, &args.step)?;
     let settings: Train = serde_json::from_value(step.key_parts["settings"].clone()).context("settings of the step")?;
     let tokens = artifacts(&plan, step, "tokens")?;
-    let facts = Facts::read(&tokens)?;
-    let rows = Arc::new(Rows::open(&tokens, &facts, &settings.split)?);
-    let steps = settings.total_steps(rows.count());
+    let (_, courses) = Courses::open(&settings, plan.seed, &tokens)?;
+    let steps = courses.steps();
     if args.number == 0 || args.number > steps {
         return Err(ConfigError(format!("step `{}` has no step {}: they are numbered from 1 to {steps}", step.name, args.number)).into());
     }
-    let course = Course::new(&settings, plan.seed, facts.sequence_length, rows)?;
-    let pieces = pieces(&plan, &course, args.number)?;
+    let pieces = pieces(&plan, &courses, args.number)?;
     let texts = if args.text > 0 { texts(&plan, step, &pieces, args.text)? } else { HashMap::new() };
     let batch = table(args.number, &pieces, &texts)?;
     let mut out = BufWriter::new(stdout.lock());
@@ -91,13 +89,14 @@ struct Piece {
     piece: model::Piece,
 }
 
-fn pieces(plan: &Plan, course: &Course, step: u64) -> Result<Vec<Piece>> {
+fn pieces(plan: &Plan, courses: &Courses, step: u64) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
-    for batch in course.batches_of(step) {
-        for sample in course.batch(batch)? {
-            let place = course.rows().place(sample.row)?;
+    for batch in courses.batches_of(step) {
+        let rows = courses.rows(batch);
+        for sample in courses.batch(batch)? {
+            let place = rows.place(sample.row)?;
             let shard = place.shard.strip_prefix(&plan.workspace.dir).unwrap_or(place.shard).display().to_string();
-            for piece in course.rows().pieces(sample.row)? {
+            for piece in rows.pieces(sample.row)? {
                 let (source, shard) = (place.step.to_string(), shard.clone());
                 pieces.push(Piece { sample: sample.sample, source, row: place.row, shard, piece });
             }

@@ -83,15 +83,21 @@ impl Order {
 
     /// Where sample number `sample` is read. The samples of a source go through its epochs one after another, each row once in each.
     pub fn place(&self, sample: u64) -> Place {
+        let (source, index) = self.turn(sample);
+        let rows = self.rows[source];
+        let seed = self.seed.wrapping_add((source as u64).wrapping_mul(NEXT_SOURCE));
+        Place { source, epoch: index / rows, row: self.shuffle.row(seed, index / rows, rows, index % rows) }
+    }
+
+    /// Which source sample number `sample` is of, and how many of that source come before it.
+    pub fn turn(&self, sample: u64) -> (usize, u64) {
         let number = self.phases.partition_point(|phase| phase.first <= sample) - 1;
         let phase = &self.phases[number];
         let (source, index) = match phase.shares.iter().position(|share| *share == PARTS) {
             Some(only) => (only, sample - phase.first),
             None => Events::around(self.seed, number as u64, &phase.shares, sample - phase.first).nth(),
         };
-        let (index, rows) = (phase.before[source] + index, self.rows[source]);
-        let seed = self.seed.wrapping_add((source as u64).wrapping_mul(NEXT_SOURCE));
-        Place { source, epoch: index / rows, row: self.shuffle.row(seed, index / rows, rows, index % rows) }
+        (source, phase.before[source] + index)
     }
 }
 

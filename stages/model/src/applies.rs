@@ -13,8 +13,8 @@ pub(crate) fn check(train: &Train) -> Result<()> {
     refuse(train, &beside_settings(train))
 }
 
-/// Refuses settings that do nothing for the network and what it learns, which is known where the layout of the tokens is.
-pub(crate) fn check_learned(train: &Train, family: Family, learned: Option<(Objective, LabelType)>) -> Result<()> {
+/// Refuses settings that do nothing for the network and all that it learns, which is known where the layout of the tokens is.
+pub(crate) fn check_learned(train: &Train, family: Family, learned: &[(Objective, LabelType)]) -> Result<()> {
     refuse(train, &beside_learned(family, learned))
 }
 
@@ -40,12 +40,13 @@ fn beside_settings(train: &Train) -> [Place; 12] {
     ]
 }
 
-fn beside_learned(family: Family, learned: Option<(Objective, LabelType)>) -> [Place; 6] {
-    let objective = learned.map(|(objective, _)| objective);
-    let masks = objective.map_or(family == Family::Bert, Objective::masks);
-    let denoises = objective.map_or(family == Family::Seq2seq, |objective| objective == Objective::Denoise);
-    let packed = objective.is_none_or(|objective| matches!(objective, Objective::Causal | Objective::Masked | Objective::Denoise));
-    let chooses = learned.is_none_or(|(objective, labels)| objective != Objective::Answer && labels == LabelType::Class);
+fn beside_learned(family: Family, learned: &[(Objective, LabelType)]) -> [Place; 6] {
+    let unknown = learned.is_empty();
+    let any = |fits: fn(Objective) -> bool| learned.iter().any(|(objective, _)| fits(*objective));
+    let masks = any(Objective::masks) || (unknown && family == Family::Bert);
+    let denoises = any(|objective| objective == Objective::Denoise) || (unknown && family == Family::Seq2seq);
+    let packed = unknown || any(|objective| matches!(objective, Objective::Causal | Objective::Masked | Objective::Denoise));
+    let chooses = unknown || learned.iter().any(|(objective, labels)| *objective != Objective::Answer && *labels == LabelType::Class);
     [
         ("masking", masks, "objectives that hide tokens, `masked` and `pairs`,"),
         ("masked_probability", masks, "objectives that hide tokens, `masked` and `pairs`,"),
@@ -121,7 +122,9 @@ mod tests {
 
     #[test]
     fn settings_that_would_do_nothing_for_what_is_learned_are_refused() {
-        let error = |settings: Value, family, learned| error(check_learned(&serde_json::from_value(settings).unwrap(), family, learned));
+        let error = |settings: Value, family, learned: Option<(Objective, LabelType)>| {
+            error(check_learned(&serde_json::from_value(settings).unwrap(), family, learned.as_slice()))
+        };
         let class = |objective| Some((objective, LabelType::Class));
         let words = || json!({"masking": "words", "masked_probability": 0.3});
         let spans = || json!({"denoise": {"mean_length": 4}});

@@ -96,12 +96,42 @@ pub fn model_folder(folder: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Refuses a model without the head that answers this.
-pub fn check(ask: &Ask) -> Result<()> {
-    let path = ask.folder.join("config.json");
+/// The head of the model in a folder, and its config.
+fn head(folder: &Path) -> Result<(Head, Value)> {
+    let path = folder.join("config.json");
     let text = std::fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
     let json: Value = serde_json::from_slice(&text).with_context(|| format!("`{}` is not JSON", path.display()))?;
-    let head = NetworkConfig::from_json(&json).with_context(|| format!("`{}`", path.display()))?.head;
+    Ok((NetworkConfig::from_json(&json).with_context(|| format!("`{}`", path.display()))?.head, json))
+}
+
+/// Of the models of several tasks that stand beside a model, the only one that answers this; the model itself where there are none.
+pub fn of_task(folder: PathBuf, asked: &Asked) -> Result<PathBuf> {
+    let Some(tasks) = folder.parent().map(|dir| dir.join("models")).filter(|dir| dir.is_dir()) else { return Ok(folder) };
+    let mut fitting = Vec::new();
+    for entry in std::fs::read_dir(&tasks).with_context(|| format!("reading `{}`", tasks.display()))? {
+        let task = entry.with_context(|| format!("reading `{}`", tasks.display()))?.path();
+        if task.join("config.json").is_file() && commands(&head(&task)?.0).contains(&asked.command()) {
+            fitting.push(task);
+        }
+    }
+    fitting.sort();
+    match fitting.len() {
+        0 => Ok(folder),
+        1 => Ok(fitting.remove(0)),
+        _ => {
+            let names: Vec<String> = fitting.iter().map(|task| task.display().to_string()).collect();
+            bail!(
+                "`mill {}` has several tasks to ask; name the folder of one: {}",
+                asked.command(),
+                engine::list(names.iter().map(String::as_str))
+            )
+        }
+    }
+}
+
+/// Refuses a model without the head that answers this.
+pub fn check(ask: &Ask) -> Result<()> {
+    let (head, json) = head(&ask.folder)?;
     let (command, folder) = (ask.task.command(), ask.folder.display());
     if let Some(bare @ ("BertModel" | "ModernBertModel")) = json["architectures"][0].as_str() {
         bail!("the model in `{folder}` is a {bare}, which has no head and so predicts nothing; `train` gives it one (`from`)");

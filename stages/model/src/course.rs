@@ -62,11 +62,6 @@ impl Course {
         &self.rows
     }
 
-    /// The numbers of the batches of a step; the first step is 1.
-    pub fn batches_of(&self, step: u64) -> std::ops::Range<u64> {
-        self.settings.batches_before(step - 1)..self.settings.batches_before(step)
-    }
-
     /// The rows of batch number `batch`. Rows of equal length come in the order of samples. Of examples, the samples of a window of batches are
     /// sorted by length and cut into batches, and these come in another order; the last window ends where the training does, so that all of
     /// its samples are read.
@@ -114,6 +109,12 @@ pub fn lanes(rows: u64, size: u64, batch: u64) -> impl Iterator<Item = Sample> {
 
 /// First samples of the phases with the weights of the sources; none when no weights are given.
 fn phases(settings: &Train, rows: u64) -> Result<Vec<(u64, Vec<f64>)>> {
+    let first = |steps| settings.batches_before(steps) * settings.batch_size;
+    Ok(phases_of_steps(settings, rows)?.into_iter().map(|(steps, weights)| (first(steps), weights)).collect())
+}
+
+/// The same by the steps before them.
+pub(crate) fn phases_of_steps(settings: &Train, rows: u64) -> Result<Vec<(u64, Vec<f64>)>> {
     let weights = |weights: &std::collections::BTreeMap<String, f64>| -> Vec<f64> {
         settings.sources.iter().map(|source| weights.get(source).copied().unwrap_or(0.0)).collect()
     };
@@ -124,8 +125,7 @@ fn phases(settings: &Train, rows: u64) -> Result<Vec<(u64, Vec<f64>)>> {
     let steps = settings.total_steps(rows);
     settings.check_phases(Some(steps))?;
     for phase in &settings.curriculum {
-        let first = settings.batches_before(phase.begin(Some(steps)).unwrap_or_default()) * settings.batch_size;
-        phases.push((first, weights(&phase.weights)));
+        phases.push((phase.begin(Some(steps)).unwrap_or_default(), weights(&phase.weights)));
     }
     Ok(phases)
 }

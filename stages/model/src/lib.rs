@@ -1,13 +1,14 @@
 //! The stages `train`, `predict`, `evaluate` and `import-predictions` as `mill` sees them: settings, ports, checks, and the launcher of `mill-model`.
 //!
 //! No tensor and no LibTorch here: the work itself is done by the executable `mill-model` (crate `torch`), which gets a [`Job`] as a file
-//! and answers with [`Event`]s, or is asked line by line ([`ask`]). Both sides share the types of this crate, and so the rows that every step learns from ([`Course`]).
+//! and answers with [`Event`]s, or is asked line by line ([`ask`]). Both sides share the types of this crate, and so the rows that every step learns from ([`Courses`]).
 
 mod applies;
 mod architectures;
 pub mod ask;
 mod checks;
 mod course;
+mod courses;
 mod decoding;
 mod design;
 mod entities;
@@ -29,11 +30,13 @@ pub mod seeds;
 pub mod seq2seq;
 mod sources;
 mod start;
+mod tasks;
 mod train;
 
 use engine::{StageEntry, entry};
 
 pub use course::{Course, Sample, lanes};
+pub use courses::{Courses, Turn};
 pub use decoding::Decoding;
 pub use design::{Activation, Design, LocalAttention, NormKind, PositionEmbedding, Style};
 pub use entities::{Entity, Tags};

@@ -13,6 +13,8 @@ pub enum Purpose {
     Draws = 7,
     /// Solved examples before a prompt.
     Examples = 8,
+    /// Whose turn a step is of several tasks, and the order of each one's rows.
+    Turns = 9,
     Noise = 21,
 }
 

@@ -123,15 +123,19 @@ impl Train {
         Ok(())
     }
 
-    /// Refuses what a family cannot learn from tokens of a kind, and settings that do nothing for it.
-    fn check_learned(&self, family: Family, kind: Kind, step: &str) -> Result<()> {
-        let objective = objective_for(self.objective, family, kind.layout).map_err(|error| anyhow!("step `{step}`: {error}"))?;
-        if objective == Objective::Pairs && self.network.as_ref().and_then(|network| network.style) == Some(Style::Modernbert) {
-            bail!("ModernBERT has no head for pairs of segments, as step `{step}` makes them; take style = \"bert\"");
+    /// Refuses what a family cannot learn from tokens of these kinds, by the steps that make them, and settings that do nothing for any of them.
+    fn check_learned(&self, family: Family, kinds: &[(&str, Kind)]) -> Result<()> {
+        let mut learned = Vec::new();
+        for (step, kind) in kinds {
+            let objective = objective_for(self.objective, family, kind.layout).map_err(|error| anyhow!("step `{step}`: {error}"))?;
+            if objective == Objective::Pairs && self.network.as_ref().and_then(|network| network.style) == Some(Style::Modernbert) {
+                bail!("ModernBERT has no head for pairs of segments, as step `{step}` makes them; take style = \"bert\"");
+            }
+            self.check_best_metric(objective, kind.labels())?;
+            learned.push((objective, kind.labels()));
         }
-        self.check_best_metric(objective, kind.labels())?;
-        self.check_prompts(family, matches!(objective, Objective::Causal | Objective::Complete))?;
-        applies::check_learned(self, family, Some((objective, kind.labels())))
+        self.check_prompts(family, learned.iter().all(|(objective, _)| matches!(objective, Objective::Causal | Objective::Complete)))?;
+        applies::check_learned(self, family, &learned)
     }
 
     /// Refuses splits that no tokens are of, as far as that is known; `splits` are those of all tokens.
@@ -164,17 +168,16 @@ pub(crate) fn fitting_tokens(site: &Site, train: &Train) -> Result<()> {
     readable_tokens(site)?;
     let network = train.network.as_ref();
     let tokens = site.upstreams("tokens");
-    let mut kinds = tokens.iter().filter_map(|step| Some((step, Kind::of(&step.settings)?)));
-    if let Some((first, kind)) = kinds.next() {
-        if let Some((other, found)) = kinds.find(|(_, other)| *other != kind) {
-            bail!("step `{}` makes tokens with {kind}, step `{}` with {found}; one model learns from one kind", first.name, other.name);
-        }
-        if let Some(family) = train.family() {
-            train.check_learned(family, kind, &first.name)?;
-        }
-    } else if let Some(family) = train.family() {
-        train.check_prompts(family, true)?;
-        applies::check_learned(train, family, None)?;
+    let kinds: Vec<(&str, Kind)> = tokens.iter().filter_map(|step| Some((step.name.as_str(), Kind::of(&step.settings)?))).collect();
+    if let Some((first, kind)) = kinds.first().filter(|_| !train.multi_task)
+        && let Some((other, found)) = kinds.iter().find(|(_, other)| other != kind)
+    {
+        bail!(
+            "step `{first}` makes tokens with {kind}, step `{other}` with {found}; one model learns from one kind, or with multi_task = true each by a head of its own"
+        );
+    }
+    if let Some(family) = train.family() {
+        train.check_learned(family, &kinds)?;
     }
     let splits: Option<Vec<BTreeSet<String>>> = tokens.iter().map(|step| origins::splits(site, step)).collect();
     splits.map_or(Ok(()), |splits| train.check_splits(&splits.into_iter().flatten().collect()))?;
@@ -222,16 +225,15 @@ pub(crate) fn readable_tokens(site: &Site) -> Result<()> {
 pub(crate) fn trained_tokens(site: &Site) -> Result<()> {
     let (Some(model), Some(tokens)) = (site.upstream("model"), site.upstream("tokens")) else { return Ok(()) };
     let learned = model.inputs.iter().filter(|(port, _)| port == "tokens").flat_map(|(_, steps)| steps);
-    let mut learned = learned.filter_map(|name| site.step(name));
-    let Some(learned) = learned.next() else { return Ok(()) };
-    let (Some(kind), Some(trained)) = (Kind::of(&tokens.settings), Kind::of(&learned.settings)) else { return Ok(()) };
+    let learned: Option<Vec<Kind>> = learned.filter_map(|name| site.step(name)).map(|step| Kind::of(&step.settings)).collect();
+    let (Some(kind), Some(learned)) = (Kind::of(&tokens.settings), learned) else { return Ok(()) };
     if kind.layout == "packed" && model.settings["network"]["family"] == "seq2seq" {
         bail!(
             "the model of step `{}` is of the family seq2seq and gives no likelihood of packed rows; predict tokens of the layout translate",
             model.name
         );
     }
-    if !kind.suits(&trained) {
+    if let Some(trained) = learned.first().filter(|_| !learned.iter().any(|trained| kind.suits(trained))) {
         bail!("step `{}` learned from tokens with {trained} and cannot predict those of step `{}` with {kind}", model.name, tokens.name);
     }
     Ok(())
@@ -317,7 +319,7 @@ mod tests {
         let check = |json: &str, style: Option<Style>, family: Family, layout: &str| {
             let mut train: Train = serde_json::from_str(json).unwrap();
             train.network = Some(NetworkLimits { family, positions: 8, style });
-            train.check_learned(family, Kind { layout, label_type: "" }, "x").err().map(|error| error.to_string()).unwrap_or_default()
+            train.check_learned(family, &[("x", Kind { layout, label_type: "" })]).err().map(|error| error.to_string()).unwrap_or_default()
         };
         assert_eq!(check("{}", Some(Style::Bert), Family::Bert, "pairs"), "");
         assert_eq!(check("{}", Some(Style::Modernbert), Family::Bert, "tag"), "");

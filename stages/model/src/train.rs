@@ -39,6 +39,11 @@ pub struct Train {
     /// unless given.
     #[serde(default)]
     pub objective: Option<Objective>,
+    /// Whether each step on the input `tokens` is a task with a head of its own on one body (families bert and gpt; Liu et al. 2019). Every
+    /// optimizer step is of one task, in proportion to the rows of each or to `weights`. Saved are `models/STEP/` for each step on `tokens`, and
+    /// `model/`, which is that of the first; the table `metrics` has a column `task`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub multi_task: bool,
     /// The split to learn from.
     #[serde(default = "default_split")]
     pub split: String,
@@ -355,6 +360,7 @@ impl Stage for Train {
         crate::seq2seq::check(self, family, style, &site.upstreams("tokens"), site.upstream("tokenizer"))?;
         judgements::prepare(site, &self.word_similarity, &self.word_analogies)?;
         self.name_sources(site.connected("tokens"))?;
+        self.check_tasks(site.connected("tokens"))?;
         crate::sources::fitting_tokens(site, self)
     }
 

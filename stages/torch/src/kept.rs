@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
-use model::{BestMetric, Facts, Job, Train};
+use model::{BestMetric, Job, Train};
 use serde::{Deserialize, Serialize};
 
-use crate::folder::{self, Loaded};
 use crate::log::Metrics;
+use crate::parameters::Parameters;
+use crate::run::Lesson;
+use crate::tasks::Models;
 use crate::weights::{self, Weights};
 
 /// The weights of the best try, in the scratch folder.
@@ -26,13 +28,15 @@ pub struct Best {
 
 impl Best {
     /// Looks at a try on the valid split; when it is the best one, its weights are kept by the rank that `writes`.
-    pub fn note(&mut self, job: &Job, settings: &Train, model: &Loaded, metrics: Option<&Metrics>, writes: bool) -> Result<()> {
+    pub fn note(&mut self, job: &Job, settings: &Train, parameters: &Parameters, metrics: &[Metrics], writes: bool) -> Result<()> {
         let Some(metric) = settings.best_metric else { return Ok(()) };
         // There is no correlation of equal numbers and no F1 without entities, so such a try is no better than any other.
-        let found = metrics.and_then(|metrics| metrics.value(metric)).unwrap_or(f64::NAN);
-        let step = metrics.map_or(0, |metrics| metrics.step);
+        let sum: f64 = metrics.iter().map(|metrics| metrics.value(metric).unwrap_or(f64::NAN)).sum();
+        // Of several tasks the mean; of none it is no number.
+        let found = sum / metrics.len() as f64;
+        let step = metrics.first().map_or(0, |metrics| metrics.step);
         if self.improved_by(found as f32, step, metric, settings.min_improvement as f32) && writes {
-            weights::save(&job.scratch(BEST), &model.parameters.named(), HashMap::from([("format".into(), "pt".into())]))?;
+            weights::save(&job.scratch(BEST), &parameters.named(), HashMap::from([("format".into(), "pt".into())]))?;
         }
         Ok(())
     }
@@ -50,9 +54,9 @@ impl Best {
     }
 
     /// Puts the best weights in place of the last ones; `say` hears which they are.
-    pub fn restore(&self, job: &Job, settings: &Train, model: &Loaded, say: impl Fn(&str)) -> Result<()> {
+    pub fn restore(&self, job: &Job, settings: &Train, parameters: &Parameters, say: impl Fn(&str)) -> Result<()> {
         if self.value.is_some() {
-            Weights::open(&job.scratch(BEST))?.load(&model.parameters.named())?;
+            Weights::open(&job.scratch(BEST))?.load(&parameters.named())?;
         }
         self.line(settings).iter().for_each(|line| say(line));
         Ok(())
@@ -67,15 +71,14 @@ impl Best {
 }
 
 /// Saves the model of a checkpoint as a folder, and removes those that are neither among the last nor at a step to keep.
-pub fn keep(job: &Job, settings: &Train, facts: &Facts, model: &Loaded, step: u64) -> Result<()> {
+pub fn keep(job: &Job, settings: &Train, lessons: &[Lesson], models: &Models, step: u64) -> Result<()> {
     let (last, every) = (settings.keep_last, settings.keep_every_steps);
     if last == 0 && !(every > 0 && step.is_multiple_of(every)) {
         return Ok(());
     }
     let folder = job.draft.join(CHECKPOINTS);
     let name = |step: u64| folder.join(format!("step-{step:08}"));
-    folder::save(&name(step), &model.config, &model.parameters, &job.artifact("tokenizer")?.dir)?;
-    facts.frame.iter().try_for_each(|frame| folder::frame(&name(step), frame))?;
+    models.save_each(lessons, &name(step), &job.artifact("tokenizer")?.dir)?;
     let mut steps = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| format!("reading `{}`", folder.display()))? {
         let entry = entry.with_context(|| format!("reading `{}`", folder.display()))?;

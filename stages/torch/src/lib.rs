@@ -43,6 +43,7 @@ mod start;
 mod tables;
 mod tally;
 mod tape;
+mod tasks;
 mod tensorboard;
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,9 @@ pub struct Metrics {
     pub step: u64,
     /// `train` or `valid`.
     pub split: String,
+    /// The step that made the tokens, of one of several tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// Mean over the predicted tokens or the examples, in nats, all counting the same; null where not finite, or nothing was predicted.
     pub loss: Option<f64>,
     pub perplexity: Option<f64>,
@@ -67,7 +70,12 @@ impl Metrics {
             [("loss", self.loss), ("perplexity", self.perplexity), ("bits_per_byte", self.bits_per_byte), ("accuracy", self.accuracy)];
         let scores = self.scores.iter().map(|(name, value)| (name.as_str(), Some(*value)));
         let metrics = metrics.into_iter().chain(scores).filter_map(|(name, value)| Some(format!("{name} {:.4}", value?)));
-        format!("step {}: {} {}", self.step, self.split, metrics.chain(speed).collect::<Vec<_>>().join(", "))
+        format!("step {}: {} {}", self.step, self.of(" "), metrics.chain(speed).collect::<Vec<_>>().join(", "))
+    }
+
+    /// The split, and the task behind it.
+    fn of(&self, between: &str) -> String {
+        self.task.as_ref().map_or_else(|| self.split.clone(), |task| format!("{}{between}{task}", self.split))
     }
 }
 
@@ -159,7 +167,7 @@ impl Log {
     }
 
     pub fn metrics(&mut self, row: &Metrics) -> Result<()> {
-        let (seconds, split) = (now(), &row.split);
+        let (seconds, split) = (now(), row.of("/"));
         if row.learning_rate.is_some() {
             self.since.learned(row);
         }
@@ -180,10 +188,14 @@ impl Log {
         self.metrics.append_line(row)
     }
 
-    /// A try after `step` steps as a line to be read, with loss and speed of the steps since the last one; those alone where there was no try.
-    pub fn line(&mut self, step: u64, row: Option<&Metrics>) -> Option<String> {
+    /// A try after `step` steps as lines to be read, one for each task, with loss and speed of the steps since the last one; those alone where
+    /// there was no try.
+    pub fn lines(&mut self, step: u64, rows: &[Metrics]) -> Vec<String> {
         let since = std::mem::take(&mut self.since).line();
-        row.map_or_else(|| since.as_ref().map(|since| format!("step {step}: {since}")), |row| Some(row.line(since.clone())))
+        match rows.split_last() {
+            Some((last, rows)) => rows.iter().map(|row| row.line(None)).chain([last.line(since)]).collect(),
+            None => since.iter().map(|since| format!("step {step}: {since}")).collect(),
+        }
     }
 
     pub fn timing(&mut self, row: &Timing) -> Result<()> {
@@ -256,6 +268,9 @@ impl Log {
             floats("grad_norm", rows.iter().map(|row| row.grad_norm)),
             integers("tokens", rows.iter().map(|row| row.tokens)),
         ];
+        if rows.iter().any(|row| row.task.is_some()) {
+            columns.insert(2, texts("task", rows.iter().filter_map(|row| row.task.as_ref())));
+        }
         columns.extend(names.into_iter().map(|name| floats(name, rows.iter().map(|row| row.scores.get(name).copied()))));
         tables::write(&self.draft, "metrics", columns)
     }

@@ -11,6 +11,8 @@ use anyhow::{Result, bail};
 use model::Lora;
 use tch::{Device, Kind, Tensor};
 
+/// Before the names of the heads of several tasks, and before the task.
+const TASKS: &str = "tasks.";
 /// Part of the names of adapters' variables.
 const ADAPTER: &str = ".lora_";
 
@@ -30,6 +32,11 @@ const HEADS: [&str; 8] = ["bert.pooler.", "cls.", "classifier.", "classification
 /// Whether a variable is part of a head.
 fn is_head(name: &str) -> bool {
     HEADS.iter().any(|head| name.starts_with(head))
+}
+
+/// Whether a variable is part of the head of one of several tasks.
+pub fn is_of_task(name: &str) -> bool {
+    name.starts_with(TASKS)
 }
 
 /// Whether a variable may keep its first values where a start does not have it.
@@ -52,6 +59,8 @@ pub struct Parameters {
     adapters: RefCell<Vec<(String, Adapter)>>,
     /// Last names of projections that could have had an adapter.
     projections: RefCell<BTreeSet<String>>,
+    /// Variables of other networks that are this one's too, where it makes them.
+    body: Vec<(String, Tensor)>,
 }
 
 /// What is added to a projection: scale × B A.
@@ -66,6 +75,10 @@ pub struct Adapter {
 }
 
 impl Adapter {
+    fn shared(&self) -> Adapter {
+        Adapter { a: self.a.shallow_clone(), b: self.b.shallow_clone(), ..*self }
+    }
+
     /// (…, inputs) → (…, outputs).
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.a, None::<&Tensor>).linear(&self.b, None::<&Tensor>) * self.scale
@@ -81,8 +94,32 @@ impl Parameters {
     /// As [`Parameters::new`]; with adapters, only they and heads are trained.
     pub fn adapted(device: Device, seed: u64, lora: Option<Lora>) -> Parameters {
         tch::manual_seed(seed as i64);
+        let (list, kept, adapters, projections, body) = Default::default();
+        Parameters { device, list, kept, lora, adapters, projections, body }
+    }
+
+    /// Of a network beside those that joined `all`: it shares their variables but for its head.
+    pub fn beside(all: &Parameters) -> Parameters {
         let (list, kept, adapters, projections) = Default::default();
-        Parameters { device, list, kept, lora, adapters, projections }
+        Parameters { device: all.device, list, kept, lora: all.lora.clone(), adapters, projections, body: all.named() }
+    }
+
+    /// Takes in the variables of a network that was made beside these; those of its head get the name of its task before their own.
+    pub fn join(&self, other: &Parameters, task: Option<&str>) {
+        let mut list = self.list.borrow_mut();
+        for (name, tensor) in other.named() {
+            let name = task.filter(|_| is_head(&name)).map_or_else(|| name.clone(), |task| format!("{TASKS}{task}.{name}"));
+            if !list.iter().any(|(known, _)| *known == name) {
+                list.push((name, tensor));
+            }
+        }
+        let mut adapters = self.adapters.borrow_mut();
+        for (name, adapter) in other.adapters.borrow().iter() {
+            if !adapters.iter().any(|(known, _)| known == name) {
+                adapters.push((name.clone(), adapter.shared()));
+            }
+        }
+        self.projections.borrow_mut().extend(other.projections.borrow().iter().cloned());
     }
 
     pub fn root(&self) -> Path<'_> {
@@ -164,13 +201,17 @@ impl<'a, T: Display> Div<T> for &Path<'a> {
 impl Path<'_> {
     /// Makes a variable; on the CPU first, so that its values do not depend on the device.
     pub fn variable(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
+        let name = (self / name).prefix;
+        if let Some((_, shared)) = self.parameters.body.iter().find(|(known, _)| *known == name) {
+            self.parameters.list.borrow_mut().push((name, shared.shallow_clone()));
+            return shared.shallow_clone();
+        }
         let mut values = Tensor::empty(shape, (Kind::Float, Device::Cpu));
         let values = match init {
             Init::Constant(value) => values.fill_(value),
             Init::Normal(deviation) => values.normal_(0.0, deviation),
             Init::Uniform(range) => values.uniform_(-range, range),
         };
-        let name = (self / name).prefix;
         let trained = self.parameters.lora.is_none() || may_be_new(&name);
         let tensor = values.to_device(self.parameters.device).set_requires_grad(trained);
         self.parameters.list.borrow_mut().push((name, tensor.shallow_clone()));
@@ -188,9 +229,9 @@ impl Path<'_> {
         // As wide as the uniform values of a linear layer; B is 0, so that nothing changes at first.
         let a = (self / "lora_A").variable("weight", &[lora.rank, inputs], Init::Normal((3.0 * inputs as f64).powf(-0.5)));
         let b = (self / "lora_B").variable("weight", &[outputs, lora.rank], Init::Constant(0.0));
-        let adapter = || Adapter { a: a.shallow_clone(), b: b.shallow_clone(), scale: lora.alpha / lora.rank as f64, inputs_first };
-        self.parameters.adapters.borrow_mut().push(((self / "weight").prefix, adapter()));
-        Some(adapter())
+        let adapter = Adapter { a, b, scale: lora.alpha / lora.rank as f64, inputs_first };
+        self.parameters.adapters.borrow_mut().push(((self / "weight").prefix, adapter.shared()));
+        Some(adapter)
     }
 }
 

@@ -7,6 +7,7 @@ mod tags;
 mod texts;
 mod written;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -24,6 +25,7 @@ use crate::heads;
 use crate::objective::{Batch, Mode};
 use crate::tables::Column;
 use crate::tape::Tape;
+use crate::tasks;
 use crate::worker::Worker;
 
 use parts::Part;
@@ -40,14 +42,14 @@ pub fn predict(job: &Job, settings: &Predict, worker: &mut Worker) -> Result<Opt
     let data = Rows::open(std::slice::from_ref(&tokens), &facts, &settings.split)?;
     let model = job.artifact("model")?;
     origins::check_model(&tokens, &model)?;
-    let folder = model.dir.join(folder::MODEL);
+    let folder = &tasks::for_tokens(&model, &tokens, &facts)?;
     let device = device(&job.device, 0, |text| worker.note(text))?;
     switch(device, false, false)?;
-    let loaded = folder::load(&folder, device)?;
-    folder::check_vocabulary(&folder, facts.vocab_size)?;
+    let loaded = folder::load(folder, device)?;
+    folder::check_vocabulary(folder, facts.vocab_size)?;
     facts.check(&loaded.config)?;
     let rows = parts::whole(&data, &facts, settings.limit.unwrap_or(u64::MAX).min(data.count()))?;
-    let work = Work { job, settings, tokens: &tokens, model: &model, facts: &facts, data: &data, loaded: &loaded, rows };
+    let work = Work { job, settings, tokens: &tokens, model: &model, folder, facts: &facts, data: &data, loaded: &loaded, rows };
     match (facts.layout.as_str(), &loaded.config.head) {
         ("packed", _) if loaded.config.family == Family::Seq2seq => {
             bail!("a model of the family seq2seq gives no likelihood of packed rows; predict tokens of the layout translate")
@@ -70,6 +72,7 @@ struct Work<'a> {
     settings: &'a Predict,
     tokens: &'a Artifact,
     model: &'a Artifact,
+    folder: &'a Path,
     facts: &'a Facts,
     data: &'a Rows,
     loaded: &'a Loaded,
@@ -84,7 +87,7 @@ impl Work<'_> {
 
     fn collate(&self, masking: Option<Masking>) -> Collate {
         // As the model learned it.
-        let documents = self.model.fact("document_mask").unwrap_or(false);
+        let documents = self.facts.layout == "packed" && self.model.fact("document_mask").unwrap_or(false);
         Collate { facts: self.facts.clone(), masking, denoising: None, documents }
     }
 

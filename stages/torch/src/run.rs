@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use engine::Artifact;
 use model::recurrent::Cell;
 use model::seeds::{Purpose, derive};
-use model::{BestMetric, Course, Facts, Family, Head, Job, NetworkConfig, Objective, Precision, Rows, SpecialTokens, Style, Train};
+use model::{BestMetric, Courses, Facts, Family, Head, Job, NetworkConfig, Objective, Precision, Rows, SpecialTokens, Style, Train};
 use shards::Prefetch;
 use tch::{Device, Tensor};
 use text::Tokenizer;
@@ -30,26 +31,43 @@ const STEPS_AHEAD: u64 = 2;
 /// What a run works on.
 pub struct Run {
     pub ranks: Ranks,
-    pub start: Option<Start>,
-    pub facts: Facts,
-    pub config: NetworkConfig,
-    pub objective: Objective,
-    pub course: Arc<Course>,
-    pub valid: Option<Rows>,
-    pub steps: u64,
-    /// Bytes of text of each token (vocabulary), where predictions are of all text and the tokenizer tells.
-    pub bytes: Option<Tensor>,
+    pub lessons: Vec<Lesson>,
+    pub courses: Arc<Courses>,
     pub prompts: Option<Prompts>,
     pub words: Option<Words>,
 }
 
+/// What one head learns: all of a run, or one of its tasks.
+pub struct Lesson {
+    /// The step that made the tokens, of one of several tasks.
+    pub task: Option<String>,
+    pub start: Option<Start>,
+    pub facts: Facts,
+    pub config: NetworkConfig,
+    pub objective: Objective,
+    pub valid: Option<Rows>,
+    /// Bytes of text of each token (vocabulary), where predictions are of all text and the tokenizer tells.
+    pub bytes: Option<Tensor>,
+}
+
 pub fn prepare(job: &Job, settings: &Train, device: Device, ranks: Ranks) -> Result<Run> {
     let tokens = job.artifacts("tokens")?;
-    let facts = Facts::read(&tokens)?;
+    let (facts, courses) = Courses::open(settings, job.seed, &tokens)?;
     origins::check_tokenizer(&tokens, &job.artifact("tokenizer")?)?;
-    let rows = Arc::new(Rows::open(&tokens, &facts, &settings.split)?);
-    let valid = if facts.has_split(&settings.valid_split) { Some(Rows::open(&tokens, &facts, &settings.valid_split)?) } else { None };
-    let start = start::find(job, settings)?;
+    let longest = facts.iter().map(|facts| facts.sequence_length).max().unwrap_or(0);
+    let tasks = settings.tasks(&tokens).into_iter().zip(facts);
+    let lessons = tasks.map(|(tokens, facts)| lesson(job, settings, device, tokens, facts, longest)).collect::<Result<Vec<Lesson>>>()?;
+    switch(device, settings.tf32, settings.deterministic)?;
+    let prompts = if ranks.is_first() { Prompts::new(job, settings, &lessons[0].config, &lessons[0].facts)? } else { None };
+    let words = Words::new(job, settings)?;
+    Ok(Run { ranks, lessons, courses: Arc::new(courses), prompts, words })
+}
+
+/// What is learned from the tokens of a task; `longest` are the tokens of the longest row of all tasks.
+fn lesson(job: &Job, settings: &Train, device: Device, tokens: &[Artifact], facts: Facts, longest: i64) -> Result<Lesson> {
+    let valid = if facts.has_split(&settings.valid_split) { Some(Rows::open(tokens, &facts, &settings.valid_split)?) } else { None };
+    let step = &tokens[0].manifest.step;
+    let start = start::find(job, settings, step)?;
     let base = start.as_ref().map(Start::config).transpose()?;
     let family = match (&base, &settings.model) {
         (Some(base), _) => base.family,
@@ -57,8 +75,7 @@ pub fn prepare(job: &Job, settings: &Train, device: Device, ranks: Ranks) -> Res
         (None, None) => bail!("neither a model to build nor one to start from"),
     };
     let objective = model::objective_for(settings.objective, family, &facts.layout)?;
-    let config = network(settings, base, family, objective, &facts)?;
-    switch(device, settings.tf32, settings.deterministic)?;
+    let config = network(settings, base, family, objective, &facts, longest)?;
     settings.check_best_metric(objective, facts.label_type)?;
     let judged = !settings.word_similarity.is_empty() || !settings.word_analogies.is_empty();
     for (setting, given) in [
@@ -67,7 +84,8 @@ pub fn prepare(job: &Job, settings: &Train, device: Device, ranks: Ranks) -> Res
         ("word_similarity or word_analogies", judged),
     ] {
         if given && valid.is_none() {
-            bail!("{setting} needs rows in the split `{}`; splits with rows: {}", settings.valid_split, facts.splits.join(", "));
+            let of = if settings.multi_task { format!(" of step `{step}`") } else { String::new() };
+            bail!("{setting} needs rows in the split `{}`{of}; splits with rows: {}", settings.valid_split, facts.splits.join(", "));
         }
     }
     let bytes = match objective {
@@ -78,14 +96,18 @@ pub fn prepare(job: &Job, settings: &Train, device: Device, ranks: Ranks) -> Res
         bail!("best_metric = \"bits_per_byte\" needs a byte-level tokenizer, which alone tells the bytes of its tokens; take \"loss\"");
     }
     let bytes = bytes.map(|bytes| Tensor::from_slice(&bytes.into_iter().map(i64::from).collect::<Vec<i64>>()).to_device(device));
-    let prompts = if ranks.is_first() { Prompts::new(job, settings, &config, &facts)? } else { None };
-    let words = Words::new(job, settings)?;
-    let steps = settings.total_steps(rows.count());
-    let course = Arc::new(Course::new(settings, job.seed, facts.sequence_length, rows)?);
-    Ok(Run { ranks, start, facts, config, objective, course, valid, steps, bytes, prompts, words })
+    let task = settings.multi_task.then(|| step.clone());
+    Ok(Lesson { task, start, facts, config, objective, valid, bytes })
 }
 
-fn network(settings: &Train, base: Option<NetworkConfig>, family: Family, objective: Objective, facts: &Facts) -> Result<NetworkConfig> {
+fn network(
+    settings: &Train,
+    base: Option<NetworkConfig>,
+    family: Family,
+    objective: Objective,
+    facts: &Facts,
+    longest: i64,
+) -> Result<NetworkConfig> {
     let head = facts.head(objective)?;
     // A decoder begins with the padding token, and a causal head for texts reads what stands before it.
     let fills = family == Family::Seq2seq || (family == Family::Gpt && head.reads_text());
@@ -100,7 +122,7 @@ fn network(settings: &Train, base: Option<NetworkConfig>, family: Family, object
             NetworkConfig {
                 family,
                 vocab_size: facts.vocab_size,
-                positions: model.longest(facts.sequence_length),
+                positions: model.longest(longest),
                 layers: model.layers,
                 width: model.width,
                 heads: model.heads,
@@ -159,22 +181,25 @@ pub fn environment(job: &Job, bf16: bool, device: Device, ranks: &Ranks) -> Resu
 impl Run {
     /// Starts to read the batches of the steps after `step` steps.
     pub fn read_ahead(&self, job: &Job, settings: &Train, step: u64) -> Result<Prefetch<Buffers>> {
-        let collate = self.collate(job, settings, derive(job.seed, Purpose::Masks, 0))?;
-        let noise = Noise::new(job, settings, &self.facts)?;
-        let course = self.course.clone();
+        let seed = derive(job.seed, Purpose::Masks, 0);
+        let collates = self.lessons.iter().map(|lesson| lesson.collate(job, settings, seed)).collect::<Result<Vec<Collate>>>()?;
+        let noise = Noise::new(job, settings, &self.lessons[0].facts)?;
+        let courses = self.courses.clone();
         let ahead = (STEPS_AHEAD * settings.accumulate) as usize;
         let rank = self.ranks.rank;
-        let (first, end) = (settings.batches_before(step), settings.batches_before(self.steps));
+        let (first, end) = (settings.batches_before(step), settings.batches_before(self.courses.steps()));
         Prefetch::start(1, ahead, first, end, move |batch, buffers: &mut Buffers| {
-            let samples = rank.share(course.batch(batch)?);
-            buffers.read(course.rows(), &samples, &collate)?;
+            let samples = rank.share(courses.batch(batch)?);
+            buffers.read(courses.rows(batch), &samples, &collates[courses.task(batch)])?;
             if let Some(noise) = &noise {
                 noise.disturb(buffers, &samples);
             }
             Ok(())
         })
     }
+}
 
+impl Lesson {
     pub fn collate(&self, job: &Job, settings: &Train, seed: u64) -> Result<Collate> {
         let masking = if self.objective.masks() {
             let continues = match settings.masking {
@@ -195,7 +220,9 @@ impl Run {
             }),
             _ => None,
         };
-        Ok(Collate { facts: self.facts.clone(), masking, denoising, documents: settings.document_mask })
+        // Rows of other layouts are of one document each.
+        let documents = settings.document_mask && self.facts.layout == "packed";
+        Ok(Collate { facts: self.facts.clone(), masking, denoising, documents })
     }
 
     pub fn metrics(&self, step: u64, split: &str, sums: Sums, training: Option<(f64, f64)>) -> Metrics {
@@ -205,6 +232,7 @@ impl Run {
         Metrics {
             step,
             split: split.into(),
+            task: self.task.clone(),
             loss,
             bits_per_byte: None,
             perplexity: loss.filter(|_| self.objective.predicts_tokens()).map(f64::exp),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use model::Course;
+use model::Courses;
 
 use crate::tables::Writer;
 
@@ -16,15 +16,15 @@ use crate::tables::Writer;
 const BATCH_ROWS: usize = 64 << 10;
 
 /// Writes the samples of all steps in order: step, sample, the step that made the tokens, and the row in its split, as in its table `spans`.
-pub fn write(draft: &Path, course: &Course, steps: u64) -> Result<()> {
+pub fn write(draft: &Path, courses: &Courses, steps: u64) -> Result<()> {
     let number = |name| Field::new(name, DataType::Int64, false);
     let schema = Arc::new(Schema::new(vec![number("step"), number("sample"), Field::new("source", DataType::Utf8, false), number("row")]));
     let mut writer = Writer::create(draft, "samples", schema.clone())?;
     let mut waiting = Waiting::default();
     for step in 1..=steps {
-        for batch in course.batches_of(step) {
-            for sample in course.batch(batch)? {
-                let place = course.rows().place(sample.row)?;
+        for batch in courses.batches_of(step) {
+            for sample in courses.batch(batch)? {
+                let place = courses.rows(batch).place(sample.row)?;
                 waiting.steps.push(step as i64);
                 waiting.samples.push(sample.sample as i64);
                 waiting.sources.push(place.step);

@@ -6,6 +6,7 @@ use model::{Family, Head, NetworkConfig};
 use tch::{Device, Kind, Tensor};
 
 use crate::embeddings;
+use crate::folder::Loaded;
 use crate::log::Timing;
 use crate::parameters::Parameters;
 
@@ -46,9 +47,11 @@ pub struct Speed {
 impl Speed {
     /// Counts operations as Chowdhery et al. 2022 (PaLM, appendix B): 6 for each weight of a matrix and each token, of which the head's only
     /// where something is predicted, and 12 × layers × width for each pair of tokens. Measures products of 1 024³ (8 192³ on a GPU), which
-    /// all ranks make at once.
-    pub fn measure(config: &NetworkConfig, parameters: &Parameters, kind: Kind, ranks: usize) -> Speed {
-        Speed::of(config, parameters, ranks as f64 * peak(parameters.device(), kind))
+    /// all ranks make at once. One for each task.
+    pub fn measure(tasks: &[Loaded], kind: Kind, ranks: usize) -> Vec<Speed> {
+        let device = tasks.first().map_or(Device::Cpu, |model| model.parameters.device());
+        let peak = ranks as f64 * peak(device, kind);
+        tasks.iter().map(|model| Speed::of(&model.config, &model.parameters, peak)).collect()
     }
 
     fn of(config: &NetworkConfig, parameters: &Parameters, peak: f64) -> Speed {

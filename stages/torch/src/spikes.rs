@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
-use model::{Course, OnSpike, Train};
+use model::{Courses, OnSpike, Train};
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Log, Metrics, Spike};
@@ -49,12 +49,14 @@ impl Spikes {
     }
 
     /// Logs a step that was judged bad, with its documents, and says so; an error unless such steps are to be skipped.
-    pub fn note(&self, settings: &Train, metrics: &Metrics, reason: &str, course: &Course, log: &mut Log, worker: &Worker) -> Result<()> {
-        let rows = course.batches_of(metrics.step).map(|batch| course.batch(batch)).collect::<Result<Vec<_>>>()?.concat();
+    pub fn note(&self, settings: &Train, metrics: &Metrics, reason: &str, courses: &Courses, log: &mut Log, worker: &Worker) -> Result<()> {
+        let samples = courses.batches_of(metrics.step).map(|batch| courses.batch(batch)).collect::<Result<Vec<_>>>()?.concat();
+        // All batches of a step are of one task.
+        let rows = courses.rows(courses.batches_of(metrics.step).start);
         let mut spikes = Vec::new();
-        for sample in rows {
-            let place = course.rows().place(sample.row)?;
-            for piece in course.rows().pieces(sample.row)? {
+        for sample in samples {
+            let place = rows.place(sample.row)?;
+            for piece in rows.pieces(sample.row)? {
                 let document = piece.document.iter().map(|byte| format!("{byte:02x}")).collect();
                 let (source, row, reason) = (place.step.to_string(), place.row, reason.to_string());
                 spikes.push(Spike { step: metrics.step, reason, source, row, document });

@@ -7,8 +7,8 @@ use model::{Head, Job, NetworkConfig, TOKENIZERS, Train};
 use serde_json::Value;
 use text::{ForeignOptions, Tokenizer};
 
-use crate::folder;
 use crate::parameters::{Parameters, is_adapter, may_be_new};
+use crate::{folder, tasks};
 
 /// A model folder that a training starts from.
 pub struct Start {
@@ -17,15 +17,15 @@ pub struct Start {
     name: String,
 }
 
-/// The start that the settings or the inputs name; `None` when all weights are new.
-pub fn find(job: &Job, settings: &Train) -> Result<Option<Start>> {
+/// The start of a task that the settings or the inputs name; `None` when all weights are new.
+pub fn find(job: &Job, settings: &Train, task: &str) -> Result<Option<Start>> {
     if let Some(from) = &settings.from {
         let start = Start { folder: from.into(), name: format!("the folder `{from}`") };
         start.check_vocabulary(&job.artifact("tokenizer")?.dir)?;
         return Ok(Some(start));
     }
     let Some(artifact) = job.artifact_opt("model")? else { return Ok(None) };
-    let start = Start { folder: artifact.dir.join(folder::MODEL), name: format!("step `{}`", artifact.manifest.step) };
+    let start = Start { folder: tasks::start(&artifact, task), name: format!("step `{}`", artifact.manifest.step) };
     let tokenizer = job.artifact("tokenizer")?.dir.join("tokenizer.json");
     if without_template(&tokenizer) != without_template(&start.folder.join("tokenizer.json")) {
         bail!("{} was trained with another tokenizer than `{}`; give the one it was trained with", start.name, tokenizer.display());

@@ -136,7 +136,7 @@ fn overfit(config: NetworkConfig, batch: &Batch, steps: u64, bf16: bool) -> f64 
         )
         .unwrap();
         optimizer.clip().unwrap();
-        optimizer.step(step, 1e-2).unwrap();
+        optimizer.step(step, step, 1e-2).unwrap();
         optimizer.forget();
     }
     sums.nll / sums.count as f64
@@ -155,7 +155,7 @@ fn check_adapters(name: &str, config: &NetworkConfig, batch: &Batch) {
     for step in 1..=60 {
         objective::learn(network.as_ref(), batch, Scale::of(batch.predicted, batch.ids.size()[0] as u64), Mode::default()).unwrap();
         optimizer.clip().unwrap();
-        optimizer.step(step, 1e-2).unwrap();
+        optimizer.step(step, step, 1e-2).unwrap();
         optimizer.forget();
     }
     let last = evaluate(network.as_ref());

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 use model::seeds::{Purpose, derive};
-use model::{Job, NetworkConfig, Report, Sample, Train};
+use model::{Job, Report, Sample, Train};
 use serde_json::json;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::batches::Buffers;
 use crate::checkpoint::{self, Environment, Position};
@@ -15,14 +15,15 @@ use crate::ema::Ema;
 use crate::folder::Loaded;
 use crate::log::{Log, Metrics};
 use crate::loss::Sums;
-use crate::models;
 use crate::objective::{self, Batch, Mode, Scale, Targets};
 use crate::optimizer::optimizer;
 use crate::parameters::Parameters;
+use crate::prompts::Prompts;
 use crate::ranks::{Counts, Ranks};
-use crate::run::{Run, bf16, environment, prepare};
+use crate::run::{Lesson, Run, bf16, environment, prepare};
 use crate::schedule::learning_rate;
 use crate::speed::{Speed, Work};
+use crate::tasks::Models;
 use crate::worker::Worker;
 use crate::{adversarial, carry, folder, kept, samples};
 
@@ -31,80 +32,81 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
     let device = device(&job.device, worker.rank, |text| worker.note(text))?;
     let Some(ranks) = Ranks::meet(job, worker, device)? else { return Ok(None) };
     let run = prepare(job, settings, device, ranks)?;
-    let model = build(job, settings, &run.config, device)?;
-    let bf16 = bf16(settings.precision, model.parameters.count(), &run.config, device)?;
+    let models = Models::build(job, settings, &run.lessons, device)?;
+    let config = &run.lessons[0].config;
+    let bf16 = bf16(settings.precision, models.all.count(), config, device)?;
     let environment = environment(job, bf16, device, &run.ranks)?;
-    let optimizer = optimizer(settings, &model.parameters)?;
-    let ema = Ema::new(settings.ema, &model.parameters);
-    let carried = carry::kept(settings, &run.config, &model.parameters, &run.ranks);
-    let tensors = checkpoint::tensors(&model.parameters, &optimizer, &ema);
+    let optimizer = optimizer(settings, &models.all)?;
+    let ema = Ema::new(settings.ema, &models.all);
+    let carried = carry::kept(settings, config, &models.all, &run.ranks);
+    let tensors = checkpoint::tensors(&models.all, &optimizer, &ema);
     let loaded = checkpoint::load(job, &tensors)?;
     if loaded.is_none() {
-        run.start.iter().try_for_each(|begin| begin.load(&run.config, &model.parameters, |new| worker.note(new)))?;
+        models.begin(&run.lessons, |new| worker.note(new))?;
         ema.begin()?;
     }
     let start = loaded.unwrap_or_default();
-    let mut log = Log::open(job, start.logs, run.ranks.is_first())?;
-    let mut position = start;
+    let (mut log, mut position) = (Log::open(job, start.logs, run.ranks.is_first())?, start);
     let mode = Mode { dropout: settings.dropout, bf16, recompute: settings.activation_checkpointing };
     // Measured before other threads begin to work.
-    let speed = Speed::measure(&run.config, &model.parameters, objective::kind(bf16), job.ranks);
-    let mut reader = run.read_ahead(job, settings, position.step)?;
+    let speeds = Speed::measure(&models.tasks, objective::kind(bf16), job.ranks);
+    let (mut reader, steps) = (run.read_ahead(job, settings, position.step)?, run.courses.steps());
 
     loop {
         let step = position.step + 1;
-        let lr = learning_rate(settings, step, run.steps);
+        let lr = learning_rate(settings, step, steps);
         let fresh = !position.evaluated;
-        if fresh && (position.step == run.steps || due(position.step, settings.eval_interval_steps)) {
+        if fresh && (position.step == steps || due(position.step, settings.eval_interval_steps)) {
             ema.used(|| {
-                let metrics = evaluate(&run, job, settings, &model, bf16, position.step, &mut log)?;
-                log.line(position.step, metrics.as_ref()).iter().for_each(|line| worker.note(line));
-                run.prompts.iter().try_for_each(|prompts| prompts.go_on(&model, position.step, &mut log, |line| worker.note(line)))?;
-                position.best.note(job, settings, &model, metrics.as_ref(), run.ranks.is_first())
+                let metrics = evaluate(&run, job, settings, &models.tasks, bf16, position.step, &mut log)?;
+                log.lines(position.step, &metrics).iter().for_each(|line| worker.note(line));
+                let go_on = |prompts: &Prompts| prompts.go_on(&models.tasks[0], position.step, &mut log, |line| worker.note(line));
+                run.prompts.iter().try_for_each(go_on)?;
+                position.best.note(job, settings, &models.all, &metrics, run.ranks.is_first())
             })?;
         }
         position.evaluated = true;
-        let last = position.step == run.steps || position.best.is_over(settings);
+        let last = position.step == steps || position.best.is_over(settings);
         let checkpoint = last || due(position.step, settings.checkpoint_interval_steps);
         if fresh && checkpoint && run.ranks.is_first() {
-            ema.used(|| kept::keep(job, settings, &run.facts, &model, position.step))?;
+            ema.used(|| kept::keep(job, settings, &run.lessons, &models, position.step))?;
         }
         if position.step > start.step && checkpoint {
-            save(job, &run.ranks, &model.parameters, &tensors, &mut log, &mut position)?;
+            save(job, &run.ranks, &models.all, &tensors, &mut log, &mut position)?;
         }
         if last {
             break;
         }
 
-        let begun = Instant::now();
-        let batches = run.course.batches_of(step).map(|_| reader.take()).collect::<Result<Vec<Buffers>>>()?;
+        let (begun, turn) = (Instant::now(), run.courses.turn(step));
+        let batches = run.courses.batches_of(step).map(|_| reader.take()).collect::<Result<Vec<Buffers>>>()?;
         let waited = begun.elapsed();
         let Counts { tokens, rows, predicted, scale } = run.ranks.counts(&batches)?;
         tch::manual_seed(run.ranks.dropout_seed(job, step));
         let learn = || -> Result<Sums> {
-            let sums = learn(&model, &batches, scale, mode, settings.label_smoothing, &carried)?;
+            let sums = learn(&models.tasks[turn.task], &batches, scale, mode, settings.label_smoothing, &carried)?;
             run.ranks.sum_gradients(optimizer.learned()).map(|()| sums)
         };
         let (sums, stopped) = run.ranks.total(learn()?, f64::from(u8::from(worker.stopped())))?;
-        adversarial::learn_disturbed(settings, &model.parameters, || learn().map(drop))?;
+        adversarial::learn_disturbed(settings, &models.all, || learn().map(drop))?;
         batches.into_iter().for_each(|batch| reader.give_back(batch));
         let update = Instant::now();
         let grad_norm = optimizer.clip()?;
-        let metrics = run.metrics(step, "train", sums, Some((lr, grad_norm)));
+        let metrics = run.lessons[turn.task].metrics(step, "train", sums, Some((lr, grad_norm)));
         log.metrics(&metrics)?;
         match position.spikes.judge(settings.spike_factor, metrics.loss, grad_norm) {
-            Some(why) => position.spikes.note(settings, &metrics, &why, &run.course, &mut log, worker).map(|()| carry::mend(&carried))?,
+            Some(why) => position.spikes.note(settings, &metrics, &why, &run.courses, &mut log, worker).map(|()| carry::mend(&carried))?,
             None if sums.count + sums.tally.pairs == 0 => {} // Nothing was hidden, so there is nothing to step by.
-            None => optimizer.step(step, lr).and_then(|()| ema.update(step))?,
+            None => optimizer.step(step, turn.number, lr).and_then(|()| ema.update(step))?,
         }
         optimizer.forget();
         let updating = update.elapsed();
         position = Position { step, evaluated: false, tokens: position.tokens + tokens, ..position };
 
-        log.timing(&speed.timing(step, Work { tokens, rows, predicted, took: begun.elapsed(), waited, updating }))?;
-        worker.progress(step, run.steps, "steps");
+        log.timing(&speeds[turn.task].timing(step, Work { tokens, rows, predicted, took: begun.elapsed(), waited, updating }))?;
+        worker.progress(step, steps, "steps");
         if stopped > 0.0 {
-            save(job, &run.ranks, &model.parameters, &tensors, &mut log, &mut position)?;
+            save(job, &run.ranks, &models.all, &tensors, &mut log, &mut position)?;
             return Ok(None);
         }
     }
@@ -112,8 +114,8 @@ pub fn train(job: &Job, settings: &Train, worker: &mut Worker) -> Result<Option<
         return Ok(Some(Report::default()));
     }
     ema.used(|| {
-        position.best.restore(job, settings, &model, |line| worker.note(line))?;
-        finish(job, settings, &run, &model.parameters, &mut log, &position, &environment).map(Some)
+        position.best.restore(job, settings, &models.all, |line| worker.note(line))?;
+        finish(job, settings, &run, &models, &mut log, &position, &environment).map(Some)
     })
 }
 
@@ -125,14 +127,6 @@ fn learn(model: &Loaded, batches: &[Buffers], scale: Scale, mode: Mode, smoothin
         sums += objective::learn(model.network.as_ref(), &carry::with(batch, carried), scale, mode)?;
     }
     Ok(sums)
-}
-
-/// The network with its first random weights.
-fn build(job: &Job, settings: &Train, config: &NetworkConfig, device: Device) -> Result<Loaded> {
-    let parameters = Parameters::adapted(device, derive(job.seed, Purpose::Weights, 0), settings.lora.clone());
-    let model = Loaded { config: config.clone(), network: models::build(&parameters.root(), config), parameters };
-    model.parameters.check_adapters()?;
-    Ok(model)
 }
 
 fn due(step: u64, interval: u64) -> bool {
@@ -154,11 +148,27 @@ fn save(
     if ranks.is_first() { checkpoint::save(job, tensors, position) } else { Ok(()) }
 }
 
-/// Tries the model on the first rows of the valid split in a fixed order, with fixed masks.
-fn evaluate(run: &Run, job: &Job, settings: &Train, model: &Loaded, bf16: bool, step: u64, log: &mut Log) -> Result<Option<Metrics>> {
-    let Some(valid) = &run.valid else { return Ok(None) };
+/// Tries the tasks that have a valid split, and logs that.
+fn evaluate(run: &Run, job: &Job, settings: &Train, models: &[Loaded], bf16: bool, step: u64, log: &mut Log) -> Result<Vec<Metrics>> {
+    let mut all = Vec::new();
+    for (lesson, model) in run.lessons.iter().zip(models) {
+        let Some((sums, bytes)) = try_valid(run, job, settings, lesson, model, bf16)? else { continue };
+        let bits_per_byte = (bytes > 0.0).then(|| sums.nll / std::f64::consts::LN_2 / bytes);
+        let mut metrics = Metrics { bits_per_byte, ..lesson.metrics(step, &settings.valid_split, sums, None) };
+        if let Some(words) = &run.words {
+            metrics.scores.extend(words.scores(&model.parameters)?);
+        }
+        log.metrics(&metrics)?;
+        all.push(metrics);
+    }
+    Ok(all)
+}
+
+/// Tries a model on the first rows of the valid split in a fixed order, with fixed masks: sums, and the bytes of what was predicted.
+fn try_valid(run: &Run, job: &Job, settings: &Train, lesson: &Lesson, model: &Loaded, bf16: bool) -> Result<Option<(Sums, f64)>> {
+    let Some(valid) = &lesson.valid else { return Ok(None) };
     let seed = derive(job.seed, Purpose::ValidMasks, 0);
-    let collate = run.collate(job, settings, seed)?;
+    let collate = lesson.collate(job, settings, seed)?;
     let rows = valid.count().min(settings.eval_batches * settings.batch_size);
     let sample = |sample| Sample { sample, row: shards::permute(seed, 0, valid.count(), sample) };
     let samples: Vec<Sample> = (0..rows).map(sample).collect();
@@ -174,45 +184,39 @@ fn evaluate(run: &Run, job: &Job, settings: &Train, model: &Loaded, bf16: bool, 
         (true, false) => Vec::new(),
     };
     let device = model.parameters.device();
-    let carried = carry::first(settings.carry_state, settings.batch_size, &run.config, device);
+    let carried = carry::first(settings.carry_state, settings.batch_size, &lesson.config, device);
     let (mut sums, mut buffers, mut bytes) = (Sums::default(), Buffers::default(), 0i64);
     for samples in batches {
         buffers.read(valid, &samples, &collate)?;
         let batch = carry::with(buffers.batch(device), &carried);
         sums += objective::evaluate(model.network.as_ref(), &batch, bf16)?;
-        if let (Some(of_token), Targets::Tokens { labels, .. }) = (&run.bytes, &batch.targets) {
+        if let (Some(of_token), Targets::Tokens { labels, .. }) = (&lesson.bytes, &batch.targets) {
             bytes += of_token.index_select(0, labels).sum(Kind::Int64).int64_value(&[]);
         }
     }
-    let (sums, bytes) = run.ranks.total(sums, bytes as f64)?;
-    let bits_per_byte = (bytes > 0.0).then(|| sums.nll / std::f64::consts::LN_2 / bytes);
-    let mut metrics = Metrics { bits_per_byte, ..run.metrics(step, &settings.valid_split, sums, None) };
-    if let Some(words) = &run.words {
-        metrics.scores.extend(words.scores(&model.parameters)?);
-    }
-    log.metrics(&metrics)?;
-    Ok(Some(metrics))
+    run.ranks.total(sums, bytes as f64).map(Some)
 }
 
 fn finish(
     job: &Job,
     settings: &Train,
     run: &Run,
-    parameters: &Parameters,
+    models: &Models,
     log: &mut Log,
     position: &Position,
     environment: &Environment,
 ) -> Result<Report> {
-    let (folder, tokenizer) = (job.draft.join(folder::MODEL), job.artifact("tokenizer")?);
-    folder::save(&folder, &run.config, parameters, &tokenizer.dir)?;
-    run.facts.frame.iter().try_for_each(|frame| folder::frame(&folder, frame))?;
-    folder::describe(&job.draft, parameters)?;
+    let tokenizer = job.artifact("tokenizer")?;
+    models.save(&run.lessons, &job.draft, &tokenizer.dir)?;
+    folder::describe(&job.draft, &models.all)?;
     log.tables(settings)?;
-    samples::write(&job.draft, &run.course, position.step)?;
-    let facts = [
-        ("family", json!(run.config.family.name())),
-        ("objective", json!(run.objective.name())),
-        ("parameters", json!(parameters.count())),
+    samples::write(&job.draft, &run.courses, position.step)?;
+    let tasks: Vec<(&str, &str)> =
+        run.lessons.iter().filter_map(|lesson| Some((lesson.task.as_deref()?, lesson.objective.name()))).collect();
+    let mut facts = vec![
+        ("family", json!(run.lessons[0].config.family.name())),
+        ("objective", json!(run.lessons[0].objective.name())),
+        ("parameters", json!(models.all.count())),
         ("steps", json!(position.step)),
         ("rows", json!(settings.batches_before(position.step) * settings.batch_size)),
         ("best_step", json!(position.best.value.map(|_| position.best.step))),
@@ -223,6 +227,10 @@ fn finish(
         // The folder's own file may have another template.
         ("tokenizer", json!(tokenizer.hash_of("tokenizer.json"))),
     ];
+    if settings.multi_task {
+        let (names, objectives): (Vec<&str>, Vec<&str>) = tasks.into_iter().unzip();
+        facts.extend([("tasks", json!(names)), ("objectives", json!(objectives))]);
+    }
     Ok(Report {
         volatile: vec!["timings/".into(), "tensorboard/".into()],
         facts: facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),

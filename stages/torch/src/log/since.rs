@@ -1,12 +1,14 @@
 //! What of a training is said on the terminal besides its tries.
 
+use std::collections::BTreeMap;
+
 use super::{Metrics, Timing};
 
 /// What the steps since the last line took.
 #[derive(Debug, Default)]
 pub struct Since {
-    /// Losses times what they are means over, and that.
-    loss: [f64; 2],
+    /// Of each task: losses times what they are means over, and that.
+    losses: BTreeMap<Option<String>, [f64; 2]>,
     tokens: f64,
     seconds: f64,
     waited: f64,
@@ -20,7 +22,8 @@ impl Since {
     pub fn learned(&mut self, row: &Metrics) {
         // Steps that are not finite are not learned from.
         if let Some(loss) = row.loss.filter(|loss| loss.is_finite()) {
-            self.loss = [self.loss[0] + loss * row.tokens as f64, self.loss[1] + row.tokens as f64];
+            let [sum, count] = self.losses.entry(row.task.clone()).or_default();
+            (*sum, *count) = (*sum + loss * row.tokens as f64, *count + row.tokens as f64);
         }
     }
 
@@ -35,8 +38,11 @@ impl Since {
 
     /// As the end of a line; `None` of no steps.
     pub fn line(&self) -> Option<String> {
-        let [sum, count] = self.loss;
-        let loss = if count > 0.0 { format!("train loss {:.4}, ", sum / count) } else { String::new() };
+        let losses = self.losses.iter().filter(|(_, [_, count])| *count > 0.0).map(|(task, [sum, count])| {
+            let of = task.as_ref().map(|task| format!("{task} ")).unwrap_or_default();
+            format!("train {of}loss {:.4}, ", sum / count)
+        });
+        let loss: String = losses.collect();
         let memory = self.memory.map(|bytes| format!("{} MB, ", bytes / 1_000_000)).unwrap_or_default();
         let share = |seconds: f64| 100.0 * seconds / self.seconds;
         let (used, waited, speed) = (share(self.used), share(self.waited), self.tokens / self.seconds);

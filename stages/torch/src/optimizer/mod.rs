@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 use model::{Optimizer as Kind, Train};
 use tch::Tensor;
 
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, is_of_task};
 use crate::shim::{self, Lists};
 
 /// An update rule.
@@ -44,6 +44,8 @@ pub struct Group {
     pub states: Vec<Vec<Tensor>>,
     pub weight_decay: f64,
     learning_rate_factor: f64,
+    /// Whether they are heads of several tasks.
+    of_tasks: bool,
     kind: Kind,
     rule: Box<dyn Rule>,
 }
@@ -107,8 +109,11 @@ impl Optimizer {
             Kind::Muon if !muon::is_hidden_matrix(&name, &tensor) => Kind::AdamW,
             kind => kind,
         };
-        let alike =
-            |group: &Group| (group.kind, group.weight_decay, group.learning_rate_factor) == (kind, weight_decay, learning_rate_factor);
+        let of_tasks = is_of_task(&name);
+        let alike = |group: &Group| {
+            (group.kind, group.weight_decay, group.learning_rate_factor, group.of_tasks)
+                == (kind, weight_decay, learning_rate_factor, of_tasks)
+        };
         self.all.push(tensor.shallow_clone());
         if is_matrix(&name, &tensor) {
             self.matrices.push(tensor.shallow_clone());
@@ -119,7 +124,7 @@ impl Optimizer {
                 let rule = rule(kind, settings);
                 let states = rule.state().iter().map(|_| Vec::new()).collect();
                 let (names, tensors) = (Vec::new(), Vec::new());
-                self.groups.push(Group { names, tensors, states, weight_decay, learning_rate_factor, kind, rule });
+                self.groups.push(Group { names, tensors, states, weight_decay, learning_rate_factor, of_tasks, kind, rule });
                 let last = self.groups.len() - 1;
                 &mut self.groups[last]
             }
@@ -146,9 +151,11 @@ impl Optimizer {
         Ok(norm)
     }
 
-    /// Takes step number `step` (from 1).
-    pub fn step(&self, step: u64, learning_rate: f64) -> Result<()> {
-        self.groups.iter().try_for_each(|group| group.rule.step(group, step, learning_rate * group.learning_rate_factor))
+    /// Takes step number `step` (from 1), which is number `of_task` of those of its task: a head has moved only in these. What has no
+    /// gradient, as the heads of other tasks, stays.
+    pub fn step(&self, step: u64, of_task: u64, learning_rate: f64) -> Result<()> {
+        let number = |group: &Group| if group.of_tasks { of_task } else { step };
+        self.groups.iter().try_for_each(|group| group.rule.step(group, number(group), learning_rate * group.learning_rate_factor))
     }
 
     /// Forgets the gradients.

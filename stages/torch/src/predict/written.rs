@@ -21,11 +21,11 @@ use crate::worker::Worker;
 impl Work<'_> {
     pub(super) fn written(&self, worker: &mut Worker) -> Result<Option<Report>> {
         let translates = self.facts.layout == "translate";
-        let tokenizer = Tokenizer::load(&self.model.dir.join(folder::MODEL))?;
+        let tokenizer = Tokenizer::load(self.folder)?;
         let decoding = self.settings.decoding(self.job.seed);
         // What the model was taught to end in, and what its folder names besides.
         let learned = self.facts.eos_id.context("the tokenizer has no end-of-text token, so a text could not end")?;
-        let others = folder::ends(&self.model.dir.join(folder::MODEL))?.into_iter().filter(|id| *id != learned);
+        let others = folder::ends(self.folder)?.into_iter().filter(|id| *id != learned);
         let ends = Ends::new(std::iter::once(learned).chain(others).collect(), &decoding, &tokenizer, &self.loaded.config);
         let how = How { decoding: &decoding, ends: &ends, tokenizer: Some(&tokenizer), watch: None, slides: false };
         let sides = if translates { source_and_target } else { prompt_and_target };

@@ -80,7 +80,7 @@ fn every_head_overfits_a_batch() {
                 let scale = Scale::of(batch.predicted, batch.ids.size()[0] as u64);
                 sums = objective::learn(loaded.network.as_ref(), &batch, scale, Mode { bf16, ..Mode::default() }).unwrap();
                 optimizer.clip().unwrap();
-                optimizer.step(step, 1e-2).unwrap();
+                optimizer.step(step, step, 1e-2).unwrap();
                 optimizer.forget();
             }
             let loss = sums.nll / sums.count as f64;

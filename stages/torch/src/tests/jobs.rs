@@ -3,6 +3,7 @@
 mod predicting;
 mod robust;
 mod sequences;
+mod tasks;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -57,7 +57,7 @@ fn optimizers_are_those_of_pytorch() {
             assert!(difference < 1e-5, "{}: step {}: {difference}", case["settings"], i + 1);
             loss.backward();
             optimizer.clip().unwrap();
-            optimizer.step(1 + i as u64, settings.learning_rate).unwrap();
+            optimizer.step(1 + i as u64, 1 + i as u64, settings.learning_rate).unwrap();
             optimizer.forget();
         }
         for (name, tensor) in parameters.named() {
@@ -113,7 +113,7 @@ fn frozen_parts_stay_and_the_rest_learns() {
         let before: Vec<Tensor> = loaded.parameters.tensors().iter().map(|tensor| tensor.detach().copy()).collect();
         let batch = batch("packed", &rows, None);
         objective::learn(loaded.network.as_ref(), &batch, scale(0.01), Mode::default()).unwrap();
-        optimizer.step(1, 1e-2).unwrap();
+        optimizer.step(1, 1, 1e-2).unwrap();
         for ((name, now), before) in loaded.parameters.named().iter().zip(&before) {
             if settings.groups[0].fits(name) {
                 assert!(!now.grad().defined() && now.detach() == *before, "{name} was to stay");

@@ -48,7 +48,7 @@ fn check_steps(size: usize) {
             sums += objective::learn(network.as_ref(), batch, Scale::of(predicted, rows.len() as u64), Mode::default()).unwrap();
         }
         let norm = optimizer.clip().unwrap();
-        optimizer.step(step, schedule::learning_rate(&settings, step, steps.len() as u64)).unwrap();
+        optimizer.step(step, step, schedule::learning_rate(&settings, step, steps.len() as u64)).unwrap();
         optimizer.forget();
         let loss = sums.nll / sums.count as f64;
         assert!((loss - losses[i]).abs() < 1e-5, "batches of {size}, step {step}: loss {loss}, not {}", losses[i]);
