@@ -24,6 +24,8 @@ from safetensors.torch import load_file
 import parity_networks as networks
 
 LIMIT = 1e-5
+# Of the rows of all tokens; a T5, which has no longest input, does not say so.
+SEQUENCE_LENGTH = 64
 TEXTS = ["The quick brown fox jumps over the lazy dog.", "今天天气很好, 我们去公园散步吧。", "  Numbers: 3.14, 2,000 and 42!\n\nA new line."]
 AUTOMATIC = {
     "LMHeadModel": transformers.AutoModelForCausalLM,
@@ -174,7 +176,7 @@ def written(folder):
     steps += [step("learn-tokenizer", name, settings) for name, settings in TOKENIZERS.items()]
     for name, (documents, tokenizer, settings) in TOKENS.items():
         inputs = f'inputs = {{ documents = "{documents}", tokenizer = "{tokenizer}" }}'
-        steps.append(step("tokenize", name, settings, "sequence_length = 64", inputs))
+        steps.append(step("tokenize", name, settings, f"sequence_length = {SEQUENCE_LENGTH}", inputs))
     for name, (tokens, options, _, _) in NETWORKS.items():
         layers = "" if " layers" in options else ", layers = 2"
         heads = "" if "rnn" in options else ", heads = 4"
@@ -324,7 +326,7 @@ def check_texts(arguments, folder, name, model):
     texts = [row["text"] for row in rows]
     seconds = [[row["title"] for row in rows]] if second else []
     with torch.no_grad():
-        logits = network(**tokenizer(texts, *seconds, padding=True, truncation=True, return_tensors="pt")).logits
+        logits = network(**tokenizer(texts, *seconds, padding=True, truncation=True, max_length=SEQUENCE_LENGTH, return_tensors="pt")).logits
     theirs = {ONE: logits.softmax(-1), SEVERAL: logits.sigmoid(), NUMBER: logits[:, 0]}[problem]
     worst = difference((torch.tensor([row["said"] for row in rows]), None), (theirs, None))
     print(f"{model}: predictions of {len(rows)} texts, largest difference {worst:.1e}", flush=True)
